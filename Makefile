@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+# `make help` lists the targets. Needed on the machine: make and one of Python 3.11 to 3.13; all else comes from PyPI.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# The Airflow of .venv; each supported one has its file in constraints/.
+AIRFLOW ?= 3.3.2
+UV_VERSION := 0.13.9
+CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
+BIN := .venv/bin
+ARGS ?=
+
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+ifndef PYTHON
+PYTHON := $(shell for python in python3.13 python3.12 python3.11 python3 python; do \
+	if $$python -c '$(SUPPORTED)' 2>/dev/null; then echo $$python; break; fi; done)
+endif
+
+# uv does not read pip's configuration: hand it the mirror that pip is set to use, if any.
+ifndef UV_DEFAULT_INDEX
+MIRROR := $(or $(PIP_INDEX_URL),$(shell $(or $(PYTHON),false) -m pip config get global.index-url 2>/dev/null))
+ifneq ($(MIRROR),)
+export UV_DEFAULT_INDEX := $(MIRROR)
+endif
+endif
+
+# Nothing here may read or write the Airflow of the person who runs it.
+IN_TEMP_HOME = home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && \
+	env AIRFLOW_HOME="$$home" AIRFLOW__CORE__LOAD_EXAMPLES=False PATH="$(CURDIR)/$(BIN):$$PATH"
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+.PHONY: env
+env: .venv/.ready ## build .venv: a supported Airflow, this provider, the developer's tools
+
+.venv/.ready: pyproject.toml $(CONSTRAINTS)
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "No Python 3.11, 3.12 or 3.13 found on the PATH. Install one, or name it: make env PYTHON=/path/to/python3.12" >&2; \
+		exit 1; fi
+	@if ! $(PYTHON) -c '$(SUPPORTED)'; then \
+		echo "$(PYTHON) cannot be used: Python 3.11, 3.12 or 3.13 is needed." >&2; exit 1; fi
+	@if ! $(BIN)/python -c '$(SUPPORTED)' 2>/dev/null; then \
+		echo "Making .venv with $$($(PYTHON) --version)"; \
+		$(PYTHON) -m venv --clear .venv || { \
+			echo "$(PYTHON) cannot make a virtual environment (on Debian: apt-get install python3-venv)." >&2; exit 1; }; fi
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints $(CONSTRAINTS) --group dev
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints $(CONSTRAINTS) --no-build-isolation --editable '.[testing]'
+	@touch $@
+
+.PHONY: demo
+demo: env ## a real Airflow run against the fake SOPS, told as a short story
+	@$(IN_TEMP_HOME) $(BIN)/python tools/demo.py $(ARGS)
+
+.PHONY: test
+test: env ## all tests (ARGS="-k name" for some)
+	@$(IN_TEMP_HOME) $(BIN)/python -m pytest $(ARGS)
+
+.PHONY: lint
+lint: env ## ruff, mypy --strict, the border between the layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+.PHONY: format
+format: env ## let ruff put the code in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: build
+build: env ## wheel and sdist in dist/
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+
+.PHONY: clean
+clean: ## remove all that the other targets made
+	rm -rf .venv .venvs dist build site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
