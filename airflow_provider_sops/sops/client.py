@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The synchronous client: sends one prepared request with ``requests`` and hands back the reply."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow_provider_sops.sops import errors
+from airflow_provider_sops.sops.calls import Call, Method, Scope, make_call
+from airflow_provider_sops.sops.gateway import Answer, Door, HttpReply, HttpRequest
+from airflow_provider_sops.sops.redact import protect_http_logs
+from airflow_provider_sops.sops.retry import RetryPolicy
+from airflow_provider_sops.sops.transport import Steps, TransportSettings, connection_failed
+
+if TYPE_CHECKING:
+    import requests
+
+T = TypeVar("T")
+
+
+class SopsClient:
+    """Calls SOPS' APIs through one door, over one reused HTTP session, with retries.
+
+    :param door: address and credentials.
+    :param bk_biz_id: business (or project) asked when a call names none.
+    :param scope: what ``bk_biz_id`` is.
+    :param settings: time limits, TLS and proxies.
+    :param retry: how often a call is tried.
+    """
+
+    def __init__(
+        self,
+        door: Door,
+        *,
+        bk_biz_id: int | None = None,
+        scope: Scope = "cmdb_biz",
+        settings: TransportSettings | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> None:
+        self.door = door
+        self.bk_biz_id = bk_biz_id
+        self.scope: Scope = scope
+        self.settings = settings or TransportSettings()
+        self.retry = retry or RetryPolicy()
+        self._session: requests.Session | None = None
+
+    def __enter__(self) -> SopsClient:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the HTTP session; the next call opens a new one."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def call(
+        self,
+        name: str,
+        *,
+        http_method: Method | None = None,
+        path_ids: tuple[str, ...] | None = None,
+        **params: Any,
+    ) -> Answer:
+        """Call any API of SOPS by its name.
+
+        :param name: e.g. ``get_template_schemes``.
+        :param http_method: for APIs that this provider does not list, when the name's ``get_…`` does not tell it.
+        :param path_ids: for such APIs: the parameters that stand in the gateway's path, in order.
+        :param params: ids and parameters as SOPS names them.
+        :return: the answer with ``data`` and the whole ``body``.
+        :raises errors.SopsError: (one of its kinds) when there is no good answer.
+        :raises errors.SopsConfigError: when an id is missing or not a number.
+        """
+        return self.send(
+            make_call(name, params, bk_biz_id=self.bk_biz_id, scope=self.scope, http_method=http_method, ids=path_ids)
+        )
+
+    def send(self, call: Call, retry: RetryPolicy | None = None) -> Answer:
+        """Send one call, tried again where the policy allows it.
+
+        :raises errors.SopsError: (one of its kinds) when there is no good answer.
+        """
+        policy = retry or self.retry
+        started = time.monotonic()
+        tries = 0
+        while True:
+            tries += 1
+            answer, error = self._try(call)
+            if answer is not None:
+                return answer
+            assert error is not None
+            delay = policy.delay(call, error, tries, time.monotonic() - started)
+            if delay is None:
+                raise error
+            time.sleep(delay)
+
+    def run(self, steps: Steps[T]) -> T:
+        """Carry out steps: send each call that they yield, and give them its answer or its error."""
+        try:
+            call = next(steps)
+            while True:
+                try:
+                    answer = self.send(call)
+                except errors.SopsError as error:
+                    call = steps.throw(error)
+                else:
+                    call = steps.send(answer)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    def _try(self, call: Call) -> tuple[Answer | None, errors.SopsError | None]:
+        # errors are handed back, not raised inside the except block of an HTTP library's exception: that one holds
+        # the URL, with ESB's credentials in it, and would stay attached as __context__
+        reply = self._send_once(self.door.request(call), call)
+        if isinstance(reply, errors.SopsError):
+            return None, reply
+        try:
+            return self.door.read(call, reply), None
+        except errors.SopsError as error:
+            return None, error
+
+    def _send_once(self, request: HttpRequest, call: Call) -> HttpReply | errors.SopsError:
+        import requests
+
+        session = self._session or self._open_session()
+        try:
+            response = session.request(
+                request.method,
+                request.url,
+                params=request.query,
+                headers=request.headers,
+                data=request.body,
+                timeout=(self.settings.connect_timeout, self.settings.read_timeout),
+                verify=self.settings.verify,
+                allow_redirects=False,
+            )
+        except requests.exceptions.Timeout as error:
+            sent = not isinstance(error, requests.exceptions.ConnectTimeout)
+            return connection_failed(call, self.door, error, sent=sent, timed_out=True)
+        except (requests.exceptions.RequestException, OSError) as error:
+            timed_out = _read_timed_out(error)
+            return connection_failed(call, self.door, error, sent=not _never_connected(error), timed_out=timed_out)
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return HttpReply(response.status_code, headers, response.content)
+
+    def _open_session(self) -> requests.Session:
+        import requests
+
+        protect_http_logs()
+        self._session = session = requests.Session()
+        session.proxies.update(self.settings.proxies)
+        return session
+
+
+def _never_connected(error: BaseException) -> bool:
+    """Tell whether no connection was made, so that the request cannot have reached the server."""
+    from requests.exceptions import ProxyError, SSLError
+    from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError
+
+    if isinstance(error, ProxyError | SSLError):
+        return True
+    reason = error.args[0] if error.args else None
+    return isinstance(reason, MaxRetryError) and isinstance(reason.reason, NewConnectionError | NameResolutionError)
+
+
+def _read_timed_out(error: BaseException) -> bool:
+    """Tell a time-out in the middle of an answer, which ``requests`` reports as a connection error."""
+    from urllib3.exceptions import ReadTimeoutError
+
+    return any(isinstance(arg, ReadTimeoutError) for arg in error.args)

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Why a SOPS task failed, in words: the failed nodes, their plugins, messages, inputs and logs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_sops.sops import errors, models
+from airflow_provider_sops.sops.gateway import one_line
+from airflow_provider_sops.sops.models import NodeStatus, TaskDetail, TaskState, TaskStatus
+from airflow_provider_sops.sops.redact import scrub
+from airflow_provider_sops.sops.transport import Steps
+from airflow_provider_sops.sops.watch import Place, nocache
+
+_MOST_NODES = 5
+_LOG_LINES = 5
+_LONGEST_INPUTS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """A node as the task's pipeline tree describes it."""
+
+    id: str
+    name: str
+    plugin: str
+    #: names of the subprocesses it stands in, from the outermost on
+    path: tuple[str, ...]
+    #: ids of these
+    stack: tuple[str, ...]
+    retryable: bool
+    skippable: bool
+
+
+def activities(tree: Mapping[str, Any], path: tuple[str, ...] = (), stack: tuple[str, ...] = ()) -> Iterator[Activity]:
+    """Give the nodes of a pipeline tree, each subprocess before what is in it."""
+    found = tree.get("activities")
+    for node_id, node in found.items() if isinstance(found, dict) else ():
+        if not isinstance(node, dict):
+            continue
+        component = node.get("component")
+        code = component.get("code") if isinstance(component, dict) else None
+        yield Activity(
+            id=str(node_id),
+            name=str(node.get("name") or ""),
+            plugin=str(code or node.get("type") or ""),
+            path=path,
+            stack=stack,
+            retryable=node.get("retryable") is not False,
+            skippable=node.get("skippable") is not False,
+        )
+        if isinstance(node.get("pipeline"), dict):
+            inner_path, inner_stack = (*path, str(node.get("name") or node_id)), (*stack, str(node_id))
+            yield from activities(node["pipeline"], inner_path, inner_stack)
+
+
+def failed_nodes(status: TaskStatus) -> list[tuple[NodeStatus, tuple[NodeStatus, ...]]]:
+    """Give the failed nodes that are no subprocesses, each with the subprocesses it stands in."""
+    walked = [pair for top in status.nodes for pair in top.walk()]
+    return [
+        (node, above)
+        for node, above in walked
+        if node.state is TaskState.FAILED and not any(child.state is TaskState.FAILED for child in node.children)
+    ]
+
+
+def explain(task_id: int, place: Place, status: TaskStatus | None) -> Steps[str]:
+    """Find out why a task failed; what cannot be read is said to be so.
+
+    :param status: read already, with ``ex_data``; otherwise it is read.
+    :return: some lines of text: a line for each failed node with path, plugin and message, its inputs, the tail of its
+        log, and the task's page. Values of password variables are masked.
+    """
+    lines: list[str] = []
+    if status is None or not status.ex_data:
+        status = yield from _read_status(task_id, place, lines, status)
+    detail = yield from _read_detail(task_id, place)
+    by_id = {activity.id: activity for activity in activities(detail.pipeline_tree)} if detail else {}
+    failed = failed_nodes(status) if status else []
+    if status:
+        unlisted = [node_id for node_id in status.ex_data if node_id not in {node.id for node, _ in failed}]
+        failed += [(NodeStatus(node_id, "", TaskState.FAILED), ()) for node_id in unlisted if not failed]
+    for node, above in failed[:_MOST_NODES]:
+        activity = by_id.get(node.id)
+        lines += yield from _explain_node(task_id, place, status, node, above, activity)
+    if len(failed) > _MOST_NODES:
+        lines.append(f"  … and {len(failed) - _MOST_NODES} more failed nodes")
+    url = (detail.task_url if detail else "") or (status.task_url if status else "")
+    if url:
+        lines.append(f"  Task page: {url}")
+    return scrub("\n".join(lines), detail.secret_values if detail else ())
+
+
+def _read_status(task_id: int, place: Place, lines: list[str], known: TaskStatus | None) -> Steps[TaskStatus | None]:
+    try:
+        answer = yield place.call("get_task_status", task_id=task_id, with_ex_data="1", **nocache())
+        return models.task_status(answer)
+    except errors.SopsError as error:
+        lines.append(f"  Why it failed could not be read: {error}")
+        return known
+
+
+def _read_detail(task_id: int, place: Place) -> Steps[TaskDetail | None]:
+    try:
+        # its tree and address never change, so a cached answer will do
+        answer = yield place.call("get_task_detail", task_id=task_id)
+        return models.task_detail(answer)
+    except errors.SopsError:
+        return None
+
+
+def _explain_node(
+    task_id: int,
+    place: Place,
+    status: TaskStatus | None,
+    node: NodeStatus,
+    above: tuple[NodeStatus, ...],
+    activity: Activity | None,
+) -> Steps[list[str]]:
+    name = node.name or (activity.name if activity else "") or node.id
+    path = activity.path if activity else tuple(parent.name or parent.id for parent in above)
+    stack = activity.stack if activity else tuple(parent.id for parent in above)
+    where = f" in subprocess {' / '.join(path)}" if path else ""
+    plugin = f"plugin {activity.plugin}, " if activity and activity.plugin else ""
+    message = one_line((status.ex_data if status else {}).get(node.id)) or "SOPS gives no message"
+    lines = [f"  Node {name!r} ({plugin}id {node.id}){where} failed: {message}"]
+    params = {"node_id": node.id, "component_code": activity.plugin if activity else None}
+    try:
+        answer = yield place.call(
+            "get_task_node_detail", task_id=task_id, subprocess_stack=json.dumps(stack) if stack else None, **params
+        )
+        detail = models.node_detail(answer)
+    except errors.SopsError:
+        return lines
+    inputs = {key: value for key, value in detail.inputs.items() if not key.startswith("_")}
+    if inputs:
+        shown = json.dumps(inputs, ensure_ascii=False)
+        lines.append(f"    inputs: {shown[:_LONGEST_INPUTS]}{'…' if len(shown) > _LONGEST_INPUTS else ''}")
+    if detail.version:
+        lines += yield from _log_tail(task_id, place, node.id, detail.version)
+    return lines
+
+
+def _log_tail(task_id: int, place: Place, node_id: str, version: str) -> Steps[list[str]]:
+    try:
+        answer = yield place.call("get_task_node_log", task_id=task_id, node_id=node_id, version=version)
+    except errors.SopsError:
+        return []
+    log = [line for line in answer.data.splitlines() if line.strip()] if isinstance(answer.data, str) else []
+    return [f"    log: {line[:300]}{'…' if len(line) > 300 else ''}" for line in log[-_LOG_LINES:]]

@@ -1,0 +1,389 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two doors to SOPS: how a call becomes an HTTP request, and how an HTTP reply becomes data or an error."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from airflow_provider_sops.sops import errors
+from airflow_provider_sops.sops.calls import Call
+from airflow_provider_sops.sops.errors import make_error
+from airflow_provider_sops.sops.redact import scrub
+
+ApiType = Literal["apigw", "esb"]
+#: Where SOPS stands behind an API gateway or an ESB when the connection's host names no path.
+DEFAULT_PATHS: Mapping[str, str] = {"apigw": "/api/bk-sops/prod", "esb": "/api/c/compapi/v2/sops"}
+_LONGEST_REMOTE_MESSAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Who asks: the app, and the user in whose name. Its ``repr`` shows no secret."""
+
+    app_code: str = ""
+    app_secret: str = field(default="", repr=False)
+    bk_username: str = ""
+    bk_token: str = field(default="", repr=False)
+    access_token: str = field(default="", repr=False)
+
+    def fields(self) -> dict[str, str]:
+        """Give the fields as both doors spell them, without the empty ones."""
+        named = {
+            "bk_app_code": self.app_code,
+            "bk_app_secret": self.app_secret,
+            "bk_username": self.bk_username,
+            "bk_token": self.bk_token,
+            "access_token": self.access_token,
+        }
+        return {name: value for name, value in named.items() if value}
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The values that must never be shown."""
+        return tuple(value for value in (self.app_secret, self.bk_token, self.access_token) if value)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """What a transport sends. ``url`` has no query, so it may be shown; the rest may hold credentials."""
+
+    method: str
+    url: str
+    query: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpReply:
+    """What a transport hands back; the names of ``headers`` are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A successful answer of SOPS.
+
+    ``data`` is its ``data`` field (``None`` where there is none), ``body`` the whole JSON object, ``request_id`` the id
+    under which SOPS or the gateway logged the request.
+    """
+
+    call: Call
+    data: Any
+    body: Mapping[str, Any]
+    request_id: str | None
+
+    def wrong(self, what: str) -> errors.SopsInvalidAnswerError:
+        """Make the error that says that this answer is not one of SOPS'."""
+        return make_error(
+            errors.SopsInvalidAnswerError,
+            self.call,
+            f"the answer is not one of SOPS': {what}",
+            request_id=self.request_id,
+            hint="If the SOPS site was upgraded lately, check that this provider supports its version.",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """One way to SOPS: its address, its kind and the credentials that go through it."""
+
+    api_type: ApiType
+    base_url: str
+    credentials: Credentials
+    #: further headers for every request, e.g. those that a proxy of the site wants
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The values that must never be shown: the credentials and the values of the further headers."""
+        return (*self.credentials.secrets, *self.headers.values())
+
+    def request(self, call: Call) -> HttpRequest:
+        """Turn a call into the HTTP request for this door.
+
+        Through the gateway the ids stand in the path and the credentials in a header; through ESB both are
+        parameters: in the query of a GET, in the JSON body of a POST.
+        """
+        headers = {"Accept": "application/json", **self.headers}
+        params = dict(call.params)
+        path = call.name
+        if self.api_type == "apigw":
+            headers["X-Bkapi-Authorization"] = json.dumps(self.credentials.fields())
+            path = "/".join([call.name, *(str(value) for _, value in call.ids)])
+        else:
+            params = {**self.credentials.fields(), **dict(call.ids), **params}
+        url = f"{self.base_url}/{path}/"
+        if call.method == "GET":
+            return HttpRequest("GET", url, {key: _query_text(value) for key, value in params.items()}, headers, None)
+        headers["Content-Type"] = "application/json"
+        return HttpRequest("POST", url, {}, headers, json.dumps(params, ensure_ascii=False).encode())
+
+    def read(self, call: Call, reply: HttpReply) -> Answer:
+        """Turn a reply into SOPS' data.
+
+        :raises errors.SopsGatewayError: (one of its kinds) when the door refused.
+        :raises errors.SopsApiError: (one of its kinds) when SOPS said no.
+        :raises errors.SopsInvalidAnswerError: when the reply is not one of SOPS'.
+        """
+        body = _json_object(reply.body)
+        request_id = _request_id(reply, body)
+        if 300 <= reply.status < 400:
+            location = urlsplit(reply.headers.get("location", ""))._replace(query="", fragment="").geturl()
+            raise make_error(
+                errors.SopsInvalidAnswerError,
+                call,
+                f"{self.base_url}/{call.name}/… redirects (HTTP {reply.status}) to {location or 'nowhere'}",
+                status=reply.status,
+                request_id=request_id,
+                hint="Check the connection's host: SOPS redirects what is not an address of its API, "
+                "and a login page redirects who is not logged in.",
+            )
+        refusal = self._refusal(reply, body)
+        if refusal is not None:
+            code, message = refusal
+            raise self._gateway_error(call, reply, code, message, request_id)
+        if body is None or not isinstance(body.get("result"), bool):
+            raise make_error(
+                errors.SopsInvalidAnswerError,
+                call,
+                f"the answer (HTTP {reply.status}) is not one of SOPS': {self._excerpt(reply)}",
+                status=reply.status,
+                request_id=request_id,
+                hint="Check the connection's host and api_type; a proxy or a login page may have answered instead.",
+            )
+        if body["result"] is not True:
+            raise self._api_error(call, reply.status, body, request_id)
+        return Answer(call, body.get("data"), body, request_id)
+
+    def scrub(self, text: str) -> str:
+        """Replace every secret of this door in a text."""
+        return scrub(text, self.secrets)
+
+    def _refusal(self, reply: HttpReply, body: Mapping[str, Any] | None) -> tuple[int | None, str] | None:
+        """Give code and message when it was the door, not SOPS, that refused."""
+        in_header = reply.headers.get("x-bkapi-error-code")
+        code = _int(in_header) or _int((body or {}).get("code"))
+        if code is not None and (1_640_000 <= code < 1_660_000 or (1_306_000 <= code < 1_307_000)):
+            message = reply.headers.get("x-bkapi-error-message") or one_line((body or {}).get("message"))
+            return code, message
+        if body is not None and isinstance(body.get("result"), bool):
+            return None
+        if reply.status in (401, 403, 404, 429) or reply.status in (502, 503, 504):
+            return None, self._excerpt(reply)
+        return None
+
+    def _gateway_error(
+        self, call: Call, reply: HttpReply, code: int | None, message: str, request_id: str | None
+    ) -> errors.SopsGatewayError:
+        kind = _gateway_error_class(code, reply.status)
+        place = "the API gateway" if self.api_type == "apigw" else "ESB"
+        verb = "is not available" if kind is errors.SopsGatewayUnavailableError else "refused"
+        error = make_error(
+            kind,
+            call,
+            f"{place} {verb}",
+            code=code,
+            remote_message=self.scrub(one_line(message)),
+            status=reply.status,
+            request_id=request_id,
+            hint=self._gateway_hint(kind, call),
+        )
+        error.retry_after = _retry_after(reply.headers)
+        return error
+
+    def _gateway_hint(self, kind: type[errors.SopsGatewayError], call: Call) -> str | None:
+        app = f"app {self.credentials.app_code!r}" if self.credentials.app_code else "the app"
+        return {
+            errors.SopsAuthenticationError: (
+                "Check the connection's login (app code) and password (app secret), and bk_username, bk_token "
+                "or access_token in its extra."
+            ),
+            errors.SopsApiPermissionError: (
+                f"Apply for the API permission {call.name!r} of bk-sops for {app} in the BlueKing developer center."
+            ),
+            errors.SopsIpRefusedError: "Ask the gateway's administrators to allow the address of the Airflow workers.",
+            errors.SopsRateLimitError: (
+                f"Ask less often (a larger poke_interval), or ask for a higher rate limit for {app} on {call.name!r}."
+            ),
+            errors.SopsApiNotFoundError: (
+                f"Check the connection's host and api_type ({self.api_type}); "
+                f"this SOPS may be too old to have {call.name!r}."
+            ),
+            errors.SopsGatewayUnavailableError: (
+                "Try again later; if it goes on, tell those who run the gateway or SOPS."
+            ),
+        }.get(kind)
+
+    def _api_error(
+        self, call: Call, status: int, body: Mapping[str, Any], request_id: str | None
+    ) -> errors.SopsApiError:
+        message = self.scrub(one_line(body.get("message")))
+        code = body.get("code")
+        kind = api_error_class(code, message)
+        return make_error(
+            kind,
+            call,
+            "SOPS says no",
+            code=code if isinstance(code, int | str) else None,
+            remote_message=message,
+            status=status,
+            request_id=request_id,
+            hint=_api_hint(kind, call, message),
+        )
+
+    def _excerpt(self, reply: HttpReply) -> str:
+        text = " ".join(self.scrub(reply.body[:2000].decode("utf-8", "replace")).split())
+        kind = reply.headers.get("content-type", "no content type").partition(";")[0]
+        shown = f"{text[:120]}…" if len(text) > 120 else text
+        return f"{kind}, {len(reply.body)} bytes" + (f", {shown!r}" if shown else "")
+
+
+def one_line(message: Any) -> str:
+    """Make one readable line of a message of SOPS: a string, a traceback, a dict of field errors or nothing."""
+    if message is None:
+        return ""
+    if isinstance(message, Mapping):
+        text = "; ".join(f"{key}: {one_line(value)}" for key, value in message.items())
+    elif isinstance(message, list | tuple):
+        text = ", ".join(one_line(item) for item in message)
+    else:
+        lines = [line.strip() for line in str(message).splitlines() if line.strip()]
+        text = lines[0] if lines else ""
+        if "Traceback (most recent call last)" in text and len(lines) > 1:
+            # the first line of a traceback says nothing, its last one what happened
+            text = f"{text} … {lines[-1]}"
+    return text if len(text) <= _LONGEST_REMOTE_MESSAGE else f"{text[:_LONGEST_REMOTE_MESSAGE]}…"
+
+
+def api_error_class(code: object, message: str) -> type[errors.SopsApiError]:
+    """Tell what kind of "no" SOPS said (codes measured on SOPS 3.34).
+
+    An IAM denial has the code of "anything else", and a task that ``get_task_status`` does not know too: these are
+    told by their text.
+    """
+    if "iam authentication exception" in message:
+        return errors.SopsIamDeniedError
+    number = _int(code)
+    by_code: Mapping[int | None, type[errors.SopsApiError]] = {
+        3540400: errors.SopsNotFoundError,
+        3540000: errors.SopsInvalidParameterError,
+        3546100: errors.SopsInvalidParameterError,
+        3540100: errors.SopsIamDeniedError,
+        3545000: errors.SopsInvalidOperationError,
+    }
+    if number in by_code:
+        return by_code[number]
+    if "matching query does not exist" in message:
+        return errors.SopsNotFoundError
+    return errors.SopsApiError
+
+
+def _api_hint(kind: type[errors.SopsApiError], call: Call, message: str) -> str | None:
+    ids = dict(call.ids)
+    if kind is errors.SopsNotFoundError:
+        return (
+            f"Check the ids ({', '.join(f'{name}={value}' for name, value in ids.items())}), that the task belongs to "
+            "this business, that it was not deleted, and scope (is bk_biz_id a CMDB business or a SOPS project?)."
+        )
+    if kind is errors.SopsIamDeniedError:
+        action = re.search(r"action:(\w+)", message)
+        what = f"the permission {action.group(1)!r}" if action else "the permission"
+        return f"Give the user of the connection {what} in BlueKing's permission center (IAM)."
+    if kind is errors.SopsInvalidOperationError:
+        return "Look at the task's page: its present state does not allow this."
+    return None
+
+
+def _gateway_error_class(code: int | None, status: int) -> type[errors.SopsGatewayError]:
+    """Tell what kind of refusal it is: by the gateway's 16…… code, by ESB's 1306… code, else by the HTTP status."""
+    by_code: Mapping[int | None, type[errors.SopsGatewayError]] = {
+        1640101: errors.SopsAuthenticationError,
+        1640102: errors.SopsAuthenticationError,
+        1640301: errors.SopsApiPermissionError,
+        1640302: errors.SopsIpRefusedError,
+        1640401: errors.SopsApiNotFoundError,
+        1306401: errors.SopsAuthenticationError,
+        1306402: errors.SopsApiPermissionError,
+        1306403: errors.SopsApiPermissionError,
+        1306404: errors.SopsApiNotFoundError,
+        1306405: errors.SopsApiNotFoundError,
+        1306429: errors.SopsRateLimitError,
+    }
+    if code in by_code:
+        return by_code[code]
+    if code is not None:
+        if 1_642_900 <= code < 1_643_000:
+            return errors.SopsRateLimitError
+        if 1_650_000 <= code < 1_660_000 or 1_306_000 <= code < 1_306_300:
+            return errors.SopsGatewayUnavailableError
+        if code < 1_650_000 and status not in (401, 403, 404, 429) and status < 500:
+            return errors.SopsGatewayError
+    by_status: Mapping[int, type[errors.SopsGatewayError]] = {
+        401: errors.SopsAuthenticationError,
+        403: errors.SopsAuthenticationError,
+        404: errors.SopsApiNotFoundError,
+        429: errors.SopsRateLimitError,
+    }
+    return by_status.get(status, errors.SopsGatewayUnavailableError)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Read ``Retry-After`` as seconds; it is a number or an HTTP date."""
+    value = headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def _request_id(reply: HttpReply, body: Mapping[str, Any] | None) -> str | None:
+    for name in ("trace_id", "request_id"):
+        value = (body or {}).get(name)
+        if isinstance(value, str) and value:
+            return value
+    return reply.headers.get("x-bkapi-request-id") or reply.headers.get("sops-trace-id")
+
+
+def _json_object(body: bytes) -> Mapping[str, Any] | None:
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _int(value: object) -> int | None:
+    """Read a code: an int, or a string of digits (SOPS sends the code of a crash as a string)."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else None
+
+
+def _query_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,558 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SOPS' answers as typed, frozen objects: one model out of both generations of servers.
+
+Old servers write ``end_time``, ``business_id``, ``instance_name`` and times without an offset, which are UTC; current
+ones write ``finish_time``, ``project_id``, ``name`` and times like ``2026-11-22 21:03:25 +0800``. An empty string,
+``null`` and a missing field all mean "not yet" (measured on SOPS 3.34, and the documented sample of the old answer).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_sops.sops.variables import bare_name
+
+if TYPE_CHECKING:
+    import pendulum
+
+    from airflow_provider_sops.sops.gateway import Answer
+
+
+class TaskState(StrEnum):
+    """State of a SOPS task or of one of its nodes."""
+
+    CREATED = "CREATED"
+    READY = "READY"
+    RUNNING = "RUNNING"
+    SUSPENDED = "SUSPENDED"
+    NODE_SUSPENDED = "NODE_SUSPENDED"
+    BLOCKED = "BLOCKED"
+    FAILED = "FAILED"
+    FINISHED = "FINISHED"
+    REVOKED = "REVOKED"
+    EXPIRED = "EXPIRED"
+    #: ``get_task_detail`` knows the end time but no state
+    ENDED = "ENDED"
+    #: a word that this provider does not know: never taken for success
+    UNKNOWN = "UNKNOWN"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether a task never leaves this state. FAILED is not final: its failed node can be retried or skipped."""
+        return self in FINAL_STATES
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether the task waits because somebody paused it or one of its nodes."""
+        return self in (TaskState.SUSPENDED, TaskState.NODE_SUSPENDED)
+
+
+FINAL_STATES = frozenset({TaskState.FINISHED, TaskState.REVOKED, TaskState.EXPIRED})
+_WORDS = {state.value: state for state in TaskState if state not in (TaskState.ENDED, TaskState.UNKNOWN)}
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    """Status of one node of a running task; ``id`` is the node's id in the execution."""
+
+    id: str
+    name: str
+    state: TaskState
+    retry: int = 0
+    skip: bool = False
+    start_time: pendulum.DateTime | None = None
+    finish_time: pendulum.DateTime | None = None
+    children: tuple[NodeStatus, ...] = ()
+
+    def walk(self) -> Iterator[tuple[NodeStatus, tuple[NodeStatus, ...]]]:
+        """Give this node and all below it, each with its ancestors from the outermost on."""
+        yield from _walk(self, ())
+
+
+def _walk(node: NodeStatus, above: tuple[NodeStatus, ...]) -> Iterator[tuple[NodeStatus, tuple[NodeStatus, ...]]]:
+    yield node, above
+    for child in node.children:
+        yield from _walk(child, (*above, node))
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStatus:
+    """What is known of a task at one moment, from ``get_task_status``, ``get_tasks_status`` or ``get_task_detail``."""
+
+    task_id: int
+    state: TaskState
+    #: the state's word as SOPS wrote it
+    raw_state: str = ""
+    name: str = ""
+    start_time: pendulum.DateTime | None = None
+    finish_time: pendulum.DateTime | None = None
+    #: seconds that the task has run
+    elapsed_time: int = 0
+    nodes: tuple[NodeStatus, ...] = ()
+    #: why nodes failed, by node id; only where it was asked for
+    ex_data: Mapping[str, str] = field(default_factory=dict)
+    #: whether SOPS itself will retry a failed node; ``None`` where it was not asked for
+    auto_retry_pending: bool | None = None
+    is_deleted: bool = False
+    #: ``common``, or ``common_func`` for a task that waits to be claimed; only from ``get_tasks_status``
+    flow_type: str = ""
+    #: e.g. ``func_claim``, ``execute_task``, ``finished``; only from ``get_tasks_status``
+    current_flow: str = ""
+    task_url: str = ""
+
+    @property
+    def steps(self) -> list[NodeStatus]:
+        """The started nodes that do something, those in subprocesses included; start and end events have no name."""
+        return [node for top in self.nodes for node, _ in top.walk() if node.name and not node.children]
+
+    @property
+    def failed_at(self) -> pendulum.DateTime | None:
+        """When the last of the failed nodes failed, where the nodes were read."""
+        times = [node.finish_time for node in self.steps if node.state is TaskState.FAILED and node.finish_time]
+        return max(times, default=None)
+
+    @property
+    def last_change(self) -> pendulum.DateTime | None:
+        """When a node last started or ended, where the nodes were read."""
+        times = [moment for node in self.steps for moment in (node.start_time, node.finish_time) if moment]
+        return max(times, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output variable of a finished task; ``name`` without dress, ``label`` as people see it in SOPS."""
+
+    key: str
+    name: str
+    value: Any = field(repr=False)
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDetail:
+    """A task as ``get_task_detail`` describes it. It has no state: see :class:`TaskStatus`."""
+
+    task_id: int
+    name: str
+    project_id: int | None
+    project_name: str
+    template_id: int | None
+    create_time: pendulum.DateTime | None
+    start_time: pendulum.DateTime | None
+    finish_time: pendulum.DateTime | None
+    elapsed_time: int
+    creator: str
+    executor: str
+    create_method: str
+    task_url: str
+    outputs: tuple[Output, ...]
+    constants: Mapping[str, Mapping[str, Any]] = field(repr=False)
+    pipeline_tree: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def secret_values(self) -> list[str]:
+        """Values of password variables, to be masked in logs."""
+        passwords = {bare_name(key) for key, constant in self.constants.items() if _is_password(constant)}
+        values = [constant.get("value") for key, constant in self.constants.items() if bare_name(key) in passwords]
+        values += [output.value for output in self.outputs if output.name in passwords]
+        return [value for value in values if isinstance(value, str) and value]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskListItem:
+    """One task of ``get_task_list``. ``is_finished`` stays false for ever on a revoked task."""
+
+    task_id: int
+    name: str
+    create_method: str
+    start_time: pendulum.DateTime | None
+    finish_time: pendulum.DateTime | None
+    is_started: bool
+    is_finished: bool
+    is_child_taskflow: bool
+    template_id: int | None
+    creator: str
+    executor: str
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateListItem:
+    """One template of ``get_template_list``."""
+
+    template_id: int
+    name: str
+    category: str
+    creator: str
+    create_time: pendulum.DateTime | None
+    edit_time: pendulum.DateTime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A template as ``get_template_info`` describes it."""
+
+    template_id: int
+    name: str
+    pipeline_tree: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def constants(self) -> Mapping[str, Mapping[str, Any]]:
+        """The template's variables by key, e.g. ``${IP}``."""
+        constants = self.pipeline_tree.get("constants")
+        return constants if isinstance(constants, dict) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedTask:
+    """What ``create_task`` made: a task that does nothing until it is started."""
+
+    task_id: int
+    task_url: str
+    pipeline_tree: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDetail:
+    """A node as ``get_task_node_detail`` describes it."""
+
+    node_id: str
+    state: TaskState
+    inputs: Mapping[str, Any] = field(repr=False)
+    outputs: tuple[Mapping[str, Any], ...] = field(repr=False)
+    ex_data: str = ""
+    retry: int = 0
+    version: str = ""
+
+
+def parse_time(value: object) -> pendulum.DateTime | None:
+    """Read a time of SOPS; one without an offset is UTC, an empty one is not yet known.
+
+    :raises ValueError: when it is neither empty nor a time.
+    """
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise ValueError(f"a time must be a string, not {value!r}")
+    import pendulum
+
+    text = value.strip()
+    head, _, offset = text.rpartition(" ")
+    if head and offset[:1] in ("+", "-"):  # "2026-11-22 21:03:25 +0800"
+        text = head + offset
+    try:
+        moment = pendulum.parse(text, tz="UTC")
+    except ValueError as error:
+        raise ValueError(f"not a time: {value!r}") from error
+    if not isinstance(moment, pendulum.DateTime):
+        raise ValueError(f"not a time: {value!r}")
+    return moment
+
+
+def parse_state(word: object) -> TaskState:
+    """Read a state's word; one that is not known gives :attr:`TaskState.UNKNOWN`."""
+    return _WORDS.get(word, TaskState.UNKNOWN) if isinstance(word, str) else TaskState.UNKNOWN
+
+
+def task_status(answer: Answer) -> TaskStatus:
+    """Read the answer of ``get_task_status``.
+
+    :raises SopsInvalidAnswerError: when it does not have the shape of one.
+    """
+    data = _object(answer, answer.data)
+    auto_retry = data.get("auto_retry_status")
+    with _shape(answer):
+        return TaskStatus(
+            task_id=answer.call.task_id or 0,
+            name=_text(data.get("name")),
+            auto_retry_pending=bool(auto_retry.get("exist_auto_retry_nodes")) if isinstance(auto_retry, dict) else None,
+            ex_data={str(key): _text(value) for key, value in _dict(data.get("ex_data")).items()},
+            **_common_status(data),
+        )
+
+
+def tasks_status(answer: Answer) -> dict[int, TaskStatus]:
+    """Read the answer of ``get_tasks_status`` as status by task id; unknown and foreign ids are not in it.
+
+    :raises SopsInvalidAnswerError: when it does not have the shape of one.
+    """
+    found = {}
+    for item in _objects(answer, answer.data):
+        status = _object(answer, item.get("status"))
+        with _shape(answer):
+            fields = _common_status(status)
+            # the outer fields are the task's own; the inner ones of a CREATED task can be another task's
+            fields["finish_time"] = (
+                parse_time(item.get("finish_time")) if fields["finish_time"] is None else fields["finish_time"]
+            )
+            fields["start_time"] = parse_time(item.get("start_time")) or fields["start_time"]
+            task_id = _required_id(item.get("id"))
+            found[task_id] = TaskStatus(
+                task_id=task_id,
+                name=_text(item.get("name")),
+                is_deleted=item.get("is_deleted") is True,
+                flow_type=_text(item.get("flow_type")),
+                current_flow=_text(item.get("current_flow")),
+                task_url=_text(item.get("url")),
+                **fields,
+            )
+    return found
+
+
+def task_detail(answer: Answer) -> TaskDetail:
+    """Read the answer of ``get_task_detail``, of an old server or a current one.
+
+    :raises SopsInvalidAnswerError: when it does not have the shape of one.
+    """
+    data = _object(answer, answer.data)
+    outputs = data.get("outputs")
+    if outputs is None:
+        outputs = []
+    if not isinstance(outputs, list):
+        raise answer.wrong(f"outputs is {type(outputs).__name__} where a list belongs")
+    with _shape(answer):
+        return TaskDetail(
+            task_id=_required_id(data.get("id")),
+            name=_text(data.get("name", data.get("instance_name"))),
+            project_id=_id(data.get("project_id", data.get("business_id"))),
+            project_name=_text(data.get("project_name", data.get("business_name"))),
+            template_id=_id(data.get("template_id")),
+            create_time=parse_time(data.get("create_time")),
+            start_time=parse_time(data.get("start_time")),
+            finish_time=parse_time(data.get("finish_time") or data.get("end_time")),
+            elapsed_time=_seconds(data.get("elapsed_time")),
+            creator=_text(data.get("creator")),
+            executor=_text(data.get("executor")),
+            create_method=_text(data.get("create_method")),
+            task_url=_text(data.get("task_url")),
+            outputs=tuple(_output(item) for item in outputs),
+            constants={
+                str(key): value for key, value in _dict(data.get("constants")).items() if isinstance(value, dict)
+            },
+            pipeline_tree=_dict(data.get("pipeline_tree")),
+        )
+
+
+def status_from_detail(detail: TaskDetail) -> TaskStatus:
+    """Say what a detail tells of a task's state, which is little.
+
+    Outputs prove FINISHED (measured on SOPS 3.34: they are there on finished tasks only); an end time without outputs
+    is :attr:`TaskState.ENDED`; a task without end time counts as CREATED or RUNNING, though it may have failed.
+    """
+    if detail.finish_time is not None:
+        state = TaskState.FINISHED if detail.outputs else TaskState.ENDED
+    elif detail.outputs:
+        state = TaskState.FINISHED  # the outputs may be there a moment before the end time
+    else:
+        state = TaskState.RUNNING if detail.start_time is not None else TaskState.CREATED
+    return TaskStatus(
+        task_id=detail.task_id,
+        state=state,
+        raw_state="",
+        name=detail.name,
+        start_time=detail.start_time,
+        finish_time=detail.finish_time,
+        elapsed_time=detail.elapsed_time,
+        task_url=detail.task_url,
+    )
+
+
+def task_list(answer: Answer) -> list[TaskListItem]:
+    """Read the answer of ``get_task_list``.
+
+    :raises SopsInvalidAnswerError: when it does not have the shape of one.
+    """
+    items = []
+    for item in _objects(answer, answer.data):
+        with _shape(answer):
+            items.append(
+                TaskListItem(
+                    task_id=_required_id(item.get("id")),
+                    name=_text(item.get("name")),
+                    create_method=_text(item.get("create_method")),
+                    start_time=parse_time(item.get("start_time")),
+                    finish_time=parse_time(item.get("finish_time")),
+                    is_started=item.get("is_started") is True,
+                    is_finished=item.get("is_finished") is True,
+                    is_child_taskflow=item.get("is_child_taskflow") is True,
+                    template_id=_id(item.get("template_id")),
+                    creator=_text(item.get("creator")),
+                    executor=_text(item.get("executor")),
+                )
+            )
+    return items
+
+
+def template_list(answer: Answer) -> list[TemplateListItem]:
+    """Read the answer of ``get_template_list``.
+
+    :raises SopsInvalidAnswerError: when it does not have the shape of one.
+    """
+    items = []
+    for item in _objects(answer, answer.data):
+        with _shape(answer):
+            items.append(
+                TemplateListItem(
+                    template_id=_required_id(item.get("id")),
+                    name=_text(item.get("name")),
+                    category=_text(item.get("category")),
+                    creator=_text(item.get("creator")),
+                    create_time=parse_time(item.get("create_time")),
+                    edit_time=parse_time(item.get("edit_time")),
+                )
+            )
+    return items
+
+
+def template(answer: Answer) -> Template:
+    """Read the answer of ``get_template_info``.
+
+    :raises SopsInvalidAnswerError: when it does not have the shape of one.
+    """
+    data = _object(answer, answer.data)
+    with _shape(answer):
+        return Template(
+            template_id=_required_id(data.get("id")),
+            name=_text(data.get("name")),
+            pipeline_tree=_dict(data.get("pipeline_tree")),
+        )
+
+
+def created_task(answer: Answer) -> CreatedTask:
+    """Read the answer of ``create_task``.
+
+    :raises SopsInvalidAnswerError: when it does not have the shape of one.
+    """
+    data = _object(answer, answer.data)
+    with _shape(answer):
+        return CreatedTask(
+            task_id=_required_id(data.get("task_id")),
+            task_url=_text(data.get("task_url")),
+            pipeline_tree=_dict(data.get("pipeline_tree")),
+        )
+
+
+def node_detail(answer: Answer) -> NodeDetail:
+    """Read the answer of ``get_task_node_detail``.
+
+    :raises SopsInvalidAnswerError: when it does not have the shape of one.
+    """
+    data = _object(answer, answer.data)
+    outputs = data.get("outputs")
+    with _shape(answer):
+        return NodeDetail(
+            node_id=_text(data.get("id")),
+            state=parse_state(data.get("state")),
+            inputs=_dict(data.get("inputs")),
+            outputs=tuple(item for item in outputs if isinstance(item, dict)) if isinstance(outputs, list) else (),
+            ex_data=_text(data.get("ex_data")),
+            retry=_seconds(data.get("retry")),
+            version=_text(data.get("version")),
+        )
+
+
+def interventions(answer: Answer) -> dict[int, bool]:
+    """Read ``get_tasks_manual_intervention_state`` as: does the task wait for a person, by task id.
+
+    :raises SopsInvalidAnswerError: when it does not have the shape of one.
+    """
+    with _shape(answer):
+        return {
+            _required_id(item.get("id")): item.get("manual_intervention_required") is True
+            for item in _objects(answer, answer.data)
+        }
+
+
+class _shape:
+    """Turns the errors of reading wrong types into the one error that says so."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, ValueError | TypeError | AttributeError):
+            raise self.answer.wrong(str(error)) from error
+
+
+def _common_status(data: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(data.get("state"), str):
+        raise ValueError(f"state is {data.get('state')!r} where a word belongs")
+    return {
+        "state": parse_state(data["state"]),
+        "raw_state": data["state"],
+        "start_time": parse_time(data.get("start_time")),
+        "finish_time": parse_time(data.get("finish_time")),
+        "elapsed_time": _seconds(data.get("elapsed_time")),
+        "nodes": _nodes(data.get("children")),
+    }
+
+
+def _nodes(children: object) -> tuple[NodeStatus, ...]:
+    return tuple(
+        NodeStatus(
+            id=str(node_id),
+            name=_text(node.get("name")),
+            state=parse_state(node.get("state")),
+            retry=_seconds(node.get("retry")),
+            skip=node.get("skip") is True,
+            start_time=parse_time(node.get("start_time")),
+            finish_time=parse_time(node.get("finish_time")),
+            children=_nodes(node.get("children")),
+        )
+        for node_id, node in _dict(children).items()
+        if isinstance(node, dict)
+    )
+
+
+def _output(item: object) -> Output:
+    if not isinstance(item, dict) or not isinstance(item.get("key"), str) or "value" not in item:
+        raise ValueError(f"an output is not an object with key and value but {type(item).__name__}")
+    return Output(item["key"], bare_name(item["key"]), item["value"], _text(item.get("name")))
+
+
+def _is_password(constant: Mapping[str, Any]) -> bool:
+    return constant.get("custom_type") == "password" or "password" in _text(constant.get("source_tag"))
+
+
+def _object(answer: Answer, value: object) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise answer.wrong(f"{type(value).__name__} where an object belongs")
+    return value
+
+
+def _objects(answer: Answer, value: object) -> list[Mapping[str, Any]]:
+    if not isinstance(value, list):
+        raise answer.wrong(f"data is {type(value).__name__} where a list belongs")
+    return [_object(answer, item) for item in value]
+
+
+def _dict(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else str(value)
+
+
+def _id(value: object) -> int | None:
+    """Read an id that is an int here and a string there, and ``""`` or ``null`` where there is none."""
+    if value is None or value == "":
+        return None
+    return _required_id(value)
+
+
+def _required_id(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError(f"an id is {value!r}")
+    return int(value)
+
+
+def _seconds(value: object) -> int:
+    return int(value) if isinstance(value, int | float) else 0

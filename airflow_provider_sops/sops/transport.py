@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What both clients share: how requests are sent, the errors of requests that got no reply, and steps."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from airflow_provider_sops.sops import errors
+from airflow_provider_sops.sops.calls import Call
+from airflow_provider_sops.sops.gateway import Answer, Door
+from airflow_provider_sops.sops.redact import scrubbed_cause
+
+T = TypeVar("T")
+#: Steps that ask SOPS without knowing how requests are sent: they yield calls, are sent answers or thrown errors, and
+#: return a result. One piece of logic serves the synchronous and the asynchronous client.
+Steps = Generator[Call, Answer, T]
+
+CONNECT_TIMEOUT = 10.0
+READ_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class TransportSettings:
+    """How requests are sent; the same for both clients."""
+
+    #: seconds to connect
+    connect_timeout: float = CONNECT_TIMEOUT
+    #: seconds between two pieces of an answer
+    read_timeout: float = READ_TIMEOUT
+    #: verify TLS: yes, no, or against this CA bundle
+    verify: bool | str = True
+    #: proxy address by scheme; empty means the environment's
+    proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def connection_failed(call: Call, door: Door, error: BaseException, *, sent: bool, timed_out: bool) -> errors.SopsError:
+    """Make the error of a call that got no reply, with a cause that holds no credentials.
+
+    :param sent: whether the request may have reached the server.
+    """
+    cause = scrubbed_cause(error, door.secrets)
+    made: errors.SopsConnectionError | errors.SopsTimeoutError
+    if timed_out:
+        made = errors.make_error(
+            errors.SopsTimeoutError,
+            call,
+            "no answer in time" if sent else f"could not connect to {door.base_url} in time",
+            remote_message=f"{type(error).__name__}: {cause}",
+            hint="Try again; if it goes on, check the network, or raise timeout in the connection's extra.",
+        )
+    else:
+        made = errors.make_error(
+            errors.SopsConnectionError,
+            call,
+            f"could not get an answer from {door.base_url}",
+            remote_message=f"{type(error).__name__}: {cause}",
+            hint="Check the connection's host, proxies and verify, and that the workers may reach it.",
+        )
+    made.may_have_been_sent = sent
+    made.__cause__ = cause
+    return made

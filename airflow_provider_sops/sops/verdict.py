@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one judgement of a task's status, the same for poke, reschedule, deferred and resumed waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from airflow_provider_sops.sops.errors import SopsConfigError
+from airflow_provider_sops.sops.models import FINAL_STATES, TaskState, TaskStatus
+
+#: Seconds for which a task may be FINISHED without an end time, before a fresh detail decides.
+END_TIME_PATIENCE = 120.0
+#: Seconds between two questions whether SOPS will still retry a failed node by itself.
+AUTO_RETRY_RECHECK = 30.0
+
+OnFailed = Literal["fail", "wait"]
+OnSuspended = Literal["wait", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class WaitPolicy:
+    """What a wait takes for success and for failure. All durations are seconds."""
+
+    #: final states that count as success
+    allowed_states: frozenset[TaskState] = frozenset({TaskState.FINISHED})
+    #: ``fail`` as soon as no automatic retry is pending, or ``wait`` for a person to retry or skip the failed node
+    on_failed: OnFailed = "fail"
+    #: how long a task may stay FAILED before the wait fails; ``None``: at once for ``fail``, for ever for ``wait``
+    failed_grace: float | None = None
+    #: ``wait`` for a person to resume a paused task, or ``fail``
+    on_suspended: OnSuspended = "wait"
+    #: how long failed reads are tolerated
+    max_outage: float = 600.0
+    #: take an end whose state cannot be read (detail only) for FINISHED
+    assume_finished: bool = False
+
+    @property
+    def grace(self) -> float | None:
+        """Seconds from FAILED to failure; ``None`` is for ever."""
+        if self.failed_grace is not None:
+            return self.failed_grace
+        return 0.0 if self.on_failed == "fail" else None
+
+
+def parse_allowed_states(states: Iterable[str]) -> frozenset[TaskState]:
+    """Read the final states that count as success.
+
+    :raises SopsConfigError: for a word that is not a final state: a task that is not in one may still go on.
+    """
+    names = [states] if isinstance(states, str) else list(states)
+    finals = {state.value: state for state in FINAL_STATES}
+    for name in names:
+        if str(name) not in finals:
+            raise SopsConfigError(
+                "allowed_states", f"{name!s} is not a final state of SOPS; there are: {', '.join(sorted(finals))}"
+            )
+    if not names:
+        raise SopsConfigError("allowed_states", "must name at least one final state")
+    return frozenset(finals[str(name)] for name in names)
+
+
+def check_choice(field: str, value: str, choices: Iterable[str]) -> None:
+    """Refuse a word that is none of the choices.
+
+    :raises SopsConfigError: naming the field and the choices.
+    """
+    if value not in choices:
+        raise SopsConfigError(field, f"must be {' or '.join(repr(choice) for choice in choices)}, not {value!r}")
+
+
+class Next(StrEnum):
+    """What follows from a status."""
+
+    WAIT = "wait"
+    #: the end that was waited for
+    SUCCESS = "success"
+    #: a bad end, or a state that the policy does not wait in
+    FAILURE = "failure"
+    #: read the status once more, fresh and with the reasons, before deciding
+    ASK_STATUS = "ask_status"
+    #: read a fresh detail before deciding
+    ASK_DETAIL = "ask_detail"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What follows from a status, and why in words that end a sentence like "SOPS task 10 …"."""
+
+    next: Next
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Since:
+    """What a wait remembers between two readings; all times are seconds since the epoch."""
+
+    #: first seen FINISHED without an end time
+    finished: float | None = None
+    #: failed, as far as is known
+    failed: float | None = None
+    #: last asked whether an automatic retry is pending
+    asked: float | None = None
+    #: the answer to that
+    auto_retry_pending: bool = False
+
+
+def judge(status: TaskStatus, policy: WaitPolicy, since: Since, now: float, *, fresh: bool = False) -> Verdict:
+    """Say what follows from a task's status. No I/O; ``since`` is updated.
+
+    :param fresh: the status was read past SOPS' caches, with reasons and automatic retries: a FAILED or SUSPENDED one
+        may be decided on. Without it the answer to those is :attr:`Next.ASK_STATUS`.
+    :param now: seconds since the epoch.
+    """
+    state = status.state
+    if state is not TaskState.FAILED:
+        since.failed = since.asked = None
+    if state is not TaskState.FINISHED:
+        since.finished = None
+    if status.is_deleted:
+        return Verdict(Next.FAILURE, "was deleted in SOPS")
+    if state is TaskState.FINISHED and status.finish_time is None:
+        return _finished_without_end(policy, since, now)
+    if state in FINAL_STATES:
+        if state in policy.allowed_states:
+            return Verdict(Next.SUCCESS, f"is {state}")
+        return Verdict(Next.FAILURE, f"has ended as {state}, which is not one of the allowed states")
+    if state is TaskState.ENDED:
+        return _ended_with_unknown_state(policy)
+    if state is TaskState.FAILED:
+        return _failed(status, policy, since, now, fresh)
+    if state.is_suspended and policy.on_suspended == "fail":
+        if not fresh:
+            return Verdict(Next.ASK_STATUS)
+        return Verdict(Next.FAILURE, f"is {state}: somebody paused it, and on_suspended is 'fail'")
+    return Verdict(Next.WAIT)
+
+
+def _finished_without_end(policy: WaitPolicy, since: Since, now: float) -> Verdict:
+    # the state comes a moment before the end time and the outputs, see the race at the end of a task
+    if since.finished is None:
+        since.finished = now
+    return Verdict(Next.WAIT if now - since.finished < END_TIME_PATIENCE else Next.ASK_DETAIL)
+
+
+def _ended_with_unknown_state(policy: WaitPolicy) -> Verdict:
+    if policy.allowed_states == FINAL_STATES or (
+        policy.assume_finished and TaskState.FINISHED in policy.allowed_states
+    ):
+        return Verdict(Next.SUCCESS, "has ended")
+    return Verdict(
+        Next.FAILURE,
+        "has ended without outputs, and its state is unknown: it may have finished or been revoked. "
+        "Grant the app the API get_task_status, or set assume_finished=True if such tasks are never revoked",
+    )
+
+
+def _failed(status: TaskStatus, policy: WaitPolicy, since: Since, now: float, fresh: bool) -> Verdict:
+    if since.failed is None:
+        since.failed = now
+    if status.failed_at is not None:  # a wait that is looked at by ever new processes knows it from here alone
+        since.failed = min(now, status.failed_at.timestamp())
+    grace = policy.grace
+    due = grace is not None and now - since.failed >= grace
+    if fresh:
+        since.asked, since.auto_retry_pending = now, status.auto_retry_pending is True
+        if due and not since.auto_retry_pending:
+            return Verdict(Next.FAILURE, "has FAILED")
+        return Verdict(Next.WAIT)
+    if since.asked is None:
+        return Verdict(Next.ASK_STATUS)
+    if since.auto_retry_pending:
+        return Verdict(Next.ASK_STATUS if now - since.asked >= AUTO_RETRY_RECHECK else Next.WAIT)
+    return Verdict(Next.ASK_STATUS if due else Next.WAIT)

@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Watching one SOPS task until it ends, without I/O: steps that both clients and every mode of a wait carry out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from airflow_provider_sops.sops import errors, models
+from airflow_provider_sops.sops.calls import Call, Scope, make_call
+from airflow_provider_sops.sops.models import TaskDetail, TaskState, TaskStatus
+from airflow_provider_sops.sops.transport import Steps
+from airflow_provider_sops.sops.verdict import Next, Since, Verdict, WaitPolicy, judge
+
+#: Errors that waiting does not mend: they end a wait at once.
+DEFINITE = (
+    errors.SopsNotFoundError,
+    errors.SopsInvalidParameterError,
+    errors.SopsIamDeniedError,
+    errors.SopsApiPermissionError,
+    errors.SopsApiNotFoundError,
+    errors.SopsIpRefusedError,
+)
+#: The app may not ask for this, or this SOPS does not have it: another API may tell the same.
+DENIED = (errors.SopsApiPermissionError, errors.SopsApiNotFoundError)
+#: Seconds without any change after which it is asked whether the task waits for a person.
+INTERVENTION_AFTER = 300.0
+
+DETAIL_ONLY_NOTICE = (
+    "The app may not call get_task_status, so this wait reads get_task_detail alone. It costs: SOPS answers it from a "
+    "cache of 60 seconds, and it has no state, so that a failed or paused task looks like a running one, and an end "
+    "without outputs may be a finish or a revoke. Apply for the API permission 'get_task_status' of bk-sops."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where tasks are: the business or project that calls name."""
+
+    bk_biz_id: int
+    scope: Scope = "cmdb_biz"
+
+    def call(self, name: str, **params: Any) -> Call:
+        """Describe a call of an API in this place."""
+        return make_call(name, params, bk_biz_id=self.bk_biz_id, scope=self.scope)
+
+
+@dataclass(slots=True)
+class Grants:
+    """Which of the APIs that tell a task's state may be called; learnt from refusals."""
+
+    status: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line for the task's log."""
+
+    text: str
+    warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look at a task gave: what follows, the status read (if it could be read), and lines for the log."""
+
+    next: Next
+    status: TaskStatus | None = None
+    reason: str = ""
+    lines: tuple[Line, ...] = ()
+    #: the error that ends the wait when it is not a bad end of the task
+    error: errors.SopsError | None = None
+    #: the wait ends because of ``max_outage``, not because of one error
+    outage: bool = False
+
+
+@dataclass(slots=True)
+class Watch:
+    """The wait for one task: policy, and what was seen up to now. Used by one wait, looked through once a poll.
+
+    :param had_answer: SOPS has answered before (in an earlier poke, or before deferring). Wrong credentials then may be
+        a rotation under way and are tolerated like an outage; without it they end the wait at once.
+    """
+
+    task_id: int
+    place: Place
+    policy: WaitPolicy
+    had_answer: bool = False
+    grants: Grants = field(default_factory=Grants)
+    since: Since = field(default_factory=Since)
+    #: the last status shown in the log, as a text that changes when there is something new to say
+    shown: str = ""
+    changed_at: float | None = None
+    outage_since: float | None = None
+    intervention_asked: bool = False
+    task_url: str = ""
+    detail: TaskDetail | None = None
+    final: TaskStatus | None = None
+
+    @property
+    def must_be_kept(self) -> bool:
+        """Whether this watch remembers what a new one could not learn: an outage, or an end without end time."""
+        return self.outage_since is not None or self.since.finished is not None
+
+    def look(self, now: float) -> Steps[Look]:
+        """Read the task's status and say what follows.
+
+        :param now: seconds since the epoch.
+        """
+        lines: list[Line] = []
+        try:
+            status = yield from self._read_status(lines)
+            if self.detail is None:
+                yield from self._read_detail_once()
+            look = yield from self.consider(status, now, progress=True)
+        except errors.SopsError as error:
+            look = self.failed_read(error, now)
+        return replace(look, lines=(*lines, *look.lines))
+
+    def consider(self, status: TaskStatus, now: float, *, progress: bool = False) -> Steps[Look]:
+        """Say what follows from a status that was read already; asks further where that is needed to decide.
+
+        :param progress: the status has the task's nodes, so that the log may name them.
+        :raises errors.SopsError: when a further question fails; hand it to :meth:`failed_read`.
+        """
+        if status.state is TaskState.UNKNOWN:
+            return self.failed_read(_unknown_state(status), now)
+        lines = self._recovered(now)
+        if status.state.is_final:
+            self.final = status
+        elif self.final is not None:  # a replica with an older answer takes no end back
+            status = self.final
+        self.task_url = status.task_url or self.task_url
+        verdict = judge(status, self.policy, self.since, now)
+        if verdict.next is Next.ASK_STATUS:
+            status, verdict = yield from self._ask_again(status, now, lines)
+        if verdict.next is Next.ASK_DETAIL:
+            status, verdict = yield from self._ask_detail(status)
+        lines += self._changes(status, now, progress)
+        if verdict.next is Next.WAIT:
+            lines += yield from self._intervention(status, now)
+            return Look(Next.WAIT, status, lines=tuple(lines))
+        if verdict.next is Next.SUCCESS:
+            status = yield from self._complete(status)
+        return Look(verdict.next, status, verdict.reason, tuple(lines))
+
+    def failed_read(self, error: errors.SopsError, now: float) -> Look:
+        """Say what follows from a status that could not be read."""
+        if isinstance(error, DEFINITE) or (isinstance(error, errors.SopsAuthenticationError) and not self.had_answer):
+            return Look(Next.FAILURE, error=error, reason=str(error))
+        lines: tuple[Line, ...] = ()
+        if self.outage_since is None:
+            self.outage_since = now
+            lines = (
+                Line(
+                    f"Cannot read the status of SOPS task {self.task_id}; going on for up to "
+                    f"{self.policy.max_outage:.0f} s (max_outage). {error}",
+                    warning=True,
+                ),
+            )
+        if now - self.outage_since >= self.policy.max_outage:
+            reason = (
+                f"the status of SOPS task {self.task_id} could not be read for {now - self.outage_since:.0f} s "
+                f"(max_outage is {self.policy.max_outage:.0f} s). The task itself was not touched and may still run. "
+                f"Last error: {error}"
+            )
+            return Look(Next.FAILURE, error=error, reason=reason, outage=True, lines=lines)
+        return Look(Next.WAIT, error=error, lines=lines)
+
+    def _recovered(self, now: float) -> list[Line]:
+        self.had_answer = True
+        if self.outage_since is None:
+            return []
+        lasted, self.outage_since = now - self.outage_since, None
+        return [Line(f"SOPS answers again after {lasted:.0f} s.")]
+
+    def _read_status(self, lines: list[Line], *, fresh: bool = False) -> Steps[TaskStatus]:
+        """Read the status, from the detail where ``get_task_status`` may not be called."""
+        if self.grants.status:
+            try:
+                answer = yield self.place.call("get_task_status", task_id=self.task_id, **nocache(fresh))
+            except DENIED as error:
+                self.grants.status = False
+                lines.append(Line(f"{DETAIL_ONLY_NOTICE} (What it said: {error})", warning=True))
+            else:
+                return models.task_status(answer)
+        answer = yield self.place.call("get_task_detail", task_id=self.task_id, **nocache(fresh))
+        self._keep(models.task_detail(answer))
+        assert self.detail is not None
+        return models.status_from_detail(self.detail)
+
+    def _read_detail_once(self) -> Steps[None]:
+        """Read the detail for the task's address and the names of its nodes; a wait can do without."""
+        try:
+            answer = yield self.place.call("get_task_detail", task_id=self.task_id)
+            self._keep(models.task_detail(answer))
+        except errors.SopsError:
+            return
+
+    def _keep(self, detail: TaskDetail) -> None:
+        self.detail = detail
+        self.task_url = detail.task_url or self.task_url
+
+    def _ask_again(self, status: TaskStatus, now: float, lines: list[Line]) -> Steps[tuple[TaskStatus, Verdict]]:
+        """Read the status past the caches, with the reasons of failures and whether SOPS will retry by itself."""
+        if not self.grants.status:  # the detail knows neither FAILED nor SUSPENDED; a batch did
+            return status, judge(status, self.policy, self.since, now, fresh=True)
+        flags = {"with_ex_data": "1", "with_auto_retry_status": "1"} if status.state is TaskState.FAILED else {}
+        try:
+            answer = yield self.place.call("get_task_status", task_id=self.task_id, **flags, **nocache())
+        except DENIED:
+            self.grants.status = False
+            return status, judge(status, self.policy, self.since, now, fresh=True)
+        fresh = replace(models.task_status(answer), task_url=status.task_url)
+        if fresh.state is TaskState.UNKNOWN:
+            raise _unknown_state(fresh)
+        return fresh, judge(fresh, self.policy, self.since, now, fresh=True)
+
+    def _ask_detail(self, status: TaskStatus) -> Steps[tuple[TaskStatus, Verdict]]:
+        """FINISHED for long without an end time: a fresh detail decides."""
+        answer = yield self.place.call("get_task_detail", task_id=self.task_id, **nocache())
+        detail = models.task_detail(answer)
+        self._keep(detail)
+        if detail.finish_time is None:
+            return status, Verdict(
+                Next.FAILURE,
+                "is FINISHED, but SOPS has given no end time for two minutes, nor does its detail: "
+                "look at the task's page, and tell those who run SOPS",
+            )
+        ended = replace(status, finish_time=detail.finish_time)
+        return ended, judge(ended, self.policy, self.since, 0.0)
+
+    def _complete(self, status: TaskStatus) -> Steps[TaskStatus]:
+        """Add what a wait returns but the status lacks: REVOKED never gets an end time, EXPIRED has nothing."""
+        if status.finish_time is not None and status.start_time is not None and self.task_url:
+            return replace(status, task_url=self.task_url)
+        try:
+            answer = yield self.place.call("get_task_detail", task_id=self.task_id, **nocache())
+            detail = models.task_detail(answer)
+        except errors.SopsError:
+            return replace(status, task_url=self.task_url)
+        self._keep(detail)
+        return replace(
+            status,
+            name=status.name or detail.name,
+            start_time=status.start_time or detail.start_time,
+            finish_time=status.finish_time or detail.finish_time,
+            elapsed_time=status.elapsed_time or detail.elapsed_time,
+            task_url=self.task_url,
+        )
+
+    def _changes(self, status: TaskStatus, now: float, progress: bool) -> list[Line]:
+        """Give one line when the state, the nodes done or the nodes running have changed."""
+        shown = describe_progress(status, self.detail) if progress or status.nodes else str(status.state)
+        if shown == self.shown:
+            return []
+        self.shown, self.changed_at, self.intervention_asked = shown, now, False
+        where = f" {self.task_url}" if status.state.is_suspended and self.task_url else ""
+        lines = [Line(f"SOPS task {self.task_id} {status.name!r}: {shown}.{where}")]
+        if status.state is TaskState.FAILED and self.since.auto_retry_pending:
+            lines.append(Line("A node failed; SOPS will retry it by itself."))
+        return lines
+
+    def _intervention(self, status: TaskStatus, now: float) -> Steps[list[Line]]:
+        """Say so when the task waits for a person: a pause node looks like plain RUNNING."""
+        unchanged = self.changed_at is not None and now - self.changed_at >= INTERVENTION_AFTER
+        if not unchanged or self.intervention_asked or status.state is not TaskState.RUNNING:
+            return []
+        self.intervention_asked = True
+        try:
+            answer = yield self.place.call("get_tasks_manual_intervention_state", task_id_list=[self.task_id])
+            waits = models.interventions(answer).get(self.task_id, False)
+        except errors.SopsError:
+            return []
+        if not waits:
+            return []
+        return [Line(f"SOPS task {self.task_id} waits for a person to confirm. {self.task_url}".rstrip())]
+
+
+def nocache(yes: bool = True) -> dict[str, str]:
+    """Give a parameter that passes SOPS' caches: their key is the query, and SOPS ignores what it does not know."""
+    return {"nocache": str(time.time_ns())} if yes else {}
+
+
+def describe_progress(status: TaskStatus, detail: TaskDetail | None) -> str:
+    """Say a task's state, how many nodes are done and which run, e.g. ``RUNNING, 2 of 5 nodes done, now: sleep``."""
+    leaves = status.steps
+    done = sum(node.state is TaskState.FINISHED for node in leaves)
+    now = [node.name for node in leaves if node.state not in (TaskState.FINISHED, TaskState.CREATED)]
+    total = count_activities(detail.pipeline_tree) if detail else 0
+    parts = [str(status.state)]
+    if leaves or total:
+        parts.append(f"{done} of {total} nodes done" if total >= done and total else f"{done} nodes done")
+    if now:
+        word = "failed or running" if status.state is TaskState.FAILED else "now"
+        parts.append(f"{word}: {', '.join(now)}")
+    return ", ".join(parts)
+
+
+def count_activities(tree: Mapping[str, Any]) -> int:
+    """Count the nodes of a pipeline tree that do something, those of subprocesses included."""
+    activities = tree.get("activities")
+    if not isinstance(activities, dict):
+        return 0
+    count = 0
+    for activity in activities.values():
+        inner = activity.get("pipeline") if isinstance(activity, dict) else None
+        count += count_activities(inner) if isinstance(inner, dict) else 1
+    return count
+
+
+def _unknown_state(status: TaskStatus) -> errors.SopsInvalidAnswerError:
+    error = errors.SopsInvalidAnswerError(
+        f"SOPS task {status.task_id} is in a state that this provider does not know: {status.raw_state!r}. "
+        "It is taken neither for success nor for failure; look for a newer version of the provider."
+    )
+    error.task_id = status.task_id
+    return error
