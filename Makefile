@@ -72,6 +72,10 @@ format: env ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+.PHONY: constraints
+constraints: env ## resolve the files in constraints/ anew
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/constraints.py $(ARGS)
+
 .PHONY: build
 build: env ## wheel and sdist in dist/
 	rm -rf dist
