@@ -5,11 +5,12 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-# The Airflow of .venv; each supported one has its file in constraints/.
+# Each supported Airflow has its file in constraints/.
 AIRFLOW ?= 3.3.2
+VENV ?= .venv
 UV_VERSION := 0.13.9
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
-BIN := .venv/bin
+BIN := $(VENV)/bin
 ARGS ?=
 
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -28,28 +29,29 @@ endif
 
 # Nothing here may read or write the Airflow of the person who runs it.
 IN_TEMP_HOME = home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && \
-	env AIRFLOW_HOME="$$home" AIRFLOW__CORE__LOAD_EXAMPLES=False PATH="$(CURDIR)/$(BIN):$$PATH"
+	env AIRFLOW_HOME="$$home" AIRFLOW__CORE__LOAD_EXAMPLES=False PATH="$(abspath $(BIN)):$$PATH"
 
 .PHONY: help
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 .PHONY: env
-env: .venv/.ready ## build .venv: a supported Airflow, this provider, the developer's tools
+env: $(VENV)/.ready ## build .venv: Airflow, this provider, the developer's tools (AIRFLOW=3.0.6 for another Airflow)
 
-.venv/.ready: pyproject.toml $(CONSTRAINTS)
+$(VENV)/.ready: pyproject.toml $(CONSTRAINTS)
 	@if [ -z "$(PYTHON)" ]; then \
 		echo "No Python 3.11, 3.12 or 3.13 found on the PATH. Install one, or name it: make env PYTHON=/path/to/python3.12" >&2; \
 		exit 1; fi
 	@if ! $(PYTHON) -c '$(SUPPORTED)'; then \
 		echo "$(PYTHON) cannot be used: Python 3.11, 3.12 or 3.13 is needed." >&2; exit 1; fi
 	@if ! $(BIN)/python -c '$(SUPPORTED)' 2>/dev/null; then \
-		echo "Making .venv with $$($(PYTHON) --version)"; \
-		$(PYTHON) -m venv --clear .venv || { \
+		echo "Making $(VENV) with $$($(PYTHON) --version)"; \
+		$(PYTHON) -m venv --clear $(VENV) || { \
 			echo "$(PYTHON) cannot make a virtual environment (on Debian: apt-get install python3-venv)." >&2; exit 1; }; fi
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints $(CONSTRAINTS) --group dev
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints $(CONSTRAINTS) --no-build-isolation --editable '.[testing]'
+	@echo "Installing Airflow $(AIRFLOW) and the developer's tools into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints $(CONSTRAINTS) --group dev
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints $(CONSTRAINTS) --no-build-isolation --editable '.[testing]'
 	@touch $@
 
 .PHONY: demo
@@ -61,20 +63,30 @@ test: env ## all tests (ARGS="-k name" for some)
 	@$(IN_TEMP_HOME) $(BIN)/python -m pytest $(ARGS)
 
 .PHONY: lint
-lint: env ## ruff, mypy --strict, the border between the layers
+lint: env ## ruff, mypy --strict, the border between the layers, licence lines
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-cache
+	$(BIN)/lint-imports --no-logo --no-cache
+	@without=$$(git ls-files '*.py' | xargs -r grep -L '^# SPDX-License-Identifier: Apache-2.0$$' || true); \
+	if [ -n "$$without" ]; then echo "No SPDX line in:" $$without >&2; exit 1; fi
 
 .PHONY: format
 format: env ## let ruff put the code in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+.PHONY: test-airflow
+test-airflow: ## all tests in an environment of its own with another Airflow: VERSION=2.11.2 (PYTHON=python3.12)
+	@$(PYTHON) tools/matrix.py $(or $(VERSION),$(error say which: make test-airflow VERSION=2.11.2)) $(ARGS)
+
+.PHONY: test-matrix
+test-matrix: ## all tests with every supported Airflow, and with the newest on every supported Python
+	@$(PYTHON) tools/matrix.py $(ARGS)
+
 .PHONY: constraints
 constraints: env ## resolve the files in constraints/ anew
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tools/constraints.py $(ARGS)
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tools/constraints.py $(ARGS)
 
 .PHONY: build
 build: env ## wheel and sdist in dist/
