@@ -19,7 +19,9 @@ PYTHON := $(shell for python in python3.13 python3.12 python3.11 python3 python;
 	if $$python -c '$(SUPPORTED)' 2>/dev/null; then echo $$python; break; fi; done)
 endif
 
-# uv does not read pip's configuration: hand it the mirror that pip is set to use, if any.
+# uv looks neither at the machine's certificates nor at pip's configuration by itself: let it trust what the machine
+# trusts, and hand it the mirror that pip is set to use, if any.
+export UV_SYSTEM_CERTS ?= true
 ifndef UV_DEFAULT_INDEX
 MIRROR := $(or $(PIP_INDEX_URL),$(shell $(or $(PYTHON),false) -m pip config get global.index-url 2>/dev/null))
 ifneq ($(MIRROR),)
@@ -50,8 +52,9 @@ $(VENV)/.ready: pyproject.toml $(CONSTRAINTS)
 			echo "$(PYTHON) cannot make a virtual environment (on Debian: apt-get install python3-venv)." >&2; exit 1; }; fi
 	@echo "Installing Airflow $(AIRFLOW) and the developer's tools into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints $(CONSTRAINTS) --group dev
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints $(CONSTRAINTS) --no-build-isolation --editable '.[testing]'
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints $(CONSTRAINTS) \
+		--requirements pyproject.toml --extra testing --group dev
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .PHONY: demo
