@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``python -m airflow_provider_sops.testing``: a fake SOPS in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import threading
+import urllib.parse
+from collections.abc import Sequence
+from typing import Any
+
+from airflow_provider_sops.testing.server import FakeSops
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m airflow_provider_sops.testing",
+        description="A fake SOPS server for tests and demonstrations. It speaks both doors of BlueKing SOPS.",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=0, help="port; 0: a free one (default)")
+    parser.add_argument("--templates", metavar="FILE", help="TOML file with templates instead of the default set")
+    parser.add_argument("--grant", metavar="API", nargs="+", help="the only APIs that the app may call (default: all)")
+    parser.add_argument("--replicas", type=int, default=1, help="web processes, each with its own caches")
+    parser.add_argument("--no-caches", action="store_true", help="without SOPS' caches of 10 and 60 seconds")
+    parser.add_argument("--start-delay", type=float, default=0.1, help="seconds from start_task to the start")
+    parser.add_argument(
+        "--seed-tasks", metavar="TEMPLATE", nargs="+", default=[], help="make and start a task of each of these"
+    )
+    return parser.parse_args(argv)
+
+
+def connection_uri(connection: dict[str, Any]) -> str:
+    """The connection as an Airflow URI."""
+
+    def quoted(text: str) -> str:
+        return urllib.parse.quote(text, safe="")
+
+    extra = urllib.parse.urlencode({"__extra__": json.dumps(connection["extra"])}, quote_via=urllib.parse.quote)
+    login = f"{quoted(connection['login'])}:{quoted(connection['password'])}"
+    return f"{connection['conn_type']}://{login}@{quoted(connection['host'])}/?{extra}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run until SIGINT or SIGTERM.
+
+    :return: exit code.
+    """
+    args = _arguments(argv)
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    fake = FakeSops(
+        host=args.host,
+        port=args.port,
+        templates=args.templates,
+        granted=args.grant,
+        replicas=args.replicas,
+        caches=not args.no_caches,
+        start_delay=args.start_delay,
+    )
+    with fake:
+        print(fake.url)
+        print(json.dumps(fake.connection(), ensure_ascii=False))
+        print(f"AIRFLOW_CONN_SOPS_DEFAULT={connection_uri(fake.connection())}", flush=True)
+        for template in args.seed_tasks:
+            task_id = fake.create_task(int(template) if template.isdigit() else template)
+            print(f"task {task_id}: {template}", flush=True)
+        stopped.wait()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

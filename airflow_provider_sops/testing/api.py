@@ -1,0 +1,964 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The API of SOPS itself: one function for each call, with the refusals of the real one (measured on SOPS 3.34)."""
+
+from __future__ import annotations
+
+import json
+import pprint
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from airflow_provider_sops.testing import answers
+from airflow_provider_sops.testing.answers import Project
+from airflow_provider_sops.testing.engine import Node, Refused, Task, traceback_text
+from airflow_provider_sops.testing.site import Replica, Site
+from airflow_provider_sops.testing.templates import Graph, Template, compile_tree, lay_out
+
+PARAMETER, FORBIDDEN, NOT_FOUND = 3540000, 3540100, 3540400
+INVALID_OPERATION, OPERATION_FAILED, VALIDATION = 3545000, 3545100, 3546100
+UNKNOWN = 3599999
+
+Answer = dict[str, Any]
+
+
+class Crash(Exception):
+    """SOPS fails inside: HTTP 500."""
+
+
+@dataclass(slots=True)
+class Call:
+    """A call that has come through a door.
+
+    :param ids: the numbers from the path by name.
+    :param query: query parameters, without credentials in the ESB door.
+    :param raw: body of a POST.
+    :param stale: a replica answers that lags behind.
+    :param racing: says for a task whether its end has not been written yet.
+    :param poisoned: ids of tasks whose status cannot be computed.
+    """
+
+    site: Site
+    api: Api
+    user: str
+    trusted: bool
+    ids: Mapping[str, int]
+    query: Mapping[str, str]
+    raw: bytes
+    path: str
+    replica: Replica
+    stale: bool = False
+    racing: Callable[[Task], bool] = lambda task: False
+    poisoned: frozenset[int] = frozenset()
+    body: dict[str, Any] = field(default_factory=dict)
+    project: Project = Project(0, 0, "")
+    cache_key: str = ""
+
+    @property
+    def now(self) -> float:
+        """The fake's time."""
+        return self.site.clock.now()
+
+    def flag(self, name: str) -> bool:
+        """A flag of get_task_status: anything but an empty value counts, also ``0`` and ``false``."""
+        return bool(self.query.get(name))
+
+    def get_bool(self, name: str) -> bool | None:
+        """A real boolean parameter.
+
+        :raises Stop: it is none.
+        """
+        value = self.query.get(name)
+        if value is None or value == "":
+            return None
+        return _boolean(name, value)
+
+
+class Stop(Exception):
+    """The answer is known already."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """One API: its method, the ids in its path, the IAM action that it needs."""
+
+    name: str
+    method: str
+    ids: tuple[str, ...]
+    action: str
+    view: Callable[[Call], Answer]
+    cached: float = 0  # seconds
+
+
+APIS: dict[str, Api] = {}
+
+_TASK = ("task_id", "bk_biz_id")
+_TEMPLATE = ("template_id", "bk_biz_id")
+_BIZ = ("bk_biz_id",)
+
+
+def _api(
+    method: str, ids: tuple[str, ...], action: str = "", cached: float = 0
+) -> Callable[[Callable[[Call], Answer]], Callable[[Call], Answer]]:
+    def register(view: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
+        APIS[view.__name__] = Api(view.__name__, method, ids, action, view, cached)
+        return view
+
+    return register
+
+
+# ---- the way to a view ----
+
+
+def handle(call: Call) -> Answer:
+    """Answer a call: find the project, ask IAM, look into the cache, run the view.
+
+    :raises Crash: the answer is HTTP 500.
+    """
+    try:
+        if call.api.method == "POST":
+            call.body = _body(call)
+        if "bk_biz_id" in call.api.ids:
+            call.project = _project(call)
+        _ask_iam(call)
+        return _cached(call)
+    except Stop as stop:
+        return stop.answer
+    except Refused as refused:
+        return refusal(refused.message, refused.code)
+
+
+def refusal(message: Any, code: int, **more: Any) -> Answer:
+    """``result: false``."""
+    return {"result": False, "message": message, **more, "code": code}
+
+
+def _missing(what: str) -> Stop:
+    message = f"数据不存在错误: 数据不存在错误, 错误内容 {what} | process_exception"
+    return Stop(refusal(message, NOT_FOUND, data=None))
+
+
+def _body(call: Call) -> dict[str, Any]:
+    if not call.raw.strip():
+        if call.api.name in ("create_task", "create_and_start_task"):
+            message = "非法请求: 数据错误, 请求不是合法的Json格式 | validate"
+            raise Stop(refusal(message, PARAMETER, data=None))
+        if call.api.name != "start_task":
+            raise Crash
+        return {}
+    try:
+        body = json.loads(call.raw.decode("utf-8", errors="replace"))
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise Stop(refusal("invalid param format", PARAMETER))
+    return body
+
+
+def _project(call: Call) -> Project:
+    source: Mapping[str, Any] = call.body if call.api.method == "POST" else call.query
+    scope = source.get("scope", "cmdb_biz")
+    scope_id = call.ids["bk_biz_id"]
+    project = call.site.project_of(scope_id, scope)
+    if project is None:
+        raise Stop(refusal(f"project({scope_id}) with scope({scope}) does not exist.", NOT_FOUND))
+    return project
+
+
+def _ask_iam(call: Call) -> None:
+    action = call.api.action
+    if not action or call.trusted:
+        return
+    if "task_id" in call.ids and call.ids["task_id"] not in call.site.tasks:
+        raise _missing(f"TaskFlowInstance(id={call.ids['task_id']}) does not exist.")
+    if "template_id" in call.ids:
+        common = _is_common(call)
+        template = call.site.templates.get(call.ids["template_id"])
+        if template is None or template.common != common:
+            kind = "CommonTemplate" if common else "TaskTemplate"
+            raise _missing(f"{kind}(id={call.ids['template_id']}) does not exist.")
+    require(call, action)
+
+
+def require(call: Call, action: str) -> None:
+    """Ask IAM for one action.
+
+    :raises Stop: the user does not have it.
+    """
+    if not call.trusted and not call.site.may(call.user, action):
+        message = f"iam authentication exception, please check, action:{action}"
+        raise Stop({"result": False, "data": None, "message": message, "code": UNKNOWN})
+
+
+def _is_common(call: Call) -> bool:
+    source: Mapping[str, Any] = call.body if call.api.method == "POST" else call.query
+    return source.get("template_source", "business") not in ("business", "project")
+
+
+def _cached(call: Call) -> Answer:
+    seconds = call.api.cached
+    if not seconds or not call.site.caches or call.stale:
+        return call.api.view(call)
+    cache = call.replica.cache
+    key = (call.path, call.user, call.cache_key)
+    found = cache.get(key)
+    if found is not None and found[0] > call.now:
+        answer: Answer = found[1]
+        return answer
+    if len(cache) > 4096:
+        for old in [old for old, (until, _) in cache.items() if until <= call.now]:
+            del cache[old]
+    answer = call.api.view(call)
+    if call.api.name != "get_task_status" or (answer["result"] and answer["data"].get("state") != "CREATED"):
+        cache[key] = (call.now + seconds, answer)
+    return answer
+
+
+# ---- small helpers ----
+
+
+def _boolean(name: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = str(value).lower()
+    if word in ("true", "t", "1", "yes", "y", "on"):
+        return True
+    if word in ("false", "f", "0", "no", "n", "off"):
+        return False
+    raise Stop(refusal({name: ["Must be a valid boolean."]}, PARAMETER))
+
+
+def _zone(call: Call) -> tzinfo | None:
+    name = call.query.get("expected_timezone")
+    if not name:
+        return None
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        message = f"expected_timezone {name} is unknown."
+        raise Stop({"result": False, "data": "", "message": message, "code": VALIDATION}) from None
+
+
+def _page(call: Call) -> tuple[int, int]:
+    """Offset and limit of a list."""
+    try:
+        limit = int(call.query.get("limit", 100))
+        offset = int(call.query.get("offset", 0))
+    except ValueError as error:
+        message = f"[API] pagination error: {error}"
+        raise Stop({"result": False, "data": "", "message": message, "code": INVALID_OPERATION}) from None
+    return max(0, offset), min(200, max(0, limit))
+
+
+def _task(call: Call, missing: str = "TaskFlowInstance matching query does not exist.") -> Task:
+    """The task of the call, if it belongs to its project and is not deleted."""
+    task = call.site.task(call.ids["task_id"])
+    if task is None or task.project_id != call.project.id or task.deleted:
+        raise _missing(missing.format(id=call.ids["task_id"]))
+    return task
+
+
+def _time(name: str, value: str) -> float:
+    try:
+        moment = datetime.fromisoformat(re.sub(r"\s+([+-]\d{2}:?\d{2})$", r"\1", value.strip()))
+    except ValueError:
+        raise Stop(refusal({name: ["Enter a valid date/time."]}, VALIDATION, data="")) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=answers.SERVER_ZONE)
+    return moment.timestamp()
+
+
+# ---- projects and templates ----
+
+
+@_api("GET", ())
+def get_user_project_list(call: Call) -> Answer:
+    """The projects that a user may see."""
+    rows = [
+        {"project_id": project.id, "bk_biz_id": project.bk_biz_id, "name": project.name}
+        for project in call.site.projects.values()
+        if call.site.may(call.user, "project_view")
+    ]
+    return {"result": True, "data": rows, "code": 0}
+
+
+@_api("GET", _BIZ, "project_view")
+def get_template_list(call: Call) -> Answer:
+    """Templates of a project, or the common ones."""
+    zone = _zone(call)
+    common = _is_common(call)
+    wanted: set[int] | None = None
+    if call.query.get("id_in"):
+        try:
+            wanted = {int(item) for item in call.query["id_in"].split(",")}
+        except ValueError:
+            raise Crash from None
+    keyword = call.query.get("name_keyword", "")
+    rows = [
+        answers.template_row(template, call.project, call.site.created, zone)
+        for template in sorted(call.site.templates.values(), key=lambda template: -template.id)
+        if template.common == common
+        and not template.deleted
+        and (common or template.project_id == call.project.id)
+        and (wanted is None or template.id in wanted)
+        and keyword.lower() in template.name.lower()
+    ]
+    return {"result": True, "data": rows, "code": 0}
+
+
+def _own_template(call: Call, project_part: str) -> Template:
+    template = call.site.templates.get(call.ids["template_id"])
+    common = _is_common(call)
+    if (
+        template is None
+        or template.deleted
+        or template.common != common
+        or (not common and template.project_id != call.project.id)
+    ):
+        if common:
+            message = f"common template[id={call.ids['template_id']}] does not exist"
+        else:
+            message = f"template[id={call.ids['template_id']}] of project[{project_part}] does not exist"
+        raise Stop(refusal(message, NOT_FOUND))
+    return template
+
+
+@_api("GET", _TEMPLATE, "flow_view")
+def get_template_info(call: Call) -> Answer:
+    """A template with its tree."""
+    template = _own_template(call, f"project_id={call.project.id}, biz_id={call.project.bk_biz_id}")
+    data = answers.template_row(template, call.project, call.site.created, _zone(call))
+    del data["auth_actions"]
+    keys = list(data)
+    place = keys.index("category") + 1
+    info = {key: data[key] for key in keys[:place]}
+    info["pipeline_tree"] = answers.template_tree(template)
+    info |= {key: data[key] for key in keys[place:]}
+    if call.get_bool("include_constants"):
+        info["template_constants"] = answers.template_constants(template)
+    return {"result": True, "data": info, "code": 0}
+
+
+@_api("GET", ("bk_biz_id", "template_id"), "flow_view")
+def get_template_schemes(call: Call) -> Answer:
+    """Execution schemes of a template."""
+    template = _own_template(call, f"project_id={call.project.id},biz_id={call.project.bk_biz_id}")
+    rows = [{"id": scheme.id, "name": scheme.name, "data": json.dumps(scheme.node_ids)} for scheme in template.schemes]
+    return {"result": True, "data": rows, "code": 0}
+
+
+# ---- making tasks ----
+
+_ID = {"oneOf": [{"type": "string", "minLength": 1}, {"type": "integer", "minimum": 1}]}
+_NAME = {"type": "string", "minLength": 1, "maxLength": 100}
+_FLOW_TYPE = {"type": "string", "enum": ["common", "common_func"]}
+_SCHEMES = {"oneOf": [_ID, {"type": "array", "items": _ID}]}
+
+
+def _schema(and_start: bool) -> dict[str, Any]:
+    properties: dict[str, Any] = {
+        "name": _NAME,
+        "flow_type": _FLOW_TYPE,
+        "constants": {"type": "object"},
+        "exclude_task_nodes_id": {"type": "array"},
+    }
+    if not and_start:
+        properties["execute_task_nodes_id"] = {"type": "array"}
+    properties["template_schemes_id"] = _SCHEMES
+    if and_start:
+        properties["template_source"] = {"type": "string"}
+    return {"type": "object", "required": ["name"], "properties": properties}
+
+
+_PYTHON_TYPES: dict[str, type | tuple[type, ...]] = {"object": dict, "array": list, "string": str, "integer": int}
+
+
+def _check_create(params: dict[str, Any], and_start: bool) -> None:
+    """What SOPS' JSON schema refuses, in its words."""
+    schema = _schema(and_start)
+    word = "parmas" if and_start else "params"  # SOPS' own spelling
+    if "name" not in params:
+        instance = params | {key: value for key, value in _defaults(and_start).items() if key not in params}
+        instance = {key: value for key, value in instance.items() if key not in ("scope",)}
+        _refuse_schema(word, "'name' is a required property", "required", "schema", schema, "instance", instance)
+    for name, rule in schema["properties"].items():
+        if name not in params or "type" not in rule:
+            continue
+        value, where, on = params[name], f"schema['properties']['{name}']", f"instance['{name}']"
+        if not isinstance(value, _PYTHON_TYPES[rule["type"]]):
+            _refuse_schema(word, f"{value!r} is not of type {rule['type']!r}", "type", where, rule, on, value)
+        if "minLength" in rule and len(value) < rule["minLength"]:
+            _refuse_schema(word, f"{value!r} should be non-empty", "minLength", where, rule, on, value)
+        if "maxLength" in rule and len(value) > rule["maxLength"]:
+            _refuse_schema(word, f"{value!r} is too long", "maxLength", where, rule, on, value)
+        if "enum" in rule and value not in rule["enum"]:
+            _refuse_schema(word, f"{value!r} is not one of {rule['enum']!r}", "enum", where, rule, on, value)
+
+
+def _defaults(and_start: bool) -> dict[str, Any]:
+    if and_start:
+        return {
+            "flow_type": "common",
+            "template_source": "business",
+            "constants": {},
+            "exclude_task_nodes_id": [],
+            "template_schemes_id": [],
+        }
+    return {
+        "constants": {},
+        "flow_type": "common",
+        "exclude_task_nodes_id": [],
+        "simplify_vars": [],
+        "execute_task_nodes_id": [],
+        "template_schemes_id": [],
+    }
+
+
+def _refuse_schema(word: str, what: str, rule: str, where: str, schema: Any, on: str, instance: Any) -> None:
+    def shown(value: Any) -> str:
+        return "\n".join(f"    {line}" for line in pprint.pformat(value, width=72, sort_dicts=False).splitlines())
+
+    place = where if where != "schema" else "schema"
+    message = (
+        f"task {word} is invalid: {what}\n\nFailed validating '{rule}' in {place}:\n{shown(schema)}\n\n"
+        f"On {on}:\n{shown(instance)}"
+    )
+    raise Stop(refusal(message, PARAMETER))
+
+
+def _excluded(call: Call, template: Template, params: Mapping[str, Any]) -> list[str]:
+    """Template ids of the nodes that a task leaves out."""
+    activities = template.graph.tree["activities"]
+
+    def known(ids: list[Any]) -> list[str]:
+        for own_id in ids:
+            if own_id not in activities:
+                message = (
+                    f"[API] {call.api.name} create pipeline without tree error: "
+                    f"task node[id={own_id}] is not in template pipeline tree"
+                )
+                raise Stop(refusal(message, UNKNOWN))
+        return list(ids)
+
+    excluded = known(params.get("exclude_task_nodes_id") or [])
+    executed = known(params.get("execute_task_nodes_id") or [])
+    schemes = params.get("template_schemes_id") or []
+    for scheme_id in schemes if isinstance(schemes, list) else [schemes]:
+        scheme = next((scheme for scheme in template.schemes if scheme.id == str(scheme_id)), None)
+        if scheme is None:
+            raise Stop(refusal(f"template scheme[id={scheme_id}] does not exist", NOT_FOUND))
+        executed += scheme.node_ids
+    if executed:
+        excluded += [own_id for own_id, node in activities.items() if node["optional"] and own_id not in executed]
+    return sorted(set(excluded))
+
+
+def _create(call: Call, and_start: bool) -> Task:
+    params = call.body
+    template = _own_template(call, f"project_id={call.project.id},biz_id={call.project.bk_biz_id}")
+    _check_create(params, and_start)
+    callback_url = params.get("callback_url", "")
+    if callback_url and not re.match(r"^https?://\w.+$", callback_url):
+        raise Stop(
+            {
+                "result": False,
+                "code": PARAMETER,
+                "message": r"callback_url format error, must match ^https?://\w.+$",
+            }
+        )
+    if params.get("pipeline_tree") and not and_start:
+        graph = _posted_graph(call, params["pipeline_tree"], template)
+    else:
+        graph = call.site.graph(template, _excluded(call, template, params))
+    task = call.site.create_task(
+        name=params["name"],
+        project_id=call.project.id,
+        graph=graph,
+        constants=params.get("constants", {}),
+        user=call.user,
+        template=template,
+        flow_type=params.get("flow_type", "common"),
+        callback_url=callback_url,
+        callback_version=params.get("callback_version", ""),
+    )
+    task.note(call.now, call.user, "create")
+    return task
+
+
+def _posted_graph(call: Call, tree: dict[str, Any], template: Template | None = None) -> Graph:
+    for name in ("activities", "start_event", "end_event", "gateways", "flows", "constants", "outputs"):
+        if name not in tree:
+            message = f"[API] {call.api.name} get invalid pipeline_tree: '{name}'"
+            raise Stop(refusal(message, PARAMETER, data=None))
+    try:
+        if not tree.get("location"):
+            lay_out(tree)
+        return compile_tree(tree, template.behaviours if template else {})
+    except (KeyError, TypeError, AttributeError) as error:
+        message = f"[API] {call.api.name} get invalid pipeline_tree: {error}"
+        raise Stop(refusal(message, PARAMETER, data=None)) from None
+
+
+@_api("POST", _TEMPLATE, "flow_create_task")
+def create_task(call: Call) -> Answer:
+    """Make a task of a template."""
+    task = _create(call, and_start=False)
+    url = call.site.task_url(task)
+    data = {"task_id": task.id, "task_url": url, "pipeline_tree": answers.pipeline_tree(task)}
+    if task.flow_type == "common_func":
+        data["function_task_claim_url"] = url.replace("/taskflow/", "/function/")
+    return {"result": True, "data": data, "code": 0}
+
+
+@_api("POST", _TEMPLATE, "flow_create_task")
+def create_and_start_task(call: Call) -> Answer:
+    """Make a task of a template and queue its start."""
+    task = _create(call, and_start=True)
+    call.site.start_task(task, call.user)
+    task.note(call.now, call.user, "start")
+    data = {
+        "pipeline_tree": answers.pipeline_tree(task),
+        "task_id": task.id,
+        "task_url": call.site.task_url(task),
+    }
+    return {"result": True, "code": 0, "data": data}
+
+
+@_api("POST", _BIZ)
+def fast_create_task(call: Call) -> Answer:
+    """Make a task of a posted tree, without a template."""
+    params = call.body
+    if "pipeline_tree" not in params:
+        raise Stop(refusal("[API] fast_create_task get invalid pipeline_tree: 'pipeline_tree'", PARAMETER, data=None))
+    graph = _posted_graph(call, params["pipeline_tree"])
+    require(call, "project_fast_create_task")
+    if "name" not in params:
+        raise Stop(refusal("invalid params: 'name'", PARAMETER))
+    task = call.site.create_task(
+        name=params["name"],
+        project_id=call.project.id,
+        graph=graph,
+        constants=params.get("constants", {}),
+        user=call.user,
+        flow_type=params.get("flow_type", "common"),
+    )
+    task.note(call.now, call.user, "create")
+    data = {
+        "task_id": task.id,
+        "task_url": call.site.task_url(task),
+        "pipeline_tree": answers.pipeline_tree(task),
+    }
+    return {"result": True, "data": data, "code": 0}
+
+
+@_api("POST", _TASK, "task_edit")
+def modify_constants_for_task(call: Call) -> Answer:
+    """Change constants before the start."""
+    task = _task(call)
+    if task.is_started:
+        return refusal("task is started", PARAMETER)
+    constants = call.body.get("constants", {})
+    for name, value in constants.items() if isinstance(constants, dict) else ():
+        if name in task.constants:
+            task.constants[name] = value
+    task.note(call.now, call.user, "modify_constants")
+    return {"result": True, "data": "success", "code": 0}
+
+
+# ---- starting and operating ----
+
+
+def _already_started() -> Answer:
+    return {"result": False, "code": INVALID_OPERATION, "message": "task already started"}
+
+
+@_api("POST", _TASK, "task_operate")
+def start_task(call: Call) -> Answer:
+    """Queue the start of a task. ``result: true`` does not mean that it starts."""
+    task = _task(call, "TaskFlowInstance(id={id}) does not exist.")
+    task.note(call.now, call.user, "start")
+    if task.is_started:
+        return _already_started()
+    call.site.start_task(task, call.user)
+    url = call.site.task_url(task)
+    return {"task_url": url, "data": {"task_url": url}, "result": True, "code": 0}
+
+
+@_api("POST", _TASK, "task_operate")
+def operate_task(call: Call) -> Answer:
+    """Start, pause, resume or revoke a task."""
+    task = _task(call)
+    action = call.body.get("action")
+    task.note(call.now, call.user, str(action))
+    if action == "start":
+        if task.is_started:
+            return _already_started()
+        call.site.start_task(task, call.user)
+        return {"message": "success", "result": True, "code": 0}
+    if action not in ("pause", "resume", "revoke"):
+        return refusal("task command is invalid", INVALID_OPERATION)
+    if task.current_flow != "execute_task":
+        return refusal(f"task with current_flow:{task.current_flow} cannot be {action}ed", INVALID_OPERATION)
+    if not task.is_started:
+        return refusal("task not started", INVALID_OPERATION)
+    {"pause": task.pause, "resume": task.resume, "revoke": task.revoke}[action](call.now)
+    return {"result": True, "message": "success", "code": 0}
+
+
+_NODE_ACTIONS = frozenset(
+    {
+        "retry",
+        "skip",
+        "callback",
+        "skip_exg",
+        "skip_cpg",
+        "pause",
+        "resume",
+        "pause_subproc",
+        "resume_subproc",
+        "forced_fail",
+        "retry_subprocess",
+    }
+)
+
+
+def _no_node(task: Task, node_id: Any, where: str) -> str:
+    return f"节点状态请求失败: 任务[ID: {task.id}]中未找到节点[ID: {node_id}]. 请重试. 如持续失败可联系管理员处理 | {where}"
+
+
+@_api("POST", ("bk_biz_id", "task_id"), "task_operate")
+def operate_node(call: Call) -> Answer:
+    """Retry, skip, call back, … one node."""
+    task = _task(call)
+    body, now = call.body, call.now
+    action, node_id = body.get("action"), body.get("node_id")
+    data, inputs = body.get("data", {}), body.get("inputs", {})
+    for name, value in (("data", data), ("inputs", inputs)):
+        if not isinstance(value, dict):
+            return refusal(f"{name} field is not a valid object", PARAMETER)
+    spec = task.spec(str(node_id)) if node_id else None
+    if spec is None:
+        return refusal(_no_node(task, node_id, "nodes_action"), UNKNOWN)
+    if action not in _NODE_ACTIONS:
+        return refusal("task command is invalid", UNKNOWN)
+    task.note(now, call.user, f"{action} {spec.name}")
+    node = task.nodes.get(str(node_id))
+    if action == "pause" and node is None:
+        task.pause_node(spec.id)
+        return {"result": True, "message": "success", "code": 0}
+    if node is None:
+        function, arguments = _ENGINE_FUNCTIONS[action]
+        error = "django.core.exceptions.ObjectDoesNotExist"
+        raise Refused(traceback_text(function, arguments, error, "State matching query does not exist."))
+    _operate(call, task, node, str(action), data, inputs)
+    return {"result": True, "message": "success", "code": 0}
+
+
+_ENGINE_FUNCTIONS = {
+    "retry": ("retry_node", "node_id, data"),
+    "skip": ("skip_node", "node_id"),
+    "callback": ("callback", "node_id, version, data"),
+    "forced_fail": ("forced_fail_activity", "node_id, ex_data, send_post_set_state_signal"),
+    "pause": ("pause_node_appoint", "node_id"),
+    "resume": ("resume_node_appoint", "node_id"),
+    "pause_subproc": ("pause_pipeline", "pipeline_id"),
+    "resume_subproc": ("resume_pipeline", "pipeline_id"),
+    "skip_exg": ("skip_exclusive_gateway", "node_id, flow_id"),
+    "skip_cpg": ("skip_conditional_parallel_gateway", "node_id, flow_ids, converge_gateway_id"),
+    "retry_subprocess": ("retry_subprocess", "node_id"),
+}
+
+
+def _operate(call: Call, task: Task, node: Node, action: str, data: dict[str, Any], inputs: dict[str, Any]) -> None:
+    now = call.now
+    settings = node.spec.data
+    if action == "retry":
+        if not settings.get("retryable", True):
+            raise Refused(
+                traceback_text(
+                    *_ENGINE_FUNCTIONS[action],
+                    "bamboo_engine.exceptions.InvalidOperationError",
+                    f"node({node.id}) can not retry",
+                )
+            )
+        task.retry(now, node, inputs)
+    elif action == "skip":
+        if not settings.get("skippable", True):
+            raise Refused(
+                traceback_text(
+                    *_ENGINE_FUNCTIONS[action],
+                    "bamboo_engine.exceptions.InvalidOperationError",
+                    "can not skip this node",
+                )
+            )
+        task.skip(now, node)
+    elif action == "callback":
+        task.callback(now, node, data)
+    elif action == "forced_fail":
+        task.forced_fail(now, node, f"The node has been terminated by {call.user}.")
+    elif action == "resume":
+        task.resume_node(now, node)
+    elif action == "pause_subproc":
+        task.pause_subprocess(now, node)
+    elif action == "resume_subproc":
+        task.resume_subprocess(now, node)
+    else:
+        raise Refused(
+            traceback_text(
+                *_ENGINE_FUNCTIONS[action],
+                "bamboo_engine.exceptions.InvalidOperationError",
+                f"node({node.id}) type or state {node.state} does not allow {action}",
+            )
+        )
+
+
+@_api("POST", _TASK, "task_operate")
+def node_callback(call: Call) -> Answer:
+    """Answer a node that waits for a callback."""
+    task = _task(call, "TaskFlowInstance(id={id}) does not exist.")
+    node_id = call.body.get("node_id")
+    spec = task.spec(str(node_id)) if node_id else None
+    if spec is None:
+        return refusal(f"task[{task.id}] does not have node[{node_id}]", PARAMETER)
+    node = task.nodes.get(str(node_id))
+    if node is None:
+        raise _missing("State matching query does not exist.")
+    task.note(call.now, call.user, f"callback {spec.name}")
+    task.callback(call.now, node, call.body.get("callback_data"), call.body.get("version"))
+    return {"result": True, "message": "success", "code": 0}
+
+
+# ---- looking at tasks ----
+
+
+@_api("GET", _TASK, "task_view", cached=60)
+def get_task_detail(call: Call) -> Answer:
+    """A task with its tree, times and outputs. Has no state."""
+    call.get_bool("include_webhook_history")
+    task = call.site.task(call.ids["task_id"])
+    if task is None or task.project_id != call.project.id:
+        message = (
+            f"[API] get_task_detail task[id={call.ids['task_id']}] of "
+            f"project[project_id={call.project.id}, biz_id{call.project.bk_biz_id}] does not exist"
+        )
+        return refusal(message, NOT_FOUND)
+    data = answers.task_detail(task, call.project, call.site.task_url(task), call.now, racing=call.racing(task))
+    return {"result": True, "data": data, "code": 0}
+
+
+def _status_error(task_id: int, text: str) -> Answer:
+    return refusal(f"task[id={task_id}] get status error: {text}", UNKNOWN)
+
+
+@_api("GET", _TASK, "task_view", cached=10)
+def get_task_status(call: Call) -> Answer:
+    """State of a task and its nodes."""
+    task_id = call.ids["task_id"]
+    task = call.site.task(task_id)
+    if task is None or task.project_id != call.project.id or task.deleted:
+        return _status_error(task_id, "TaskFlowInstance matching query does not exist.")
+    if task.broken or task.id in call.poisoned:
+        return _status_error(task_id, "node states of the task cannot be read")
+    status = dict(_status(call, task))
+    subprocess_id = call.query.get("subprocess_id")
+    if subprocess_id and not task.expired:
+        node = task.nodes.get(subprocess_id)
+        if node is None:
+            call.replica.created["name"] = task.name
+            call.replica.created.setdefault("children", {})
+            status = dict(call.replica.created)
+        else:
+            status = answers.subprocess_status(task, node, call.now)
+    if call.flag("with_ex_data") and status["state"] == "FAILED":
+        nodes = task.nodes
+        status["ex_data"] = {
+            own_id: nodes[own_id].ex_data for own_id in answers.failed_nodes(status) if nodes[own_id].child is None
+        }
+    if call.flag("with_failed_node_info") or call.flag("with_auto_retry_status"):
+        if "id" not in status:
+            return refusal(f"task[id={task_id}] extract failed node info error: 'id'", UNKNOWN)
+        info = {own_id: answers.auto_retry_info(task.nodes[own_id]) for own_id in answers.failed_nodes(status)}
+        if call.flag("with_failed_node_info"):
+            status["failed_node_info"] = info
+        if call.flag("with_auto_retry_status"):
+            waiting = [
+                own_id for own_id, row in info.items() if row and row["auto_retry_times"] < row["max_auto_retry_times"]
+            ]
+            status["auto_retry_status"] = {"exist_auto_retry_nodes": bool(waiting), "auto_retry_nodes": waiting}
+    if "id" in status:
+        return {"result": True, "data": status, "code": 0, "message": ""}
+    return {"result": True, "data": status, "message": "", "code": 0}
+
+
+def _status(call: Call, task: Task, children: bool = True) -> dict[str, Any]:
+    if task.expired:
+        return {"state": "EXPIRED", "name": task.name}
+    if call.stale:
+        past = answers.past_status(task, call.now, children=children)
+        if past is not None:
+            return past[1]
+    if task.root_state is None:
+        # SOPS has one dict for all tasks that have not started: a name given to it shows in the others.
+        call.replica.created["name"] = task.name
+        return call.replica.created
+    return answers.task_status(task, call.now, children=children, racing=call.racing(task))
+
+
+@_api("POST", _BIZ, "project_view", cached=10)
+def get_tasks_status(call: Call) -> Answer:
+    """States of up to 50 tasks."""
+    wanted = call.body.get("task_id_list", [])
+    if not isinstance(wanted, list):
+        return refusal("task_id_list must be a list", PARAMETER)
+    if len(wanted) > 50:
+        return refusal("task_id_list is too long, maximum length is 50", PARAMETER)
+    with_children = _boolean("include_children_status", call.body.get("include_children_status", False))
+    rows = []
+    for task_id in sorted(set(_ids(wanted)), reverse=True):
+        task = call.site.task(task_id)
+        if task is None or task.project_id != call.project.id:
+            continue
+        if task.broken or task.id in call.poisoned:
+            return _status_error(task_id, "node states of the task cannot be read")
+        status = _status(call, task, with_children)
+        if not with_children:
+            status.pop("children", None)
+        ended = not call.racing(task) and not (call.stale and status["state"] not in ("FINISHED", "REVOKED"))
+        rows.append(answers.status_row(task, status, call.site.task_url(task), ended=ended))
+    for row in rows:
+        row["status"] = dict(row["status"])
+    return {"result": True, "data": rows, "code": 0}
+
+
+def _ids(values: list[Any]) -> list[int]:
+    """Ids as the database takes them: strings and fractions too, null is nobody's.
+
+    :raises Crash: one is no number.
+    """
+    try:
+        return [int(value) for value in values if value is not None]
+    except (TypeError, ValueError):
+        raise Crash from None
+
+
+@_api("GET", _BIZ, "project_view")
+def get_task_list(call: Call) -> Answer:
+    """Tasks of a project, the newest first; tasks of subprocesses too."""
+    query = call.query
+    zone = _zone(call)
+    offset, limit = _page(call)
+    started, finished = call.get_bool("is_started"), call.get_bool("is_finished")
+    since = _time("create_time_start", query["create_time_start"]) if query.get("create_time_start") else None
+    until = _time("create_time_end", query["create_time_end"]) if query.get("create_time_end") else None
+    found = []
+    for task in call.site.all_tasks():
+        if task.deleted or task.project_id != call.project.id or query.get("keyword", "") not in task.name:
+            continue
+        if started is not None and task.is_started != started:
+            continue
+        if finished is not None and (task.root_state == "FINISHED" and not call.racing(task)) != finished:
+            continue
+        if query.get("create_method") and task.create_method != query["create_method"]:
+            continue
+        if query.get("template_id") and str(task.template_id) != query["template_id"]:
+            continue
+        if (since is not None and task.create_time < since) or (until is not None and task.create_time > until):
+            continue
+        found.append(task)
+    rows = [answers.list_row(task, call.project, zone) for task in found[offset : offset + limit]]
+    answer: Answer = {"result": True, "data": rows}
+    if not call.get_bool("without_count"):
+        answer["count"] = len(found)
+    return answer | {"code": 0}
+
+
+@_api("POST", _BIZ, "project_view")
+def get_tasks_manual_intervention_state(call: Call) -> Answer:
+    """Which of up to nine tasks wait for a person."""
+    wanted = call.body.get("task_id_list", [])
+    if not isinstance(wanted, list):
+        return refusal("task_id_list must be a list", PARAMETER)
+    if len(wanted) >= 10:
+        return refusal("task_ids_list length can not exceeds 10", PARAMETER)
+    rows = []
+    for task_id in sorted(set(_ids(wanted)), reverse=True):
+        task = call.site.task(task_id)
+        if task is not None and task.project_id == call.project.id:
+            rows.append({"id": task.id, "manual_intervention_required": _needs_person(task)})
+    return {"result": True, "data": rows, "code": 0}
+
+
+def _needs_person(task: Task) -> bool:
+    if task.state in ("FAILED", "SUSPENDED", "NODE_SUSPENDED"):
+        return True
+    return task.state == "RUNNING" and any(
+        node.state == "RUNNING" and node.plugin == "pause_node" for node in task.nodes.values()
+    )
+
+
+# ---- nodes ----
+
+
+def _detail_node(call: Call) -> tuple[Task, str, Node | None]:
+    task = _task(call)
+    node_id = call.query.get("node_id", "")
+    if task.spec(node_id) is None:
+        message = _no_node(task, node_id, "get_node_detail")
+        raise Stop(refusal(message, PARAMETER, data={}))
+    return task, node_id, task.nodes.get(node_id)
+
+
+def _unreached(task: Task, node_id: str) -> dict[str, Any]:
+    spec = task.spec(node_id)
+    assert spec is not None
+    data = spec.data.get("component", {}).get("data", {})
+    inputs = {key: item["value"] for key, item in data.items()}
+    return {"inputs": inputs, "outputs": [], "ex_data": ""}
+
+
+@_api("GET", _TASK, "task_view")
+def get_task_node_detail(call: Call) -> Answer:
+    """A node with inputs, outputs, error and earlier runs."""
+    task, node_id, node = _detail_node(call)
+    if node is not None:
+        data = answers.node_detail(task, node, call.query.get("component_code"), call.now)
+    else:
+        spec = task.spec(node_id)
+        assert spec is not None
+        ignorable = bool(spec.data.get("error_ignorable", False))
+        data = {"name": spec.name, "error_ignorable": ignorable, "state": "READY"}
+        data |= _unreached(task, node_id) | {"auto_retry_info": {}}
+    return {"result": True, "data": data, "message": "", "code": 0}
+
+
+@_api("GET", ("bk_biz_id", "task_id"), "task_view")
+def get_task_node_data(call: Call) -> Answer:
+    """Inputs and outputs of a node."""
+    task, node_id, node = _detail_node(call)
+    if node is None:
+        data = _unreached(task, node_id)
+    else:
+        data = answers.node_data(task, node, call.query.get("component_code"))
+    return {"result": True, "data": data, "message": "", "code": 0}
+
+
+@_api("GET", _TASK, "task_view")
+def get_task_node_log(call: Call) -> Answer:
+    """Log of one run of a node."""
+    task, _, node = _detail_node(call)
+    text = answers.node_log(task, node) if node is not None else ""
+    return {"result": True, "message": "success", "data": text}
+
+
+@_api("GET", _TASK, "task_view")
+def get_task_operate_record(call: Call) -> Answer:
+    """What was done to a task. SOPS has nothing there for calls through the API."""
+    _task(call)
+    return {"result": True, "data": [], "code": 0}

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fake SOPS of another process, with the methods of :class:`FakeSops`."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import urllib.parse
+from collections.abc import Iterable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+
+class FakeSopsClient:
+    """Steers a fake SOPS that runs in another process, over its control plane.
+
+    :param url: where it listens, as it prints it.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self._netloc = urllib.parse.urlsplit(self.url).netloc
+        self.faults = _Faults(self)
+
+    def call(self, method: str, name: str, args: Mapping[str, Any] | None = None) -> Any:
+        """One call of the control plane.
+
+        :raises RuntimeError: the fake refuses it; the message says why.
+        """
+        path, body = f"/fake/{name}", None
+        if method == "GET":
+            path += "?" + urllib.parse.urlencode(args or {}) if args else ""
+        else:
+            body = json.dumps(args or {})
+        connection = http.client.HTTPConnection(self._netloc, timeout=30)
+        try:
+            connection.request(method, path, body)
+            answer = json.loads(connection.getresponse().read())
+        finally:
+            connection.close()
+        if "error" in answer:
+            raise RuntimeError(f"{method} {path}: {answer['error']}")
+        return answer["value"]
+
+    def status(self) -> dict[str, Any]:
+        """Addresses, ids and time of the fake."""
+        status: dict[str, Any] = self.call("GET", "status")
+        return status
+
+    def connection(self, api_type: str = "apigw") -> dict[str, Any]:
+        """An Airflow connection to one of the doors."""
+        connection: dict[str, Any] = self.call("GET", "connection", {"api_type": api_type})
+        return connection
+
+    def create_task(self, template: int | str = "Two steps with outputs", **args: Any) -> int:
+        """Make a task; see :meth:`FakeSops.create_task`."""
+        return int(self.call("POST", "tasks", {"template": template, **args}))
+
+    def create_tasks(self, count: int, template: int | str = "Two steps with outputs", **args: Any) -> list[int]:
+        """Make several tasks alike."""
+        ids: list[int] = self.call("POST", "tasks", {"template": template, "count": count, **args})
+        return ids
+
+    def task(self, task_id: int) -> SimpleNamespace:
+        """A task: ``state``, ``starts``, ``operations``, ``outputs``, ``nodes``, …"""
+        return SimpleNamespace(**self.call("GET", "task", {"task_id": task_id}))
+
+    @property
+    def tasks(self) -> list[SimpleNamespace]:
+        """All tasks, the oldest first."""
+        return [SimpleNamespace(**task) for task in self.call("GET", "tasks")]
+
+    @property
+    def requests(self) -> list[SimpleNamespace]:
+        """Calls so far."""
+        return [SimpleNamespace(**request) for request in self.call("GET", "request_log")]
+
+    def count(self, api: str | None = None) -> int:
+        """Number of calls so far, of one API or of all."""
+        summary = self.call("GET", "requests")
+        return int(summary["total"] if api is None else summary["counts"].get(api, 0))
+
+    @property
+    def connections(self) -> int:
+        """Number of TCP connections so far, those of the control plane left out."""
+        return int(self.call("GET", "requests")["connections"])
+
+    def clear_requests(self) -> None:
+        """Empty the request log."""
+        self.call("DELETE", "requests")
+
+    def advance(self, seconds: float) -> None:
+        """Jump over a wait."""
+        self.call("POST", "advance", {"seconds": seconds})
+
+    def start_task(self, task_id: int) -> None:
+        """Queue the start of a task."""
+        self.call("POST", "start_task", {"task_id": task_id})
+
+    def operate(self, task_id: int, action: str, user: str = "someone") -> None:
+        """A person pauses, resumes, revokes or claims a task."""
+        self.call("POST", "operate", {"task_id": task_id, "action": action, "user": user})
+
+    def operate_node(self, task_id: int, name: str, action: str, **args: Any) -> None:
+        """A person retries, skips, ends or answers a node."""
+        self.call("POST", "operate_node", {"task_id": task_id, "name": name, "action": action, **args})
+
+    def claim(self, task_id: int) -> None:
+        """A person claims a function task."""
+        self.call("POST", "claim", {"task_id": task_id})
+
+    def delete_task(self, task_id: int) -> None:
+        """Delete a task."""
+        self.call("POST", "delete_task", {"task_id": task_id})
+
+    def expire_task(self, task_id: int) -> None:
+        """Let a task's engine data expire."""
+        self.call("POST", "expire_task", {"task_id": task_id})
+
+    def set_start_delay(self, seconds: float | None) -> None:
+        """Seconds from a start request to the start; None: the worker is dead."""
+        self.call("POST", "start_delay", {"seconds": seconds})
+
+    def revive_worker(self, start_delay: float = 0.1) -> None:
+        """A worker lives again."""
+        self.call("POST", "revive_worker", {"start_delay": start_delay})
+
+    def grant(self, *apis: str) -> None:
+        """Let the app call these APIs."""
+        self.call("POST", "grants", {"grant": apis})
+
+    def deny(self, *apis: str) -> None:
+        """Take these APIs from the app."""
+        self.call("POST", "grants", {"deny": apis})
+
+    def remove_api(self, *apis: str) -> None:
+        """Be an old server that does not have these APIs."""
+        self.call("POST", "remove_api", {"apis": apis})
+
+    def restore_api(self, *apis: str) -> None:
+        """Have removed APIs again."""
+        self.call("POST", "restore_api", {"apis": apis})
+
+    def serve_canned(self, answers: Mapping[str, Any]) -> None:
+        """Answer APIs with fixed bodies."""
+        self.call("POST", "serve_canned", {"answers": answers})
+
+    def release(self) -> int:
+        """Let the effects of all delayed calls happen now."""
+        return int(self.call("POST", "release"))
+
+    def wait_for(self, states: Iterable[str], task_id: int) -> bool:
+        """Whether a task is in one of these states now."""
+        return self.task(task_id).state in set(states)
+
+
+class _Faults:
+    def __init__(self, client: FakeSopsClient) -> None:
+        self._client = client
+
+    def add(self, api: str | None = None, *, kind: str, **options: Any) -> None:
+        """Set a fault; see :meth:`Faults.add`."""
+        self._client.call("POST", "faults", {"api": api, "kind": kind, **options})
+
+    def clear(self) -> None:
+        """Remove all faults."""
+        self._client.call("DELETE", "faults")

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The doors to the API: which address is which call, who calls, and what each door refuses by itself.
+
+Three doors: the API gateway, the ESB component API, and SOPS itself (``/apigw/``) as the gateway calls it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.parse
+import uuid
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_sops.testing.api import APIS, Api
+
+GATEWAY, ESB, DIRECT = "apigw", "esb", "direct"
+GATEWAY_PATH = "/api/bk-sops/prod"
+ESB_PATH = "/api/c/compapi/v2/sops"
+DIRECT_PATH = "/apigw"
+_PREFIXES = {GATEWAY_PATH + "/": GATEWAY, "/prod/": GATEWAY, ESB_PATH + "/": ESB, DIRECT_PATH + "/": DIRECT}
+CREDENTIALS = ("bk_app_code", "bk_app_secret", "bk_username", "bk_token", "access_token")
+
+#: Refusals of the gateway: code -> (HTTP status, code_name, message).
+GATEWAY_REFUSALS = {
+    1640001: (400, "INVALID_ARGS", "Parameters error"),
+    1640101: (401, "INVALID_APP", "App authentication failed"),
+    1640102: (401, "INVALID_USER", "User authentication failed"),
+    1640301: (403, "APP_NO_PERMISSION", "App has no permission to the resource"),
+    1640302: (403, "IP_NOT_ALLOWED", "Request rejected by ip restriction"),
+    1640401: (404, "API_NOT_FOUND", "API not found"),
+    1640501: (405, "METHOD_NOT_ALLOWED", "Request method not allowed"),
+    1641301: (413, "BODY_SIZE_LIMIT_EXCEED", "Request body size too large"),
+    1642901: (429, "RATE_LIMIT_RESTRICTION", "Request rejected by rate limit"),
+    1642902: (429, "STAGE_GLOBAL_RATE_LIMIT_RESTRICTION", "Request rejected by stage global rate limit"),
+    1642903: (429, "STAGE_STRATEGY_RATE_LIMIT_RESTRICTION", "Request rejected by stage strategy rate limit"),
+    1642904: (429, "CONCURRENCY_LIMIT_RESTRICTION", "Request concurrency exceeds"),
+    1650002: (500, "INTERNAL_SERVER_ERROR", "Internal Server Error"),
+    1650003: (500, "INVALID_RESOURCE_CONFIG", "Invalid resource config"),
+    1650201: (502, "ERROR_REQUESTING_RESOURCE", "Request backend service failed"),
+    1650401: (504, "REQUEST_RESOURCE_TIMEOUT", "Request backend service timeout"),
+}
+_CODE_OF_STATUS = {
+    400: 1640001,
+    401: 1640101,
+    403: 1640301,
+    404: 1640401,
+    405: 1640501,
+    413: 1641301,
+    429: 1642902,
+    500: 1650002,
+    502: 1650201,
+    504: 1650401,
+}
+#: Refusals of the ESB by the gateway's code; their wording and codes are not measured, the shape is.
+_ESB_CODES = {
+    1640001: (200, 1306101),
+    1640101: (200, 20002),
+    1640102: (200, 20102),
+    1640301: (200, 20013),
+    1640302: (403, 20014),
+    1640401: (404, 20003),
+    1640501: (405, 20004),
+    1642901: (429, 20015),
+    1642902: (429, 20015),
+    1642903: (429, 20015),
+    1642904: (429, 20015),
+    1650002: (500, 1306000),
+    1650003: (500, 1306000),
+    1650201: (502, 1306201),
+    1650401: (504, 1306206),
+}
+
+
+@dataclass(slots=True)
+class Reply:
+    """What goes back over HTTP.
+
+    :param body: a JSON value, or text.
+    """
+
+    status: int = 200
+    body: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+    content_type: str = "application/json"
+
+    def data(self) -> bytes:
+        """The body's bytes."""
+        if isinstance(self.body, str):
+            return self.body.encode()
+        return b"" if self.body is None else json.dumps(self.body, ensure_ascii=False).encode()
+
+
+@dataclass(slots=True)
+class Address:
+    """Where a request goes.
+
+    :param api: None: the door has no such call.
+    :param name: what stands where the API's name is expected.
+    :param ids: numbers from the path; None: they are not there, or are no numbers.
+    """
+
+    door: str
+    name: str
+    api: Api | None
+    ids: dict[str, int] | None
+
+
+@dataclass(slots=True)
+class Caller:
+    """Who calls."""
+
+    app: str
+    user: str
+
+
+class Refusal(Exception):
+    """The door refuses by itself."""
+
+    def __init__(self, code: int, detail: str = "") -> None:
+        super().__init__(code)
+        self.code = code
+        self.detail = detail
+
+
+def find(path: str) -> Address | None:
+    """The call that a path means; None: it is behind no door."""
+    for prefix, door in _PREFIXES.items():
+        if path.startswith(prefix):
+            name, _, rest = path[len(prefix) :].partition("/")
+            api = APIS.get(name)
+            return Address(door, name, api, None if api is None or door == ESB else _ids(api, path, rest))
+    return None
+
+
+def _ids(api: Api, path: str, rest: str) -> dict[str, int] | None:
+    if not path.endswith("/"):
+        return None
+    parts = rest.rstrip("/").split("/") if rest.strip("/") else []
+    if len(parts) != len(api.ids) or not all(re.fullmatch(r"\d+", part) for part in parts):
+        return None
+    return {name: int(part) for name, part in zip(api.ids, parts, strict=True)}
+
+
+def esb_ids(api: Api, params: Mapping[str, Any]) -> dict[str, int]:
+    """The ids of an ESB call, which are ordinary parameters.
+
+    :raises Refusal: one is missing or no number.
+    """
+    ids = {}
+    for name in api.ids:
+        try:
+            ids[name] = int(params[name])
+        except (KeyError, TypeError, ValueError):
+            raise Refusal(1640001, f"{name} is required and must be a number") from None
+    return ids
+
+
+def page_not_found(url: str) -> Reply:
+    """302 to a page, as SOPS answers every path that it does not know."""
+    location = "/?page_not_found=" + urllib.parse.quote(url)
+    return Reply(302, "", {"Location": location}, "text/html; charset=utf-8")
+
+
+def refuse(door: str, code: int, detail: str = "", **headers: str) -> Reply:
+    """A refusal in the door's own shape.
+
+    :param code: the gateway's code; the ESB has its own for it.
+    """
+    status, name, message = GATEWAY_REFUSALS.get(code, (500, "UNKNOWN", "Unknown error"))
+    message = f"{message} [{detail}]" if detail else message
+    if door == ESB:
+        status, esb_code = _ESB_CODES.get(code, (500, 1306000))
+        body: dict[str, Any] = {"result": False, "code": esb_code, "message": message, "data": None}
+        return Reply(status, body | {"request_id": uuid.uuid4().hex}, headers)
+    body = {"code": code, "code_name": name, "message": message, "data": None, "result": False}
+    return Reply(status, body, {"X-Bkapi-Error-Code": str(code), "X-Bkapi-Error-Message": message, **headers})
+
+
+def code_of_status(status: int) -> int:
+    """The gateway's usual code for an HTTP status."""
+    return _CODE_OF_STATUS.get(status, 1650002)
+
+
+def credentials(door: str, header: str | None, params: Mapping[str, Any]) -> dict[str, str]:
+    """The credentials of a request.
+
+    :param header: ``X-Bkapi-Authorization``.
+    :param params: query of a GET, JSON body of a POST.
+    :raises Refusal: the header is not what it should be.
+    """
+    if door != ESB and header is not None:
+        try:
+            given = json.loads(header)
+        except ValueError:
+            given = None
+        if not isinstance(given, dict):
+            raise Refusal(1640001, "request header X-Bkapi-Authorization is not a valid JSON object")
+    elif door != GATEWAY:
+        given = params
+    else:
+        given = {}
+    return {name: str(given[name]) for name in CREDENTIALS if given.get(name)}
+
+
+def authenticate(
+    given: Mapping[str, str],
+    apps: Mapping[str, str],
+    user_tokens: Mapping[str, str],
+    access_tokens: Mapping[str, tuple[str, str]],
+) -> Caller:
+    """Who calls, by their credentials.
+
+    :param apps: app code -> secret.
+    :param user_tokens: bk_token -> user.
+    :param access_tokens: access token -> (app code, user); it is enough by itself.
+    :raises Refusal: the credentials are missing or wrong.
+    """
+    token = given.get("access_token")
+    if token:
+        if token not in access_tokens:
+            raise Refusal(1640102, "access_token is invalid")
+        app, user = access_tokens[token]
+        return Caller(app, user)
+    app = given.get("bk_app_code", "")
+    if not app:
+        raise Refusal(1640101, "please provide bk_app_code, bk_app_secret")
+    if apps.get(app) != given.get("bk_app_secret", ""):
+        raise Refusal(1640101, "bk_app_code or bk_app_secret is incorrect")
+    if given.get("bk_token"):
+        if given["bk_token"] not in user_tokens:
+            raise Refusal(1640102, "bk_token is invalid")
+        return Caller(app, user_tokens[given["bk_token"]])
+    if not given.get("bk_username"):
+        raise Refusal(1640102, "please provide bk_username, bk_token or access_token")
+    return Caller(app, given["bk_username"])
+
+
+def is_granted(granted: Collection[str] | None, denied: Collection[str], api: str) -> bool:
+    """Whether the app may call an API.
+
+    :param granted: None: all.
+    """
+    return api not in denied and (granted is None or api in granted)

@@ -1,0 +1,760 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine of the fake SOPS: tasks and their nodes as a state machine over time.
+
+No threads and no I/O. A task keeps its coming events in a heap; whoever looks at a task first calls
+:meth:`Task.run`, which handles the events that are due.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_sops.testing.templates import PLUGINS, Graph, Spec, node_id, render
+
+FINAL_STATES = frozenset({"FINISHED", "REVOKED", "EXPIRED"})
+
+
+class Clock:
+    """The fake's time: the wall clock plus what a test has jumped over."""
+
+    def __init__(self) -> None:
+        self._offset = 0.0
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time() + self._offset
+
+    def advance(self, seconds: float) -> None:
+        """Jump ahead."""
+        self._offset += seconds
+
+
+class Refused(Exception):
+    """An operation that SOPS refuses.
+
+    :param message: SOPS' words.
+    :param code: SOPS' code.
+    """
+
+    def __init__(self, message: str, code: int = 3599999) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+
+
+@dataclass(slots=True)
+class Node:
+    """A node that the engine has reached."""
+
+    id: str
+    spec: Spec
+    pipeline: Pipeline
+    version: str
+    state: str = "RUNNING"
+    start: float | None = None
+    finish: float | None = None
+    retry: int = 0
+    skip: bool = False
+    error_ignored: bool = False
+    inputs: dict[str, Any] = field(default_factory=dict)
+    outputs: dict[str, Any] = field(default_factory=dict)
+    ex_data: str | None = None
+    histories: list[dict[str, Any]] = field(default_factory=list)
+    auto_retry_times: int = 0
+    runs: int = 0
+    given_inputs: dict[str, Any] | None = None  # a retry's inputs take the place of the tree's
+    child: Pipeline | None = None  # of a subprocess
+    child_task_id: int | None = None  # of an independent subprocess
+
+    @property
+    def name(self) -> str:
+        """Name in the template."""
+        return self.spec.name
+
+    @property
+    def plugin(self) -> str:
+        """Plugin code; empty for gateways, events and subprocesses."""
+        return str(self.spec.data.get("component", {}).get("code", ""))
+
+    def elapsed(self, now: float) -> int:
+        """Seconds since the start, or from start to end."""
+        return 0 if self.start is None else round((now if self.finish is None else self.finish) - self.start)
+
+
+@dataclass(slots=True)
+class Pipeline:
+    """A run of a graph: the task's own, or that of a subprocess."""
+
+    id: str
+    graph: Graph
+    constants: dict[str, Any]
+    owner: Node | None = None
+    nodes: dict[str, Node] = field(default_factory=dict)  # by id in the task, in the order in which they were reached
+    suspended: bool = False
+    arrived: dict[str, int] = field(default_factory=dict)
+    parked: list[tuple[str, int]] = field(default_factory=list)  # what waits for a resume: id in the template, retry?
+
+
+@dataclass(slots=True)
+class Operation:
+    """Something that somebody did to a task."""
+
+    time: float
+    user: str
+    action: str
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.time, self.user, self.action))
+
+
+class Task:
+    """A task of the fake SOPS.
+
+    :ivar starts: the times at which the engine really started it; more than one would be an error.
+    :ivar operations: ``(time, user, action)`` of everything that was asked and done.
+    """
+
+    def __init__(
+        self,
+        *,
+        task_id: int,
+        name: str,
+        project_id: int,
+        graph: Graph,
+        constants: Mapping[str, Any],
+        creator: str,
+        created: float,
+        template_id: int | None = None,
+        template_source: str = "project",
+        flow_type: str = "common",
+        create_method: str = "api",
+        callback_url: str = "",
+        callback_version: str = "",
+        is_child: bool = False,
+        hooks: Hooks | None = None,
+    ) -> None:
+        self.id = task_id
+        self.name = name
+        self.project_id = project_id
+        self.graph = graph
+        self.constants = dict(constants)
+        self.creator = creator
+        self.create_time = created
+        self.template_id = template_id
+        self.template_source = template_source
+        self.flow_type = flow_type
+        self.current_flow = "func_claim" if flow_type == "common_func" else "execute_task"
+        self.create_method = create_method
+        self.callback_url = callback_url
+        self.callback_version = callback_version
+        self.is_child = is_child
+        self.executor = ""
+        self.is_started = False
+        self.start_time: float | None = None
+        self.finish_time: float | None = None
+        self.root_id = node_id("task", task_id)
+        self.root_version = "v" + node_id("version", task_id)[1:]
+        self.root_state: str | None = None  # the engine's: None, RUNNING, SUSPENDED, FINISHED, REVOKED
+        self.root_start: float | None = None
+        self.root_finish: float | None = None
+        self.expired = False
+        self.deleted = False
+        self.broken = False  # its status cannot be computed
+        self.starts: list[float] = []
+        self.operations: list[Operation] = []
+        self.outputs: list[dict[str, Any]] = []
+        self.queued: list[str] = []  # starts that no worker has taken up, by user
+        self.past: list[tuple[float, str]] = []  # (until when, state), for a stale replica
+        self.parent: tuple[int, str] | None = None  # of a child task: the parent's id and its node
+        self.paused_nodes: set[str] = set()  # nodes that are to wait when they are reached
+        self.pipeline = Pipeline(self.root_id, graph, self.constants)
+        self._hooks = hooks or Hooks()
+        self._events: list[tuple[float, int, Callable[[float], None]]] = []
+        self._numbers = itertools.count()
+        self._template_ids: dict[str, str] = {}
+        self._failed = 0
+        self._node_suspended = 0
+        self.history_ids = itertools.count(1)
+
+    # ---- looking ----
+
+    @property
+    def state(self) -> str:
+        """The state as SOPS shows it."""
+        if self.expired:
+            return "EXPIRED"
+        if self.root_state is None:
+            return "CREATED"
+        if self.root_state == "RUNNING":
+            if self._failed:
+                return "FAILED"
+            if self._node_suspended:
+                return "NODE_SUSPENDED"
+        return self.root_state
+
+    @property
+    def nodes(self) -> dict[str, Node]:
+        """Every node reached so far by id, those of subprocesses included."""
+        return {node.id: node for node in walk(self.pipeline)}
+
+    def node(self, name: str) -> Node:
+        """The reached node with this name.
+
+        :raises KeyError: none has it.
+        """
+        for node in walk(self.pipeline):
+            if node.name == name:
+                return node
+        raise KeyError(name)
+
+    def node_id(self, template_node_id: str) -> str:
+        """Id in this task of a node (or flow) of its template."""
+        prefix = template_node_id[:1] if template_node_id[:1] in ("n", "l") else "n"
+        own_id = prefix + node_id(self.id, template_node_id)[1:]
+        self._template_ids[own_id] = template_node_id
+        return own_id
+
+    def template_node_id(self, own_id: str) -> str | None:
+        """Id in the template of a node of this task; None if it has no such node."""
+        if own_id not in self._template_ids:
+            for spec in all_specs(self.graph):
+                self.node_id(spec.id)
+        return self._template_ids.get(own_id)
+
+    def spec(self, own_id: str) -> Spec | None:
+        """The node of the template for a node id of this task."""
+        template_id = self.template_node_id(own_id)
+        return next((spec for spec in all_specs(self.graph) if spec.id == template_id), None)
+
+    def find_id(self, name: str) -> str:
+        """Id in this task of the node with this name, reached or not.
+
+        :raises KeyError: none has it.
+        """
+        for spec in all_specs(self.graph):
+            if spec.name == name:
+                return self.node_id(spec.id)
+        raise KeyError(name)
+
+    def elapsed(self, now: float) -> int:
+        """Seconds that the task has taken, by the task's own times."""
+        if self.start_time is None:
+            return 0
+        return round((now if self.finish_time is None else self.finish_time) - self.start_time)
+
+    # ---- time ----
+
+    def run(self, now: float) -> None:
+        """Handle all events that are due."""
+        while self._events and self._events[0][0] <= now:
+            at, _, handle = heapq.heappop(self._events)
+            handle(at)
+
+    def _after(self, at: float, handle: Callable[[float], None]) -> None:
+        heapq.heappush(self._events, (at, next(self._numbers), handle))
+
+    # ---- operations ----
+
+    def note(self, now: float, user: str, action: str) -> None:
+        """Write down that somebody did something."""
+        self.operations.append(Operation(now, user, action))
+
+    def queue_start(self, now: float, user: str, delay: float | None) -> None:
+        """Queue a start, as start_task does: a worker takes it up later, or never.
+
+        :param delay: seconds until a worker takes it up; None: no worker lives.
+        """
+        if delay is None:
+            self.queued.append(user)
+        else:
+            self._after(now + delay, lambda at: self._start(at, user))
+
+    def take_up_queued(self, now: float) -> None:
+        """A worker takes up what is queued."""
+        for user in self.queued:
+            self._after(now, lambda at, user=user: self._start(at, user))  # type: ignore[misc]
+        self.queued.clear()
+
+    def _start(self, at: float, user: str) -> None:
+        if self.is_started or self.deleted or self.current_flow != "execute_task":
+            return  # SOPS' worker looks again and drops the message
+        self._changing(at)
+        self.is_started = True
+        self.executor = user
+        self.start_time = self.root_start = at
+        self.root_state = "RUNNING"
+        self.starts.append(at)
+        self._enter(self.pipeline, self.graph.start, at)
+
+    def claim(self, now: float, user: str, constants: Mapping[str, Any] | None = None) -> None:
+        """A person claims a function task: it can be started then.
+
+        :raises Refused: it is no unclaimed function task.
+        """
+        if self.current_flow != "func_claim":
+            raise Refused(f"task with current_flow:{self.current_flow} cannot be claimed", 3545000)
+        self.constants.update(constants or {})
+        self.current_flow = "execute_task"
+        self.note(now, user, "claim")
+
+    def pause(self, now: float) -> None:
+        """Pause the whole task."""
+        if self.root_state != "RUNNING":
+            raise Refused(
+                traceback_text(
+                    "pause_pipeline",
+                    "pipeline_id",
+                    "RuntimeError",
+                    f"can't not transit node({self.root_id}) state from {self.root_state} to SUSPENDED",
+                )
+            )
+        self._changing(now)
+        self.root_state = "SUSPENDED"
+        self.pipeline.suspended = True
+
+    def resume(self, now: float) -> None:
+        """Let a paused task go on."""
+        if self.root_state != "SUSPENDED":
+            raise Refused(
+                traceback_text(
+                    "resume_pipeline",
+                    "pipeline_id",
+                    "bamboo_engine.exceptions.InvalidOperationError",
+                    f"pipeline({self.root_id}) state is: {self.root_state}",
+                )
+            )
+        self._changing(now)
+        self.root_state = "RUNNING"
+        self.pipeline.suspended = False
+        self._go_on(self.pipeline, now)
+
+    def revoke(self, now: float) -> None:
+        """End the task for ever. Running nodes keep their state, as in SOPS."""
+        self._changing(now)
+        self.root_state = "REVOKED"
+        self._end(now)
+        self._hooks.ended(self, False)
+        self._hooks.ended(self, False)  # SOPS posts its callback twice on a revoke
+
+    def expire(self, now: float) -> None:
+        """The engine's data of the task are gone."""
+        self._changing(now)
+        self.expired = True
+        self._end(now if self.finish_time is None else self.finish_time)
+
+    def retry(self, now: float, node: Node, inputs: Mapping[str, Any]) -> None:
+        """Run a failed node again.
+
+        :param inputs: take the place of all the node's inputs, if there are any.
+        """
+        self._must_have_failed(node, "retry_node", "node_id, data")
+        if inputs:
+            node.given_inputs = dict(inputs)
+        self._retry(node, now)
+
+    def _retry(self, node: Node, at: float) -> None:
+        self._changing(at)
+        node.histories.append(
+            {
+                "id": next(self.history_ids),
+                "version": node.version,
+                "inputs": node.inputs,
+                "outputs": node.outputs,
+                "ex_data": node.ex_data,
+                "state": node.state,
+                "start": node.start,
+                "finish": node.finish,
+                "skip": node.skip,
+            }
+        )
+        self._left_failed(node)
+        node.retry += 1
+        node.state, node.start, node.finish, node.ex_data, node.outputs = "READY", None, None, None, {}
+        if self.root_state == "REVOKED":
+            return  # SOPS says that it is done, and nothing runs
+        if self._suspended(node.pipeline):
+            node.pipeline.parked.append((node.spec.id, 1))
+        else:
+            self._execute(node, at)
+
+    def skip(self, now: float, node: Node) -> None:
+        """Go on behind a failed node as if it had succeeded."""
+        self._must_have_failed(node, "skip_node", "node_id")
+        self._changing(now)
+        self._left_failed(node)
+        node.state, node.skip, node.finish = "FINISHED", True, now
+        self._leave(node, now)
+
+    def forced_fail(self, now: float, node: Node, text: str) -> None:
+        """End a running node by force."""
+        if node.state != "RUNNING":
+            raise Refused(
+                traceback_text(
+                    "forced_fail_activity",
+                    "node_id, ex_data, send_post_set_state_signal",
+                    "bamboo_engine.exceptions.InvalidOperationError",
+                    f"{node.id} state is not RUNNING, actual: {node.state}",
+                )
+            )
+        self._changing(now)
+        node.outputs = {**node.outputs, "ex_data": text, "_forced_failed": True}
+        self._fail(node, now, text)
+
+    def callback(self, now: float, node: Node, data: Any, version: str | None = None) -> None:
+        """Answer a node that waits for it (a pause node).
+
+        :param data: becomes the node's output ``callback_data``; None: no data.
+        """
+        if node.state != "RUNNING" or node.plugin != "pause_node":
+            raise Refused(
+                traceback_text(
+                    "callback",
+                    "node_id, version, data",
+                    "bamboo_engine.exceptions.InvalidOperationError",
+                    f"can not find sleep process with current node id: {node.id}",
+                )
+            )
+        self._changing(now)
+        if data is not None:
+            node.outputs["callback_data"] = data
+        self._succeed(node, now)
+
+    def pause_node(self, template_node_id: str) -> None:
+        """Let a node wait when it is reached, until it is resumed."""
+        self.paused_nodes.add(template_node_id)
+
+    def resume_node(self, now: float, node: Node) -> None:
+        """Let a node go on that was told to wait."""
+        if node.state != "SUSPENDED":
+            raise Refused(
+                traceback_text(
+                    "resume_node_appoint",
+                    "node_id",
+                    "RuntimeError",
+                    f"can't not transit node({node.id}) state from {node.state} to READY",
+                )
+            )
+        self._changing(now)
+        self.paused_nodes.discard(node.spec.id)
+        self._node_suspended -= 1
+        self._execute(node, now)
+
+    def pause_subprocess(self, now: float, node: Node) -> None:
+        """Pause the nodes of one subprocess."""
+        if node.child is None or node.state != "RUNNING":
+            raise Refused(
+                traceback_text(
+                    "pause_pipeline",
+                    "pipeline_id",
+                    "RuntimeError",
+                    f"can't not transit node({node.id}) state from {node.state} to SUSPENDED",
+                )
+            )
+        self._changing(now)
+        node.state = "SUSPENDED"
+        node.child.suspended = True
+        self._node_suspended += 1
+
+    def resume_subprocess(self, now: float, node: Node) -> None:
+        """Let a paused subprocess go on."""
+        if node.child is None or node.state != "SUSPENDED":
+            raise Refused(
+                traceback_text(
+                    "resume_pipeline",
+                    "pipeline_id",
+                    "bamboo_engine.exceptions.InvalidOperationError",
+                    f"pipeline({node.id}) state is: {node.state}",
+                )
+            )
+        self._changing(now)
+        node.state = "RUNNING"
+        node.child.suspended = False
+        self._node_suspended -= 1
+        self._go_on(node.child, now)
+
+    def child_ended(self, at: float, node: Node, success: bool, ex_data: str) -> None:
+        """The task of an independent subprocess has ended, or failed."""
+        if success and node.state == "FAILED":
+            self._left_failed(node)
+            node.state = "RUNNING"
+        if node.state != "RUNNING":
+            return
+        self._changing(at)
+        if success:
+            self._succeed(node, at)
+        else:
+            node.outputs["ex_data"] = ex_data
+            self._fail(node, at, ex_data)
+
+    # ---- how tokens move ----
+
+    def _changing(self, at: float) -> None:
+        state = self.state
+        if self.past and self.past[-1][1] == state:
+            self.past[-1] = (at, state)
+        else:
+            self.past.append((at, state))
+
+    def _suspended(self, pipeline: Pipeline | None) -> bool:
+        while pipeline is not None:
+            if pipeline.suspended:
+                return True
+            pipeline = pipeline.owner.pipeline if pipeline.owner else None
+        return False
+
+    def _go_on(self, pipeline: Pipeline, at: float) -> None:
+        if self._suspended(pipeline):
+            return
+        parked, pipeline.parked = pipeline.parked, []
+        for template_id, retried in parked:
+            if retried:
+                self._execute(pipeline.nodes[self.node_id(template_id)], at)
+            else:
+                self._enter(pipeline, template_id, at)
+        for node in list(pipeline.nodes.values()):
+            if node.child is not None:
+                self._go_on(node.child, at)
+
+    def _enter(self, pipeline: Pipeline, template_id: str, at: float) -> None:
+        if self.root_state == "REVOKED":
+            return
+        if self._suspended(pipeline):
+            pipeline.parked.append((template_id, 0))
+            return
+        spec = pipeline.graph.nodes[template_id]
+        if spec.type == "ConvergeGateway":
+            pipeline.arrived[template_id] = pipeline.arrived.get(template_id, 0) + 1
+            if pipeline.arrived[template_id] < spec.arrivals:
+                return
+        own_id = self.node_id(template_id)
+        node = Node(own_id, spec, pipeline, self._version(own_id, 0))
+        pipeline.nodes[own_id] = node
+        if template_id in self.paused_nodes:
+            node.state, node.start = "SUSPENDED", at
+            self._node_suspended += 1
+            return
+        self._execute(node, at)
+
+    def _execute(self, node: Node, at: float) -> None:
+        node.state, node.start, node.finish = "RUNNING", at, None
+        node.version = self._version(node.id, node.runs)
+        node.runs += 1
+        spec = node.spec
+        if spec.graph is not None:
+            self._enter_subprocess(node, spec.graph, at)
+        elif spec.type == "ServiceActivity":
+            self._run_plugin(node, at)
+        else:
+            self._succeed(node, at)
+
+    def _version(self, own_id: str, runs: int) -> str:
+        return "v" + node_id(own_id, runs)[1:] + "0"
+
+    def _enter_subprocess(self, node: Node, graph: Graph, at: float) -> None:
+        context = self.context(node.pipeline)
+        values = {key: render(constant["value"], context) for key, constant in graph.constants.items()}
+        node.inputs = {key[2:-1]: value for key, value in values.items()}
+        node.child = Pipeline(node.id, graph, values, owner=node)
+        self._enter(node.child, graph.start, at)
+
+    def _run_plugin(self, node: Node, at: float) -> None:
+        context = self.context(node.pipeline)
+        data = node.spec.data["component"].get("data") or {}
+        given = node.given_inputs
+        if given is None:
+            given = {key: item["value"] for key, item in data.items()}
+        node.inputs = render(given, context)
+        code = node.plugin
+        if code not in PLUGINS:
+            return  # no such plugin: it runs for ever
+        timeout = node.spec.data.get("timeout_config") or {}
+        if timeout.get("enable"):
+            self._after(at + timeout["seconds"], lambda due: self._time_out(node, node_version, due))
+        node_version = node.version
+        if code == "pause_node":
+            return
+        if code == "subprocess_plugin":
+            node.child_task_id = self._hooks.start_child(self, node, at)
+            return
+        seconds = node.spec.behaviour.seconds
+        if seconds is None and code == "sleep_timer":
+            seconds = node.inputs.get("bk_timing")
+            if node.inputs.get("bk_timing") is not None:
+                node.outputs = {"business_tz": "Asia/Shanghai", "timing_time": at + _number(seconds)}
+        if seconds is not None:
+            seconds = render(seconds, context)
+        self._after(at + _number(seconds), lambda due: self._plugin_done(node, node_version, due))
+
+    def _time_out(self, node: Node, version: str, at: float) -> None:
+        if node.version == version and node.state == "RUNNING":
+            self.forced_fail(at, node, "node timeout")
+
+    def _plugin_done(self, node: Node, version: str, at: float) -> None:
+        if node.version != version or node.state != "RUNNING" or self.root_state == "REVOKED":
+            return
+        behaviour = node.spec.behaviour
+        failed = behaviour.fail is None or node.runs <= behaviour.fail
+        if behaviour.fail_unless is not None:
+            failed = any(node.inputs.get(key) != value for key, value in behaviour.fail_unless.items())
+        self._changing(at)
+        if failed:
+            node.outputs = {**node.outputs, "ex_data": behaviour.message}
+            self._fail(node, at, behaviour.message)
+        else:
+            node.outputs = {**node.outputs, **behaviour.outputs}
+            self._succeed(node, at)
+
+    def _fail(self, node: Node, at: float, ex_data: str) -> None:
+        node.finish, node.ex_data = at, ex_data
+        node.outputs["_result"] = node.outputs.get("_forced_failed", False)
+        if node.spec.data.get("error_ignorable"):
+            node.state, node.error_ignored = "FINISHED", True
+            self._leave(node, at)
+            return
+        node.state = "FAILED"
+        self._failed += 1
+        auto_retry = node.spec.data.get("auto_retry") or {}
+        if auto_retry.get("enable") and node.auto_retry_times < auto_retry["times"]:
+            version = node.version
+            self._after(at + auto_retry["interval"], lambda due: self._auto_retry(node, version, due))
+        self._hooks.ended(self, False)
+
+    def _auto_retry(self, node: Node, version: str, at: float) -> None:
+        if node.version == version and node.state == "FAILED" and self.root_state == "RUNNING":
+            node.auto_retry_times += 1
+            self._retry(node, at)
+
+    def _succeed(self, node: Node, at: float) -> None:
+        node.state, node.finish = "FINISHED", at
+        if node.spec.type == "ServiceActivity":
+            node.outputs.setdefault("_result", True)
+        self._leave(node, at)
+
+    def _leave(self, node: Node, at: float) -> None:
+        if node.spec.type == "EmptyEndEvent":
+            owner = node.pipeline.owner
+            if owner is None:
+                self._finish(at)
+            else:
+                owner.outputs = {
+                    key: self.value(node.pipeline, key)
+                    for key in node.pipeline.graph.tree["outputs"]
+                    if key in node.pipeline.constants
+                }
+                self._succeed(owner, at)
+        for target in node.spec.targets:
+            self._enter(node.pipeline, target, at)
+
+    def _finish(self, at: float) -> None:
+        self._changing(at)
+        self.root_state = "FINISHED"
+        self.root_finish = at
+        constants = self.graph.constants
+        keys = [key for key in self.graph.tree["outputs"] if key in constants]
+        # SOPS gives outputs in no order that a caller could rely on.
+        keys.sort(key=lambda key: node_id(self.id, key))
+        self.outputs = [
+            {"key": key, "value": self.value(self.pipeline, key), "name": constants[key]["name"]} for key in keys
+        ]
+        self._end(at)
+        self._hooks.ended(self, True)
+
+    def _end(self, at: float) -> None:
+        self.finish_time = at
+        self.current_flow = "finished"
+        self._events.clear()
+
+    def _must_have_failed(self, node: Node, function: str, arguments: str) -> None:
+        if node.state != "FAILED":
+            raise Refused(
+                traceback_text(
+                    function,
+                    arguments,
+                    "bamboo_engine.exceptions.InvalidOperationError",
+                    f"{node.id} state is not FAILED, actual {node.state}",
+                )
+            )
+
+    def _left_failed(self, node: Node) -> None:
+        if node.state == "FAILED":
+            self._failed -= 1
+
+    # ---- variables ----
+
+    def context(self, pipeline: Pipeline) -> dict[str, Any]:
+        """Values of a pipeline's variables by key, as far as they are known."""
+        context: dict[str, Any] = {}
+        rendered: dict[str, Any] = {}
+        for key, constant in pipeline.graph.constants.items():
+            if constant["source_type"] == "component_outputs":
+                for own_id, (output, *_) in constant["source_info"].items():
+                    node = pipeline.nodes.get(self.node_id(own_id))
+                    if node is not None and output in node.outputs:
+                        context[key] = node.outputs[output]
+            else:
+                rendered[key] = pipeline.constants[key]
+        for _ in range(len(rendered)):  # constants may refer to constants
+            ready = {key: render(value, context) for key, value in rendered.items()}
+            if all(context.get(key, rendered) == value for key, value in ready.items()):
+                break
+            context.update({key: value for key, value in ready.items()})
+        return context
+
+    def value(self, pipeline: Pipeline, key: str) -> Any:
+        """Value of an output; its own key if the node that makes it never put it out."""
+        return self.context(pipeline).get(key, key)
+
+
+class Hooks:
+    """What the engine tells its surroundings. All do nothing here."""
+
+    def ended(self, task: Task, success: bool) -> None:
+        """The task has finished or was revoked, or one of its nodes has failed."""
+
+    def start_child(self, task: Task, node: Node, at: float) -> int | None:
+        """Start the task of an independent subprocess.
+
+        :return: the child task's id.
+        """
+        return None
+
+
+def walk(pipeline: Pipeline) -> Iterator[Node]:
+    """All reached nodes, subprocesses first, then what is in them."""
+    for node in pipeline.nodes.values():
+        yield node
+        if node.child is not None:
+            yield from walk(node.child)
+
+
+def all_specs(graph: Graph) -> Iterator[Spec]:
+    """All nodes of a graph and of the subprocesses in it."""
+    for spec in graph.nodes.values():
+        yield spec
+        if spec.graph is not None:
+            yield from all_specs(spec.graph)
+
+
+def _number(value: Any) -> float:
+    try:
+        return max(0.0, float(value))
+    except (TypeError, ValueError):
+        return 0.0
+
+
+def traceback_text(function: str, arguments: str, error: str, message: str) -> str:
+    """What SOPS puts into ``message`` when its engine refuses: a whole Python traceback (shortened here)."""
+    return (
+        "fail: Traceback (most recent call last):\n"
+        '  File "/app/site-packages/bamboo_engine/api.py", line 68, in wrapper\n'
+        "    data = func(*args, **kwargs)\n"
+        "           ^^^^^^^^^^^^^^^^^^^^^\n"
+        f'  File "/app/site-packages/bamboo_engine/api.py", line 110, in {function}\n'
+        f"    Engine(runtime).{function}({arguments})\n"
+        f"{error}: {message}\n"
+    )

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""pytest fixtures with a fake SOPS, for the tests of DAGs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from airflow_provider_sops.testing.server import FakeSops
+
+
+@pytest.fixture
+def fake_sops() -> Iterator[FakeSops]:
+    """A fresh fake SOPS."""
+    from airflow_provider_sops.testing.server import FakeSops
+
+    with FakeSops() as sops:
+        yield sops
+
+
+@pytest.fixture
+def sops_connection(fake_sops: FakeSops, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The Airflow connection ``sops_default`` leads to the fake.
+
+    :return: the connection's id.
+    """
+    monkeypatch.setenv("AIRFLOW_CONN_SOPS_DEFAULT", json.dumps(fake_sops.connection()))
+    return "sops_default"

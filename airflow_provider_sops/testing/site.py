@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a SOPS site holds: projects, users, templates and tasks."""
+
+from __future__ import annotations
+
+import copy
+import json
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_sops.testing import answers
+from airflow_provider_sops.testing.answers import Project
+from airflow_provider_sops.testing.engine import Clock, Hooks, Node, Task
+from airflow_provider_sops.testing.templates import (
+    Graph,
+    Template,
+    compile_tree,
+    load_templates,
+    render,
+    without_nodes,
+    without_unused_constants,
+)
+
+FIRST_TASK_ID = 50001
+PROJECTS = (Project(2, 5, "project-id-2-biz-5"), Project(7, 2, "蓝鲸"), Project(9, 3, "other-biz"))
+ALL_RIGHTS = "*"
+
+
+@dataclass(slots=True)
+class Replica:
+    """A web process of the site with the caches of its own."""
+
+    cache: dict[tuple[Any, ...], tuple[float, Any]] = field(default_factory=dict)
+    created: dict[str, Any] = field(default_factory=answers.created_status)  # one dict for all, as in SOPS
+
+
+class Site(Hooks):
+    """The site behind the doors. Not thread-safe by itself: callers hold :attr:`lock`.
+
+    :ivar start_delay: seconds from a start request to the start; None: no worker takes it up.
+    """
+
+    def __init__(
+        self,
+        *,
+        templates: str | Path | None = None,
+        replicas: int = 1,
+        caches: bool = True,
+        users: Mapping[str, Collection[str] | str] | None = None,
+        start_delay: float | None = 0.1,
+    ) -> None:
+        self.lock = threading.RLock()
+        self.clock = Clock()
+        self.created = self.clock.now()
+        self.projects = {project.id: project for project in PROJECTS}
+        self.templates = {template.id: template for template in load_templates(templates)}
+        self.tasks: dict[int, Task] = {}
+        self.users: dict[str, Collection[str] | str] = dict(users or {})
+        self.replicas = [Replica() for _ in range(max(1, replicas))]
+        self.caches = caches
+        self.start_delay = start_delay
+        self.callbacks: list[tuple[str, dict[str, Any]]] = []
+        self.url = ""
+        self._graphs: dict[tuple[Any, ...], Graph] = {}
+        self._next_id = FIRST_TASK_ID
+
+    # ---- rights ----
+
+    def may(self, user: str, action: str) -> bool:
+        """Whether a user has an IAM action."""
+        rights = self.users.get(user, ())
+        return rights == ALL_RIGHTS or ALL_RIGHTS in rights or action in rights
+
+    # ---- looking ----
+
+    def project_of(self, scope_id: int, scope: str) -> Project | None:
+        """The project for the id that stands in the ``bk_biz_id`` place.
+
+        :param scope: ``cmdb_biz``: the id is a business; anything else: a project.
+        """
+        if scope == "cmdb_biz":
+            return next((project for project in self.projects.values() if project.bk_biz_id == scope_id), None)
+        return self.projects.get(scope_id)
+
+    def task(self, task_id: int) -> Task | None:
+        """A task, brought up to the present."""
+        task = self.tasks.get(task_id)
+        if task is not None:
+            task.run(self.clock.now())
+        return task
+
+    def all_tasks(self) -> list[Task]:
+        """All tasks, brought up to the present, the newest first."""
+        now = self.clock.now()
+        for task in list(self.tasks.values()):  # a child task may come into being meanwhile
+            task.run(now)
+        return sorted(self.tasks.values(), key=lambda task: -task.id)
+
+    def template(self, template: int | str, project_id: int) -> Template:
+        """A template by id or name.
+
+        :raises KeyError: there is none.
+        """
+        for candidate in self.templates.values():
+            if candidate.id == template:
+                return candidate
+            if candidate.name == template and (candidate.common or candidate.project_id == project_id):
+                return candidate
+        raise KeyError(f"no template {template!r}; there are {', '.join(t.name for t in self.templates.values())}")
+
+    def task_url(self, task: Task) -> str:
+        """The page of a task."""
+        return f"{self.url}/taskflow/execute/{task.project_id}/?instance_id={task.id}"
+
+    # ---- making ----
+
+    def graph(self, template: Template, excluded: Iterable[str] = ()) -> Graph:
+        """The template's graph as a task gets it: without the excluded nodes and without unused constants."""
+        key = (template.id, *sorted(excluded))
+        if key not in self._graphs:
+            tree = template.graph.tree
+            if len(key) > 1:
+                tree = without_nodes(tree, key[1:])
+            self._graphs[key] = compile_tree(without_unused_constants(tree), template.behaviours)
+        return self._graphs[key]
+
+    def create_task(
+        self,
+        *,
+        name: str,
+        project_id: int,
+        graph: Graph,
+        constants: Mapping[str, Any],
+        user: str,
+        template: Template | None = None,
+        **more: Any,
+    ) -> Task:
+        """Make a task of a graph. Constants that the graph does not have are ignored, as in SOPS."""
+        values = {key: copy.deepcopy(constant["value"]) for key, constant in graph.constants.items()}
+        values.update({key: value for key, value in constants.items() if key in values})
+        source = "onetime" if template is None else "common" if template.common else "project"
+        task = Task(
+            task_id=self._next_id,
+            name=name,
+            project_id=project_id,
+            graph=graph,
+            constants=values,
+            creator=user,
+            created=self.clock.now(),
+            template_id=None if template is None else template.id,
+            template_source=source,
+            hooks=self,
+            **more,
+        )
+        self._next_id += 1
+        self.tasks[task.id] = task
+        return task
+
+    def start_task(self, task: Task, user: str) -> None:
+        """Queue the start of a task."""
+        task.queue_start(self.clock.now(), user, self.start_delay)
+
+    def revive_worker(self, delay: float = 0.1) -> None:
+        """A worker lives again: what is queued is taken up now, what comes after ``delay``."""
+        self.start_delay = delay
+        for task in self.tasks.values():
+            task.take_up_queued(self.clock.now())
+
+    # ---- what the engine tells ----
+
+    def start_child(self, task: Task, node: Node, at: float) -> int | None:
+        """Start the task of an independent subprocess."""
+        wanted = node.inputs.get("subprocess") or {}
+        try:
+            template = self.template(wanted.get("subprocess_name", ""), task.project_id)
+        except KeyError:
+            return None
+        constants = {"${%s}" % key: value for key, value in (wanted.get("constants") or {}).items()}
+        context = task.context(node.pipeline)
+        moment = (answers.local_time(at) or "")[:19]
+        child = self.create_task(
+            name=f"{template.name}_{moment.translate(str.maketrans('', '', '- :'))}",
+            project_id=task.project_id,
+            graph=self.graph(template),
+            constants=render(constants, context),
+            user=task.executor,
+            template=template,
+            create_method=task.create_method,
+            is_child=True,
+        )
+        child.create_time = at
+        child.parent = (task.id, node.id)
+        node.outputs |= {"task_id": child.id, "task_url": self.task_url(child), "task_name": child.name}
+        child.queue_start(at, task.executor, 0)
+        return child.id
+
+    def ended(self, task: Task, success: bool) -> None:
+        """Post the callback; tell the parent of a child task."""
+        if task.callback_url:
+            self._post_callback(task, success)
+        if task.parent is not None:
+            parent_id, node_id = task.parent
+            parent = self.tasks[parent_id]
+            url = self.task_url(task)
+            text = f'子流程节点执行异常，请<a href="{url}" target="_blank">去往子任务</a>查看详情'
+            node = parent.nodes.get(node_id)
+            if node is not None:
+                at = task.finish_time if task.finish_time is not None else self.clock.now()
+                parent.child_ended(at, node, success, text)
+
+    def _post_callback(self, task: Task, success: bool) -> None:
+        form: dict[str, Any] = {"task_id": task.id, "task_success": success}
+        if task.callback_version == "v2":
+            form = {"task_id": task.id, "callback_version": "v2", "task_success": success}
+            form["task_outputs"] = task.outputs
+            data, kind = json.dumps(form).encode(), "application/json"
+        else:
+            data, kind = urllib.parse.urlencode(form).encode(), "application/x-www-form-urlencoded"
+        self.callbacks.append((task.callback_url, form))
+        request = urllib.request.Request(task.callback_url, data, {"Content-Type": kind})
+        threading.Thread(target=_post, args=(request,), daemon=True).start()
+
+
+def _post(request: urllib.request.Request) -> None:
+    for _ in range(3):
+        try:
+            with urllib.request.urlopen(request, timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            continue
