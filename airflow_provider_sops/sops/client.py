@@ -11,7 +11,7 @@ from airflow_provider_sops.sops.calls import Call, Method, Scope, make_call
 from airflow_provider_sops.sops.gateway import Answer, Door, HttpReply, HttpRequest
 from airflow_provider_sops.sops.redact import protect_http_logs
 from airflow_provider_sops.sops.retry import RetryPolicy
-from airflow_provider_sops.sops.transport import Steps, TransportSettings, connection_failed
+from airflow_provider_sops.sops.transport import Pause, Steps, TransportSettings, connection_failed
 
 if TYPE_CHECKING:
     import requests
@@ -60,6 +60,7 @@ class SopsClient:
     def call(
         self,
         name: str,
+        /,
         *,
         http_method: Method | None = None,
         path_ids: tuple[str, ...] | None = None,
@@ -101,14 +102,18 @@ class SopsClient:
     def run(self, steps: Steps[T]) -> T:
         """Carry out steps: send each call that they yield, and give them its answer or its error."""
         try:
-            call = next(steps)
+            step = next(steps)
             while True:
+                if isinstance(step, Pause):
+                    time.sleep(step.seconds)
+                    step = next(steps)
+                    continue
                 try:
-                    answer = self.send(call)
+                    answer = self.send(step)
                 except errors.SopsError as error:
-                    call = steps.throw(error)
+                    step = steps.throw(error)
                 else:
-                    call = steps.send(answer)
+                    step = steps.send(answer)
         except StopIteration as stop:
             result: T = stop.value
             return result

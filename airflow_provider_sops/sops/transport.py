@@ -13,9 +13,18 @@ from airflow_provider_sops.sops.gateway import Answer, Door
 from airflow_provider_sops.sops.redact import scrubbed_cause
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """What steps yield to wait; nothing is sent back that they could use."""
+
+    seconds: float
+
+
 #: Steps that ask SOPS without knowing how requests are sent: they yield calls, are sent answers or thrown errors, and
 #: return a result. One piece of logic serves the synchronous and the asynchronous client.
-Steps = Generator[Call, Answer, T]
+Steps = Generator["Call | Pause", Answer, T]
 
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 30.0

@@ -42,7 +42,7 @@ class Place:
     bk_biz_id: int
     scope: Scope = "cmdb_biz"
 
-    def call(self, name: str, **params: Any) -> Call:
+    def call(self, name: str, /, **params: Any) -> Call:
         """Describe a call of an API in this place."""
         return make_call(name, params, bk_biz_id=self.bk_biz_id, scope=self.scope)
 
@@ -95,6 +95,8 @@ class Watch:
     changed_at: float | None = None
     outage_since: float | None = None
     intervention_asked: bool = False
+    #: seconds since the epoch up to which an earlier process has written the changes into the log
+    told_until: float | None = None
     task_url: str = ""
     detail: TaskDetail | None = None
     final: TaskStatus | None = None
@@ -112,7 +114,7 @@ class Watch:
         lines: list[Line] = []
         try:
             status = yield from self._read_status(lines)
-            if self.detail is None:
+            if self.detail is None and not status.is_deleted:
                 yield from self._read_detail_once()
             look = yield from self.consider(status, now, progress=True)
         except errors.SopsError as error:
@@ -184,12 +186,24 @@ class Watch:
             except DENIED as error:
                 self.grants.status = False
                 lines.append(Line(f"{DETAIL_ONLY_NOTICE} (What it said: {error})", warning=True))
+            except errors.SopsNotFoundError as error:
+                return (yield from self._deleted(error))
             else:
                 return models.task_status(answer)
         answer = yield self.place.call("get_task_detail", task_id=self.task_id, **nocache(fresh))
         self._keep(models.task_detail(answer))
         assert self.detail is not None
         return models.status_from_detail(self.detail)
+
+    def _deleted(self, error: errors.SopsNotFoundError) -> Steps[TaskStatus]:
+        """Tell a deleted task from one that never was here: only the detail of a deleted one still answers."""
+        try:
+            answer = yield self.place.call("get_task_detail", task_id=self.task_id, **nocache())
+            self._keep(models.task_detail(answer))
+        except errors.SopsError:
+            raise error from error.__cause__
+        assert self.detail is not None
+        return replace(models.status_from_detail(self.detail), is_deleted=True)
 
     def _read_detail_once(self) -> Steps[None]:
         """Read the detail for the task's address and the names of its nodes; a wait can do without."""
@@ -256,7 +270,12 @@ class Watch:
         shown = describe_progress(status, self.detail) if progress or status.nodes else str(status.state)
         if shown == self.shown:
             return []
-        self.shown, self.changed_at, self.intervention_asked = shown, now, False
+        first, self.shown, self.changed_at, self.intervention_asked = not self.shown, shown, now, False
+        if first and self.told_until is not None:
+            since = status.last_change.timestamp() if status.last_change else 0.0
+            self.changed_at = since or now
+            if since < self.told_until:
+                return []
         where = f" {self.task_url}" if status.state.is_suspended and self.task_url else ""
         lines = [Line(f"SOPS task {self.task_id} {status.name!r}: {shown}.{where}")]
         if status.state is TaskState.FAILED and self.since.auto_retry_pending:

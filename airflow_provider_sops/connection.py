@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the fields of an Airflow connection of type ``sops`` say where SOPS is and who asks. No I/O, no Airflow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from airflow_provider_sops.sops.calls import Scope, parse_id, parse_scope
+from airflow_provider_sops.sops.errors import SopsConfigError
+from airflow_provider_sops.sops.gateway import DEFAULT_PATHS, ApiType, Credentials, Door
+from airflow_provider_sops.sops.transport import CONNECT_TIMEOUT, READ_TIMEOUT, TransportSettings
+
+CONN_TYPE = "sops"
+HOOK_NAME = "BlueKing SOPS"
+DEFAULT_CONN_ID = "sops_default"
+
+#: The extra fields, in the order of the form: the one place that says what they are.
+EXTRA_FIELDS: Mapping[str, Mapping[str, Any]] = {
+    "api_type": {
+        "label": "API type",
+        "description": "apigw (API gateway) or esb; inferred from the host where empty.",
+        "enum": ["apigw", "esb"],
+    },
+    "bk_username": {
+        "label": "BlueKing user",
+        "description": "The user in whose name SOPS is called. One of this, a user token or an access token.",
+    },
+    "bk_token": {"label": "User token (bk_token)", "description": "Login token of a user.", "secret": True},
+    "access_token": {
+        "label": "Access token",
+        "description": "Access token of app and user; enough by itself.",
+        "secret": True,
+    },
+    "bk_biz_id": {"label": "Default business", "description": "bk_biz_id that is used where a task names none."},
+    "scope": {
+        "label": "Scope",
+        "description": "What bk_biz_id is: cmdb_biz (a CMDB business, the default) or project (a SOPS project).",
+        "enum": ["cmdb_biz", "project"],
+    },
+    "verify": {"label": "Verify TLS", "description": "true (default), false, or the path of a CA bundle."},
+    "timeout": {"label": "Timeout", "description": "Seconds to wait for an answer; default 30."},
+    "proxies": {"label": "Proxies", "description": 'Proxy address, or JSON like {"https": "http://proxy:3128"}.'},
+    "headers": {"label": "Headers", "description": "Further headers of every request, as JSON.", "secret": True},
+    "tenant_id": {"label": "Tenant", "description": "Sent as X-Bk-Tenant-Id; multi-tenant sites only."},
+}
+
+#: Labels and placeholders of the form's common fields, in the provider info's spelling.
+UI_FIELD_BEHAVIOUR: Mapping[str, Any] = {
+    "hidden-fields": ["schema", "port"],
+    "relabeling": {"host": "SOPS address", "login": "App code", "password": "App secret"},
+    "placeholders": {
+        "host": "https://bkapi.example.com/api/bk-sops/prod",
+        "login": "bk_app_code",
+        "password": "bk_app_secret",
+        "bk_username": "admin",
+        "bk_biz_id": "2",
+        "verify": "true",
+        "timeout": "30",
+    },
+}
+
+
+def conn_fields() -> dict[str, Any]:
+    """Give the form's extra fields as the provider info describes them, for Airflow 3.2 and newer."""
+    fields = {}
+    for name, spec in EXTRA_FIELDS.items():
+        schema: dict[str, Any] = {"type": ["string", "null"]}
+        if spec.get("secret"):
+            schema["format"] = "password"
+        if "enum" in spec:
+            schema["enum"] = [*spec["enum"], None]
+        fields[name] = {"label": spec["label"], "description": spec["description"], "schema": schema}
+    return fields
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What a connection says: the door to SOPS, its defaults, and how requests are sent."""
+
+    door: Door
+    bk_biz_id: int | None = None
+    scope: Scope = "cmdb_biz"
+    settings: TransportSettings = field(default_factory=TransportSettings)
+    #: names in extra that mean nothing to this provider
+    unknown_fields: tuple[str, ...] = ()
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """All values of the connection that must never be shown."""
+        passwords = [urlsplit(proxy).password for proxy in self.settings.proxies.values()]
+        return (*self.door.secrets, *(password for password in passwords if password))
+
+
+def parse_connection(
+    *,
+    host: str | None,
+    schema: str | None = None,
+    port: int | None = None,
+    login: str | None = None,
+    password: str | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> Site:
+    """Read the fields of a connection.
+
+    :param host: address of the API gateway or ESB, with or without scheme and path.
+    :param schema: ``http`` or ``https``, or the path where the connection was written as a URI.
+    :param login: app code.
+    :param password: app secret.
+    :param extra: see :data:`EXTRA_FIELDS`; empty strings count as not given.
+    :raises SopsConfigError: names the field that is missing, wrong or contradicts another one.
+    """
+    given = {key: value for key, value in (extra or {}).items() if value not in (None, "")}
+    api_type, base_url = _parse_address(host, schema, port, _text(given, "api_type"))
+    credentials = Credentials(
+        app_code=(login or "").strip(),
+        app_secret=password or "",
+        bk_username=_text(given, "bk_username"),
+        bk_token=_text(given, "bk_token"),
+        access_token=_text(given, "access_token"),
+    )
+    _check_credentials(credentials)
+    headers = {str(key): str(value) for key, value in _json_object(given, "headers").items()}
+    if given.get("tenant_id"):
+        headers["X-Bk-Tenant-Id"] = _text(given, "tenant_id")
+    return Site(
+        door=Door(api_type, base_url, credentials, headers),
+        bk_biz_id=parse_id("bk_biz_id", given["bk_biz_id"]) if "bk_biz_id" in given else None,
+        scope=parse_scope(_text(given, "scope") or "cmdb_biz"),
+        settings=_parse_settings(given),
+        unknown_fields=tuple(sorted(set(given) - set(EXTRA_FIELDS))),
+    )
+
+
+def _parse_address(host: str | None, schema: str | None, port: int | None, api_type: str) -> tuple[ApiType, str]:
+    text = (host or "").strip().rstrip("/")
+    if not text:
+        raise SopsConfigError("host", "is empty; give the address of the API gateway or ESB in front of SOPS")
+    scheme = schema if schema in ("http", "https") else "https"
+    parts = urlsplit(text if "://" in text else f"{scheme}://{text}")
+    if parts.scheme not in ("http", "https"):
+        raise SopsConfigError("host", f"must be an http or https address, not {parts.scheme}")
+    if parts.username or parts.password or parts.query or parts.fragment or not parts.hostname:
+        raise SopsConfigError("host", "must be an address like https://bkapi.example.com/api/bk-sops/prod and no more")
+    netloc = parts.netloc if parts.port or not port else f"{parts.netloc}:{port}"
+    path = parts.path.rstrip("/")
+    if schema and schema not in ("http", "https"):
+        path = f"{path}/{schema.strip('/')}"
+    if api_type not in ("", "apigw", "esb"):
+        raise SopsConfigError("api_type", f"must be 'apigw' or 'esb', not {api_type!r}")
+    looks_like_esb = "/compapi" in path
+    looks_like_apigw = path.startswith("/api/bk-sops") or netloc.startswith("bk-sops.")
+    if api_type == "apigw" and looks_like_esb:
+        raise SopsConfigError("api_type", "says apigw, but the host's path is one of ESB (/api/c/compapi/…)")
+    if api_type == "esb" and looks_like_apigw:
+        raise SopsConfigError("api_type", "says esb, but the host is one of the API gateway (bk-sops)")
+    if not api_type and not path and not looks_like_apigw:
+        raise SopsConfigError("api_type", "cannot be told from a host without a path; say 'apigw' or 'esb'")
+    kind: ApiType = "esb" if api_type == "esb" or (not api_type and looks_like_esb) else "apigw"
+    if not path:
+        path = "/prod" if netloc.startswith("bk-sops.") else DEFAULT_PATHS[kind]
+    return kind, f"{parts.scheme}://{netloc}{path}"
+
+
+def _check_credentials(credentials: Credentials) -> None:
+    users = {
+        "bk_username": credentials.bk_username,
+        "bk_token": credentials.bk_token,
+        "access_token": credentials.access_token,
+    }
+    given = [name for name, value in users.items() if value]
+    if len(given) > 1:
+        raise SopsConfigError(given[1], f"contradicts {given[0]}: give one of {', '.join(users)}")
+    if not given:
+        raise SopsConfigError("bk_username", f"is empty; give one of {', '.join(users)} in extra")
+    if not credentials.access_token:
+        for name, value in (
+            ("login (app code)", credentials.app_code),
+            ("password (app secret)", credentials.app_secret),
+        ):
+            if not value:
+                raise SopsConfigError(name, "is empty; only an access_token works without it")
+
+
+def _parse_settings(given: Mapping[str, Any]) -> TransportSettings:
+    read_timeout = _seconds(given, "timeout", READ_TIMEOUT)
+    proxies = given.get("proxies", {})
+    if isinstance(proxies, str) and not proxies.lstrip().startswith("{"):
+        proxies = {"http": proxies, "https": proxies}
+    else:
+        proxies = _json_object(given, "proxies")
+    return TransportSettings(
+        connect_timeout=min(CONNECT_TIMEOUT, read_timeout),
+        read_timeout=read_timeout,
+        verify=_verify(given.get("verify", True)),
+        proxies={str(key): str(value) for key, value in proxies.items()},
+    )
+
+
+def _verify(value: Any) -> bool | str:
+    if isinstance(value, bool):
+        return value
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    text = str(value).strip()
+    if text.lower() in words:
+        return words[text.lower()]
+    if "/" not in text and "\\" not in text and not text.endswith((".pem", ".crt", ".cer")):
+        raise SopsConfigError("verify", f"must be true, false or the path of a CA bundle, not {text!r}")
+    return text
+
+
+def _seconds(given: Mapping[str, Any], name: str, default: float) -> float:
+    if name not in given:
+        return default
+    try:
+        seconds = float(given[name])
+    except (TypeError, ValueError):
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise SopsConfigError(name, f"must be a number of seconds greater than 0, not {given[name]!r}")
+    return seconds
+
+
+def _json_object(given: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = given.get(name, {})
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = None
+    if not isinstance(value, dict):
+        # the value is not shown: headers and proxies may hold passwords
+        raise SopsConfigError(name, "must be a JSON object")
+    return value
+
+
+def _text(given: Mapping[str, Any], name: str) -> str:
+    value = given.get(name, "")
+    if not isinstance(value, str | int):
+        raise SopsConfigError(name, "must be a text")
+    return str(value).strip()

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The link from a task in Airflow's web page to the task's page in SOPS."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import BaseOperator, Context, TaskInstanceKey
+
+#: XCom key under which the address of the SOPS task's page is pushed.
+TASK_URL_KEY = "sops_task_url"
+
+
+class SopsTaskLink(BaseOperatorLink):
+    """Opens the SOPS task's page."""
+
+    name = "SOPS task"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Give the page's address, or an empty text while it is not known."""
+        url = XCom.get_value(ti_key=ti_key, key=TASK_URL_KEY)
+        return url if isinstance(url, str) and is_web_address(url) else ""
+
+
+def is_web_address(url: str) -> bool:
+    """Tell whether a link may be shown: SOPS' answers are data, and ``javascript:`` is an address too."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.netloc)
+
+
+def push_task_url(context: Context, operator: BaseOperator, url: str) -> None:
+    """Push the address of the SOPS task's page for the link, unless the operator pushes no XComs."""
+    if operator.do_xcom_push and is_web_address(url):
+        context["ti"].xcom_push(key=TASK_URL_KEY, value=url)

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sensor that waits until a SOPS task has ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import AirflowSkipException, BaseSensorOperator, PokeReturnValue
+
+from airflow_provider_sops.connection import DEFAULT_CONN_ID
+from airflow_provider_sops.exceptions import airflow_errors
+from airflow_provider_sops.links.sops import SopsTaskLink, push_task_url
+from airflow_provider_sops.sops.calls import DETAIL_CACHE_SECONDS, STATUS_CACHE_SECONDS, parse_id
+from airflow_provider_sops.sops.errors import SopsAuthenticationError
+from airflow_provider_sops.sops.models import TaskState
+from airflow_provider_sops.sops.verdict import Next
+from airflow_provider_sops.sops.watch import Look, Watch
+from airflow_provider_sops.waiting import bad_end, log_lines, make_policy, read_error, result_of
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_sops.hooks.sops import SopsHook
+    from airflow_provider_sops.waiting import Duration
+
+#: A rescheduled sensor costs the scheduler work, so it is poked less often by default (seconds).
+RESCHEDULE_INTERVAL = 60.0
+#: How much later than asked for a rescheduled sensor may run (seconds).
+_SCHEDULING_DELAY = 60.0
+
+
+class SopsTaskSensor(BaseSensorOperator):
+    """Wait until a SOPS task has ended.
+
+    It ends well only when the task is in an allowed state and its end time is known (a revoked or expired task never
+    gets one). It never succeeds on a state it does not know, and a status that cannot be read is not a failed task.
+
+    :param sops_task_id: the SOPS task, an int, a string or an XComArg (templated).
+    :param bk_biz_id: its business (or project, see ``scope``); by default the connection's (templated).
+    :param scope: what ``bk_biz_id`` is, ``cmdb_biz`` or ``project``; by default the connection's (templated).
+    :param sops_conn_id: the connection (templated).
+    :param allowed_states: final states that count as success: FINISHED, REVOKED, EXPIRED.
+    :param on_failed: ``fail`` as soon as a node failed and SOPS will not retry it by itself, or ``wait`` for a person
+        to retry or skip it.
+    :param failed_grace: how long the task may stay FAILED before the sensor fails (seconds or ``timedelta``); by
+        default not at all for ``fail`` and for ever for ``wait``.
+    :param on_suspended: ``wait`` for a person to resume a paused task, or ``fail``.
+    :param max_outage: how long failed reads of the status are tolerated (seconds or ``timedelta``).
+    :param assume_finished: where only ``get_task_detail`` may be called, an end without outputs may be a finish or a
+        revoke; take it for a finish.
+    :param poke_interval: seconds or ``timedelta`` between two reads; by default 10 seconds, for which SOPS answers from
+        its cache, and 60 seconds for ``mode="reschedule"``.
+    :param soft_fail: skip, instead of fail, on a timeout and on a bad end; never on an outage, wrong credentials or a
+        bad answer.
+    :return: ``{sops_task_id, state, start_time, end_time, elapsed_time, task_url, task_name}``; times in ISO 8601
+        with offset, ``elapsed_time`` in seconds.
+    :raises SopsTaskFailedException: the task failed or ended in a state that is not allowed.
+    :raises SopsOutageException: the status could not be read for ``max_outage``.
+    :raises SopsException: (one of its kinds) SOPS or its gateway refused in a way that waiting does not mend.
+    :raises AirflowSensorTimeout: the task has not ended within ``timeout``.
+    """
+
+    template_fields = ("sops_task_id", "bk_biz_id", "scope", "sops_conn_id")
+    operator_extra_links = (SopsTaskLink(),)
+    ui_color = "#e1ecff"
+
+    def __init__(
+        self,
+        *,
+        sops_task_id: int | str,
+        bk_biz_id: int | str | None = None,
+        scope: str | None = None,
+        sops_conn_id: str = DEFAULT_CONN_ID,
+        allowed_states: Iterable[str] = (TaskState.FINISHED.value,),
+        on_failed: str = "fail",
+        failed_grace: Duration | None = None,
+        on_suspended: str = "wait",
+        max_outage: Duration = 600.0,
+        assume_finished: bool = False,
+        poke_interval: Duration | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self._own_interval = poke_interval is None
+        if poke_interval is None:
+            poke_interval = RESCHEDULE_INTERVAL if kwargs.get("mode") == "reschedule" else STATUS_CACHE_SECONDS
+        super().__init__(poke_interval=poke_interval, **kwargs)
+        self.sops_task_id = sops_task_id
+        self.bk_biz_id = bk_biz_id
+        self.scope = scope
+        self.sops_conn_id = sops_conn_id
+        self.policy = make_policy(
+            allowed_states=allowed_states,
+            on_failed=on_failed,
+            failed_grace=failed_grace,
+            on_suspended=on_suspended,
+            max_outage=max_outage,
+            assume_finished=assume_finished,
+        )
+        self._hook: SopsHook | None = None
+        self._watch: Watch | None = None
+        self._pushed_url = ""
+
+    @property
+    def hook(self) -> SopsHook:
+        """The hook of the sensor's connection and business."""
+        if self._hook is None:
+            from airflow_provider_sops.hooks.sops import SopsHook
+
+            self._hook = SopsHook(self.sops_conn_id, bk_biz_id=self.bk_biz_id, scope=self.scope)
+        return self._hook
+
+    def poke(self, context: Context) -> bool | PokeReturnValue:
+        """Look at the task once."""
+        watch = self._watch or self._open_watch(context)
+        look = self._look(context, watch)
+        while self.reschedule and look.next is Next.WAIT and watch.must_be_kept and not self._is_overdue(context):
+            # the next poke would be another process, which knows nothing of what this one remembers
+            time.sleep(self.poke_interval)
+            look = self._look(context, watch)
+        if look.next is Next.WAIT:
+            return False
+        if look.next is Next.FAILURE:
+            self._fail(look)
+        assert look.status is not None
+        return PokeReturnValue(is_done=True, xcom_value=result_of(look.status))
+
+    def _open_watch(self, context: Context) -> Watch:
+        with airflow_errors():
+            task_id = parse_id("sops_task_id", self.sops_task_id)
+        earlier_poke = self._first_poke_date(context) if self.reschedule else None
+        self._watch = watch = Watch(task_id, self.hook.place, self.policy, had_answer=earlier_poke is not None)
+        if earlier_poke is not None:
+            watch.told_until = time.time() - self.poke_interval - _SCHEDULING_DELAY
+        return watch
+
+    def _look(self, context: Context, watch: Watch) -> Look:
+        look = self.hook.run(watch.look(time.time()))
+        log_lines(self.log, look.lines)
+        if watch.task_url != self._pushed_url:
+            self._pushed_url = watch.task_url
+            push_task_url(context, self, watch.task_url)
+        if isinstance(look.error, SopsAuthenticationError):
+            self.hook.forget_connection()
+        return look
+
+    def _fail(self, look: Look) -> None:
+        """Raise what ended the wait; ``soft_fail`` skips on a bad end of the task only."""
+        if look.error is not None:
+            error = read_error(look)
+            raise error from error.__cause__
+        assert look.status is not None
+        failure = bad_end(self.hook, self.hook.place, look.status, look.reason)
+        if self.soft_fail:
+            self.log.warning("%s", failure)
+            raise AirflowSkipException(str(failure)) from failure
+        raise failure
+
+    def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
+        interval: float = super()._get_next_poke_interval(*args, **kwargs)
+        if self._own_interval and self._watch is not None and not self._watch.grants.status:
+            return max(interval, float(DETAIL_CACHE_SECONDS))
+        return interval
+
+    def _first_poke_date(self, context: Context) -> Any:
+        return context["ti"].get_first_reschedule_date(context)
+
+    def _is_overdue(self, context: Context) -> bool:
+        first = self._first_poke_date(context)
+        return first is not None and time.time() - first.timestamp() > self.timeout
