@@ -7,6 +7,6 @@ but the standard library, and nothing of Airflow.
 
 from airflow_provider_sops.testing.client import FakeSopsClient
 from airflow_provider_sops.testing.engine import Node, Refused, Task
-from airflow_provider_sops.testing.server import FakeSops, Request
+from airflow_provider_sops.testing.fake import FakeSops, Request
 
 __all__ = ["FakeSops", "FakeSopsClient", "Node", "Refused", "Request", "Task"]

@@ -12,7 +12,7 @@ import urllib.parse
 from collections.abc import Sequence
 from typing import Any
 
-from airflow_provider_sops.testing.server import FakeSops
+from airflow_provider_sops.testing.fake import FakeSops
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -62,7 +62,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         caches=not args.no_caches,
         start_delay=args.start_delay,
     )
-    with fake:
+    try:
+        fake.start()
+    except OSError as error:
+        print(f"cannot listen on {args.host}:{args.port}: {error.strerror}", file=sys.stderr)
+        return 1
+    try:
         print(fake.url)
         print(json.dumps(fake.connection(), ensure_ascii=False))
         print(f"AIRFLOW_CONN_SOPS_DEFAULT={connection_uri(fake.connection())}", flush=True)
@@ -70,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             task_id = fake.create_task(int(template) if template.isdigit() else template)
             print(f"task {task_id}: {template}", flush=True)
         stopped.wait()
+    finally:
+        fake.stop()
     return 0
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import pprint
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from typing import Any
@@ -22,6 +22,7 @@ PARAMETER, FORBIDDEN, NOT_FOUND = 3540000, 3540100, 3540400
 INVALID_OPERATION, OPERATION_FAILED, VALIDATION = 3545000, 3545100, 3546100
 UNKNOWN = 3599999
 
+NO_PROJECT = Project(0, 0, "")
 Answer = dict[str, Any]
 
 
@@ -52,10 +53,9 @@ class Call:
     replica: Replica
     stale: bool = False
     racing: Callable[[Task], bool] = lambda task: False
-    poisoned: frozenset[int] = frozenset()
+    poisoned: Collection[int] = ()
     body: dict[str, Any] = field(default_factory=dict)
-    project: Project = Project(0, 0, "")
-    cache_key: str = ""
+    project: Project = NO_PROJECT
 
     @property
     def now(self) -> float:
@@ -207,7 +207,8 @@ def _cached(call: Call) -> Answer:
     if not seconds or not call.site.caches or call.stale:
         return call.api.view(call)
     cache = call.replica.cache
-    key = (call.path, call.user, call.cache_key)
+    # Measured: the path, the user and the sorted query or the body are the key; the app is not.
+    key = (call.path, call.user, call.raw if call.api.method == "POST" else tuple(sorted(call.query.items())))
     found = cache.get(key)
     if found is not None and found[0] > call.now:
         answer: Answer = found[1]

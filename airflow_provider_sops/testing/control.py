@@ -7,6 +7,7 @@ A call is ``POST /fake/<name>`` with the arguments as a JSON object; the answer 
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_sops.testing.engine import Refused, Task
 
 if TYPE_CHECKING:
-    from airflow_provider_sops.testing.server import FakeSops
+    from airflow_provider_sops.testing.fake import FakeSops
 
 
 def task_as_dict(task: Task) -> dict[str, Any]:
@@ -105,6 +106,11 @@ def _set_start_delay(fake: FakeSops, args: dict[str, Any]) -> Any:
     fake.start_delay = args["seconds"]
 
 
+def _set_grants(fake: FakeSops, args: dict[str, Any]) -> None:
+    fake.grant(*args.get("grant", []))
+    fake.deny(*args.get("deny", []))
+
+
 _LOOKS: dict[str, Callable[[FakeSops, dict[str, Any]], Any]] = {
     "status": _status,
     "requests": _requests,
@@ -119,7 +125,7 @@ _ACTS: dict[str, Callable[[FakeSops, dict[str, Any]], Any]] = {
     "advance": lambda fake, args: fake.advance(args["seconds"]),
     "faults": _add_fault,
     "release": lambda fake, args: fake.release(),
-    "grants": lambda fake, args: (fake.grant(*args.get("grant", [])), fake.deny(*args.get("deny", []))) and None,
+    "grants": _set_grants,
     "remove_api": lambda fake, args: fake.remove_api(*args["apis"]),
     "restore_api": lambda fake, args: fake.restore_api(*args["apis"]),
     "start_task": lambda fake, args: fake.start_task(args["task_id"]),
@@ -138,14 +144,14 @@ _REMOVALS: dict[str, Callable[[FakeSops], Any]] = {
 }
 
 
-def handle(fake: FakeSops, method: str, path: str, query: dict[str, str], body: Any) -> tuple[int, dict[str, Any]]:
+def handle(fake: FakeSops, method: str, path: str, query: dict[str, str], raw: bytes) -> tuple[int, dict[str, Any]]:
     """Answer a request of the control plane.
 
     :return: HTTP status and JSON body.
     """
     name = path.removeprefix("/fake/").strip("/")
-    args: dict[str, Any] = dict(body) if isinstance(body, dict) else {}
     try:
+        args: dict[str, Any] = dict(json.loads(raw or b"{}"))
         if method == "GET" and name in _LOOKS:
             return 200, {"value": _LOOKS[name](fake, dict(query))}
         if method == "POST" and name in _ACTS:

@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_sops.testing.api import APIS, Api
+from airflow_provider_sops.testing.templates import as_list
 
 GATEWAY, ESB, DIRECT = "apigw", "esb", "direct"
+HTML = "text/html; charset=utf-8"
 GATEWAY_PATH = "/api/bk-sops/prod"
 ESB_PATH = "/api/c/compapi/v2/sops"
 DIRECT_PATH = "/apigw"
@@ -100,12 +102,47 @@ class Address:
     :param api: None: the door has no such call.
     :param name: what stands where the API's name is expected.
     :param ids: numbers from the path; None: they are not there, or are no numbers.
+    :param rest: the path behind the door.
     """
 
     door: str
     name: str
     api: Api | None
     ids: dict[str, int] | None
+    rest: str
+
+
+@dataclass(slots=True)
+class Incoming:
+    """A request that has come to a door.
+
+    :ivar params: what the caller asks with: the query of a GET, the JSON body of another method.
+    """
+
+    address: Address
+    method: str
+    path: str
+    query: dict[str, str]
+    raw: bytes
+    headers: dict[str, str]
+    params: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        if self.method == "GET":
+            self.params = dict(self.query)
+            return
+        try:
+            body = json.loads(self.raw or b"{}")
+        except ValueError:
+            body = None
+        self.params = body if isinstance(body, dict) else {}
+
+    def task_ids(self) -> tuple[int, ...]:
+        """The tasks that the request is about, as far as they can be told."""
+        if self.address.ids and "task_id" in self.address.ids:
+            return (self.address.ids["task_id"],)
+        given = self.params.get("task_id_list", self.params.get("task_id"))
+        return tuple(int(value) for value in as_list(given) if re.fullmatch(r"\d+", str(value)))
 
 
 @dataclass(slots=True)
@@ -129,16 +166,16 @@ def find(path: str) -> Address | None:
     """The call that a path means; None: it is behind no door."""
     for prefix, door in _PREFIXES.items():
         if path.startswith(prefix):
-            name, _, rest = path[len(prefix) :].partition("/")
+            rest = path[len(prefix) :]
+            name, *parts = rest.split("/")
             api = APIS.get(name)
-            return Address(door, name, api, None if api is None or door == ESB else _ids(api, path, rest))
+            return Address(door, name, api, None if api is None or door == ESB else _ids(api, parts), rest)
     return None
 
 
-def _ids(api: Api, path: str, rest: str) -> dict[str, int] | None:
-    if not path.endswith("/"):
-        return None
-    parts = rest.rstrip("/").split("/") if rest.strip("/") else []
+def _ids(api: Api, parts: list[str]) -> dict[str, int] | None:
+    if not parts or parts.pop() != "":
+        return None  # no slash at the end
     if len(parts) != len(api.ids) or not all(re.fullmatch(r"\d+", part) for part in parts):
         return None
     return {name: int(part) for name, part in zip(api.ids, parts, strict=True)}
@@ -161,7 +198,7 @@ def esb_ids(api: Api, params: Mapping[str, Any]) -> dict[str, int]:
 def page_not_found(url: str) -> Reply:
     """302 to a page, as SOPS answers every path that it does not know."""
     location = "/?page_not_found=" + urllib.parse.quote(url)
-    return Reply(302, "", {"Location": location}, "text/html; charset=utf-8")
+    return Reply(302, "", {"Location": location}, HTML)
 
 
 def refuse(door: str, code: int, detail: str = "", **headers: str) -> Reply:
@@ -184,24 +221,27 @@ def code_of_status(status: int) -> int:
     return _CODE_OF_STATUS.get(status, 1650002)
 
 
-def credentials(door: str, header: str | None, params: Mapping[str, Any]) -> dict[str, str]:
-    """The credentials of a request.
+def business(answer: dict[str, Any], status: int = 200) -> Reply:
+    """An answer of SOPS itself: it carries a trace id, in the body and in a header."""
+    trace_id = uuid.uuid4().hex
+    return Reply(status, answer | {"trace_id": trace_id}, {"Sops-Trace-Id": trace_id})
 
-    :param header: ``X-Bkapi-Authorization``.
-    :param params: query of a GET, JSON body of a POST.
+
+def credentials(incoming: Incoming) -> dict[str, str]:
+    """The credentials of a request: from the header, or, where the door allows it, from its parameters.
+
     :raises Refusal: the header is not what it should be.
     """
-    if door != ESB and header is not None:
+    door = incoming.address.door
+    header = next((text for name, text in incoming.headers.items() if name.lower() == "x-bkapi-authorization"), None)
+    given: Any = {} if door == GATEWAY else incoming.params
+    if header is not None and door != ESB:
         try:
             given = json.loads(header)
         except ValueError:
             given = None
         if not isinstance(given, dict):
             raise Refusal(1640001, "request header X-Bkapi-Authorization is not a valid JSON object")
-    elif door != GATEWAY:
-        given = params
-    else:
-        given = {}
     return {name: str(given[name]) for name in CREDENTIALS if given.get(name)}
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_sops.testing.templates import PLUGINS, Graph, Spec, node_id, render
+from airflow_provider_sops.testing.templates import PLUGINS, Graph, Spec, node_id, render, version_id
 
 FINAL_STATES = frozenset({"FINISHED", "REVOKED", "EXPIRED"})
 
@@ -24,10 +24,15 @@ class Clock:
 
     def __init__(self) -> None:
         self._offset = 0.0
+        self._stopped: float | None = None
 
     def now(self) -> float:
         """Seconds since the epoch."""
-        return time.time() + self._offset
+        return (time.time() if self._stopped is None else self._stopped) + self._offset
+
+    def stop(self) -> None:
+        """Stand still from now on: only :meth:`advance` moves the time."""
+        self._stopped = time.time()
 
     def advance(self, seconds: float) -> None:
         """Jump ahead."""
@@ -158,7 +163,7 @@ class Task:
         self.start_time: float | None = None
         self.finish_time: float | None = None
         self.root_id = node_id("task", task_id)
-        self.root_version = "v" + node_id("version", task_id)[1:]
+        self.root_version = version_id("version", task_id)
         self.root_state: str | None = None  # the engine's: None, RUNNING, SUSPENDED, FINISHED, REVOKED
         self.root_start: float | None = None
         self.root_finish: float | None = None
@@ -171,6 +176,7 @@ class Task:
         self.queued: list[str] = []  # starts that no worker has taken up, by user
         self.past: list[tuple[float, str]] = []  # (until when, state), for a stale replica
         self.parent: tuple[int, str] | None = None  # of a child task: the parent's id and its node
+        self.child_ids: list[int] = []
         self.paused_nodes: set[str] = set()  # nodes that are to wait when they are reached
         self.pipeline = Pipeline(self.root_id, graph, self.constants)
         self._hooks = hooks or Hooks()
@@ -338,8 +344,8 @@ class Task:
         self._changing(now)
         self.root_state = "REVOKED"
         self._end(now)
-        self._hooks.ended(self, False)
-        self._hooks.ended(self, False)  # SOPS posts its callback twice on a revoke
+        self._hooks.ended(self, False, now)
+        self._hooks.ended(self, False, now)  # SOPS posts its callback twice on a revoke
 
     def expire(self, now: float) -> None:
         """The engine's data of the task are gone."""
@@ -532,7 +538,7 @@ class Task:
             if pipeline.arrived[template_id] < spec.arrivals:
                 return
         own_id = self.node_id(template_id)
-        node = Node(own_id, spec, pipeline, self._version(own_id, 0))
+        node = Node(own_id, spec, pipeline, version_id(own_id, 0))
         pipeline.nodes[own_id] = node
         if template_id in self.paused_nodes:
             node.state, node.start = "SUSPENDED", at
@@ -542,7 +548,7 @@ class Task:
 
     def _execute(self, node: Node, at: float) -> None:
         node.state, node.start, node.finish = "RUNNING", at, None
-        node.version = self._version(node.id, node.runs)
+        node.version = version_id(node.id, node.runs)
         node.runs += 1
         spec = node.spec
         if spec.graph is not None:
@@ -551,9 +557,6 @@ class Task:
             self._run_plugin(node, at)
         else:
             self._succeed(node, at)
-
-    def _version(self, own_id: str, runs: int) -> str:
-        return "v" + node_id(own_id, runs)[1:] + "0"
 
     def _enter_subprocess(self, node: Node, graph: Graph, at: float) -> None:
         context = self.context(node.pipeline)
@@ -622,7 +625,7 @@ class Task:
         if auto_retry.get("enable") and node.auto_retry_times < auto_retry["times"]:
             version = node.version
             self._after(at + auto_retry["interval"], lambda due: self._auto_retry(node, version, due))
-        self._hooks.ended(self, False)
+        self._hooks.ended(self, False, at)
 
     def _auto_retry(self, node: Node, version: str, at: float) -> None:
         if node.version == version and node.state == "FAILED" and self.root_state == "RUNNING":
@@ -662,7 +665,7 @@ class Task:
             {"key": key, "value": self.value(self.pipeline, key), "name": constants[key]["name"]} for key in keys
         ]
         self._end(at)
-        self._hooks.ended(self, True)
+        self._hooks.ended(self, True, at)
 
     def _end(self, at: float) -> None:
         self.finish_time = at
@@ -702,7 +705,7 @@ class Task:
             ready = {key: render(value, context) for key, value in rendered.items()}
             if all(context.get(key, rendered) == value for key, value in ready.items()):
                 break
-            context.update({key: value for key, value in ready.items()})
+            context.update(ready)
         return context
 
     def value(self, pipeline: Pipeline, key: str) -> Any:
@@ -713,7 +716,7 @@ class Task:
 class Hooks:
     """What the engine tells its surroundings. All do nothing here."""
 
-    def ended(self, task: Task, success: bool) -> None:
+    def ended(self, task: Task, success: bool, at: float) -> None:
         """The task has finished or was revoked, or one of its nodes has failed."""
 
     def start_child(self, task: Task, node: Node, at: float) -> int | None:

@@ -25,6 +25,7 @@ KINDS = {
     "poison": "get_tasks_status refuses a batch because of `task_id`",
     "function": "`function(request)` gives the answer: (status, body), or None to go on as usual",
 }
+LOGIN_PAGE = "<!DOCTYPE html><html><head><title>登录</title></head><body><form>Please log in</form></body></html>"
 _ALIASES = {"old_answer": "stale"}
 
 

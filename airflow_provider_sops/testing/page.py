@@ -29,6 +29,10 @@ code { white-space: pre-wrap; }
 """
 
 
+SITE_PAGE = '<!DOCTYPE html><html lang="en"><title>fake SOPS</title><p>This is a fake SOPS, for tests.</p></html>'
+NOT_FOUND_PAGE = '<!DOCTYPE html><html lang="en"><title>404</title><p>There is no such task.</p></html>'
+
+
 def task_page(task: Task, project: Project, now: float) -> str:
     """HTML page of a task: its state, times, outputs and nodes."""
     facts = [

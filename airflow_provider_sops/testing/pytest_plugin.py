@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from airflow_provider_sops.testing.server import FakeSops
+    from airflow_provider_sops.testing.fake import FakeSops
 
 
 @pytest.fixture
 def fake_sops() -> Iterator[FakeSops]:
     """A fresh fake SOPS."""
-    from airflow_provider_sops.testing.server import FakeSops
+    from airflow_provider_sops.testing.fake import FakeSops
 
     with FakeSops() as sops:
         yield sops

@@ -21,6 +21,7 @@ from airflow_provider_sops.testing.templates import (
     Graph,
     Template,
     compile_tree,
+    key_of,
     load_templates,
     render,
     without_nodes,
@@ -92,14 +93,21 @@ class Site(Hooks):
         """A task, brought up to the present."""
         task = self.tasks.get(task_id)
         if task is not None:
-            task.run(self.clock.now())
+            self._bring_up(task)
         return task
+
+    def _bring_up(self, task: Task) -> None:
+        task.run(self.clock.now())
+        done = 0
+        while done < len(task.child_ids):  # the end of a child task lets its parent go on, perhaps to the next child
+            self._bring_up(self.tasks[task.child_ids[done]])
+            task.run(self.clock.now())
+            done += 1
 
     def all_tasks(self) -> list[Task]:
         """All tasks, brought up to the present, the newest first."""
-        now = self.clock.now()
-        for task in list(self.tasks.values()):  # a child task may come into being meanwhile
-            task.run(now)
+        for task in list(self.tasks.values()):
+            self._bring_up(task)
         return sorted(self.tasks.values(), key=lambda task: -task.id)
 
     def template(self, template: int | str, project_id: int) -> Template:
@@ -122,11 +130,12 @@ class Site(Hooks):
 
     def graph(self, template: Template, excluded: Iterable[str] = ()) -> Graph:
         """The template's graph as a task gets it: without the excluded nodes and without unused constants."""
-        key = (template.id, *sorted(excluded))
+        left_out = sorted(excluded)
+        key = (template.id, *left_out)
         if key not in self._graphs:
             tree = template.graph.tree
-            if len(key) > 1:
-                tree = without_nodes(tree, key[1:])
+            if left_out:
+                tree = without_nodes(tree, left_out)
             self._graphs[key] = compile_tree(without_unused_constants(tree), template.behaviours)
         return self._graphs[key]
 
@@ -181,7 +190,7 @@ class Site(Hooks):
             template = self.template(wanted.get("subprocess_name", ""), task.project_id)
         except KeyError:
             return None
-        constants = {"${%s}" % key: value for key, value in (wanted.get("constants") or {}).items()}
+        constants = {key_of(name): value for name, value in (wanted.get("constants") or {}).items()}
         context = task.context(node.pipeline)
         moment = (answers.local_time(at) or "")[:19]
         child = self.create_task(
@@ -196,11 +205,12 @@ class Site(Hooks):
         )
         child.create_time = at
         child.parent = (task.id, node.id)
+        task.child_ids.append(child.id)
         node.outputs |= {"task_id": child.id, "task_url": self.task_url(child), "task_name": child.name}
         child.queue_start(at, task.executor, 0)
         return child.id
 
-    def ended(self, task: Task, success: bool) -> None:
+    def ended(self, task: Task, success: bool, at: float) -> None:
         """Post the callback; tell the parent of a child task."""
         if task.callback_url:
             self._post_callback(task, success)
@@ -211,7 +221,6 @@ class Site(Hooks):
             text = f'子流程节点执行异常，请<a href="{url}" target="_blank">去往子任务</a>查看详情'
             node = parent.nodes.get(node_id)
             if node is not None:
-                at = task.finish_time if task.finish_time is not None else self.clock.now()
                 parent.child_ended(at, node, success, text)
 
     def _post_callback(self, task: Task, success: bool) -> None:
@@ -223,14 +232,14 @@ class Site(Hooks):
         else:
             data, kind = urllib.parse.urlencode(form).encode(), "application/x-www-form-urlencoded"
         self.callbacks.append((task.callback_url, form))
-        request = urllib.request.Request(task.callback_url, data, {"Content-Type": kind})
+        request = urllib.request.Request(task.callback_url, data, {"Content-Type": kind})  # noqa: S310 (checked: http)
         threading.Thread(target=_post, args=(request,), daemon=True).start()
 
 
 def _post(request: urllib.request.Request) -> None:
     for _ in range(3):
         try:
-            with urllib.request.urlopen(request, timeout=5):
+            with urllib.request.urlopen(request, timeout=5):  # noqa: S310
                 return
         except (urllib.error.URLError, OSError):
             continue

@@ -112,16 +112,26 @@ class TemplateError(ValueError):
 
 def node_id(*parts: object) -> str:
     """Id in SOPS' form (``n`` and 31 hex digits), always the same for the same parts."""
-    return "n" + _digest(*parts)
+    return "n" + _digest(*parts)[1:]
 
 
 def line_id(*parts: object) -> str:
     """Id of a flow in SOPS' form (``l`` and 31 hex digits)."""
-    return "l" + _digest(*parts)
+    return "l" + _digest(*parts)[1:]
+
+
+def version_id(*parts: object) -> str:
+    """Version of a run of a node in SOPS' form (``v`` and 32 hex digits)."""
+    return "v" + _digest(*parts)
 
 
 def _digest(*parts: object) -> str:
-    return hashlib.md5(":".join(map(str, parts)).encode(), usedforsecurity=False).hexdigest()[:31]
+    return hashlib.md5(":".join(map(str, parts)).encode(), usedforsecurity=False).hexdigest()
+
+
+def key_of(name: str) -> str:
+    """``IP`` -> ``${IP}``."""
+    return "${" + name + "}"
 
 
 def as_list(value: Any) -> list[Any]:
@@ -134,7 +144,7 @@ def as_list(value: Any) -> list[Any]:
 def references(value: Any) -> set[str]:
     """Keys (``${IP}``) of the variables that the strings in a value refer to."""
     if isinstance(value, str):
-        return {"${%s}" % match.group(1) for match in _REFERENCE.finditer(value)}
+        return {key_of(match.group(1)) for match in _REFERENCE.finditer(value)}
     if isinstance(value, Mapping):
         return set().union(*(references(item) for item in value.values()), set())
     if isinstance(value, list):
@@ -162,7 +172,7 @@ def render(value: Any, context: Mapping[str, Any]) -> Any:
 
 
 def _resolve(match: re.Match[str], context: Mapping[str, Any]) -> Any:
-    key = "${%s}" % match.group(1)
+    key = key_of(match.group(1))
     if key not in context:
         return match.group(0)
     value = context[key]
@@ -236,7 +246,7 @@ def _tree(
         constant["key"]: constant
         for constant in (_constant(item, index, place) for index, item in enumerate(row.get("constant", [])))
     }
-    tree["outputs"] = ["${%s}" % name for name in row.get("outputs", [])]
+    tree["outputs"] = [key_of(name) for name in row.get("outputs", [])]
     lay_out(tree)
     return tree
 
@@ -264,7 +274,7 @@ def _activity(
         pipeline = _tree(row, by_name, (*place, _key(node)), behaviours)
         pipeline["id"] = own_id
         for name, value in node.get("constants", {}).items():
-            pipeline["constants"]["${%s}" % name]["value"] = value
+            pipeline["constants"][key_of(name)]["value"] = value
         return common | {
             "type": "SubProcess",
             "template_id": node_id("template", row["id"]),
@@ -275,7 +285,7 @@ def _activity(
             "pipeline": pipeline,
             "template_source": "project",
             "original_template_id": str(row["id"]),
-            "original_template_version": _digest("version", row["id"]) + "0",
+            "original_template_version": _digest("version", row["id"]),
             "incoming": [],
             "outgoing": "",
             "labels": [],
@@ -315,7 +325,7 @@ def _behaviour(node: Mapping[str, Any]) -> Behaviour:
 
 
 def _constant(item: Mapping[str, Any], index: int, place: tuple[object, ...]) -> dict[str, Any]:
-    key = "${%s}" % item["name"]
+    key = key_of(item["name"])
     kind = item.get("type", "input")
     constant = {
         "key": key,

@@ -1,0 +1,583 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fake SOPS as a Python object."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from airflow_provider_sops.testing import doors
+from airflow_provider_sops.testing.api import Call, Crash, handle
+from airflow_provider_sops.testing.doors import DIRECT, ESB, HTML, Caller, Incoming, Refusal, Reply
+from airflow_provider_sops.testing.engine import Clock, Task
+from airflow_provider_sops.testing.faults import LOGIN_PAGE, Fault, Faults, with_wrong_types
+from airflow_provider_sops.testing.server import Drop, Server
+from airflow_provider_sops.testing.site import ALL_RIGHTS, Site
+from airflow_provider_sops.testing.templates import key_of
+
+
+@dataclass(slots=True)
+class Request:
+    """A call that has reached the fake.
+
+    :ivar time: on the fake's clock.
+    :ivar door: ``apigw``, ``esb`` or ``direct``.
+    :ivar task_ids: the tasks that it is about.
+    :ivar connection: number of its TCP connection.
+    :ivar params: query or body, without credentials.
+    :ivar status: HTTP status of the answer; 0: the connection was closed without one.
+    :ivar result: ``result`` of the answer.
+    :ivar code: ``code`` of the answer.
+    """
+
+    number: int
+    time: float
+    door: str
+    api: str
+    method: str
+    path: str
+    connection: int
+    task_ids: tuple[int, ...] = ()
+    params: dict[str, Any] = field(default_factory=dict)
+    user: str = ""
+    status: int = 0
+    result: bool | None = None
+    code: Any = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The record as JSON."""
+        return asdict(self)
+
+
+class FakeSops:
+    """A stand-in for a SOPS site, over real HTTP on this machine.
+
+    Use it as a context manager. It answers in threads of its own; tests look at it and change it from theirs.
+
+    :param templates: TOML file with templates; None: the default set.
+    :param replicas: number of web processes, each with caches of its own.
+    :param granted: APIs that the app may call; None: all.
+    :param users: user -> IAM actions (``"*"``: all). Default: ``admin`` may do everything.
+    :param apps: app code -> secret. Default: ``demo-app`` / ``demo-secret``.
+    :param trusted_apps: apps for which SOPS does not ask IAM.
+    :param user_tokens: bk_token -> user. Default: ``demo-token`` is ``admin``'s.
+    :param access_tokens: access token -> (app code, user). Default: ``demo-access-token`` is ``admin``'s.
+    :param caches: whether SOPS' caches (10 s, 60 s) work.
+    :param start_delay: seconds from start_task to the start; None: no worker takes it up.
+    :param host: address to listen on.
+    :param port: 0: a free one.
+    :ivar on_request: called as ``on_request("before" | "after", request)`` in the server's thread, before a call is
+        handled, and after it was handled but before its answer is sent.
+    """
+
+    def __init__(
+        self,
+        *,
+        templates: str | Path | None = None,
+        replicas: int = 1,
+        granted: Collection[str] | None = None,
+        users: Mapping[str, Collection[str] | str] | None = None,
+        apps: Mapping[str, str] | None = None,
+        trusted_apps: Collection[str] = (),
+        user_tokens: Mapping[str, str] | None = None,
+        access_tokens: Mapping[str, tuple[str, str]] | None = None,
+        caches: bool = True,
+        start_delay: float | None = 0.1,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        self.app_code, self.app_secret, self.username = "demo-app", "demo-secret", "admin"
+        self.bk_biz_id, self.project_id = 2, 7
+        self.other_bk_biz_id, self.other_project_id = 3, 9
+        self.site = Site(
+            templates=templates,
+            replicas=replicas,
+            caches=caches,
+            users={self.username: ALL_RIGHTS} if users is None else users,
+            start_delay=start_delay,
+        )
+        self.apps = {self.app_code: self.app_secret} if apps is None else dict(apps)
+        self.trusted_apps = set(trusted_apps)
+        self.user_tokens = {"demo-token": self.username} if user_tokens is None else dict(user_tokens)
+        self.access_tokens = (
+            {"demo-access-token": (self.app_code, self.username)} if access_tokens is None else dict(access_tokens)
+        )
+        self.faults: Faults = Faults()
+        self.on_request: Callable[[str, Request], object] | None = None
+        self._granted = None if granted is None else set(granted)
+        self._denied: set[str] = set()
+        self._removed: set[str] = set()
+        self._canned: dict[str, Any] = {}
+        self._log: list[Request] = []
+        self._log_lock = threading.Lock()
+        self._connections = 0
+        self._turn = itertools.count()
+        self._delayed: list[tuple[float | None, Callable[[], object]]] = []
+        self._host, self._port = host, port
+        self._server: Server | None = None
+        self._thread: threading.Thread | None = None
+
+    # ---- life ----
+
+    def start(self) -> Self:
+        """Listen and answer, in threads of its own.
+
+        :raises OSError: the address is taken.
+        """
+        server = Server((self._host, self._port), self)
+        self._port = server.server_port
+        self.site.url = self.url
+        self._server = server
+        self._thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="fake-sops", daemon=True)
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Close all connections and stop. Tasks and request log stay; :meth:`start` listens at the same port again."""
+        if self._server is None or self._thread is None:
+            return
+        self._server.shutdown()
+        self._server.close_connections()
+        self._server.server_close()
+        self._thread.join()
+        self._server = self._thread = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # ---- addresses ----
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://{self._host}:{self._port}"
+
+    @property
+    def apigw_url(self) -> str:
+        """Base URL of the API gateway's door."""
+        return self.url + doors.GATEWAY_PATH
+
+    @property
+    def esb_url(self) -> str:
+        """Base URL of the ESB's door."""
+        return self.url + doors.ESB_PATH
+
+    @property
+    def direct_url(self) -> str:
+        """Base URL of SOPS itself, as the gateway calls it."""
+        return self.url + doors.DIRECT_PATH
+
+    def connection(self, api_type: str = "apigw", **extra: Any) -> dict[str, Any]:
+        """An Airflow connection to one of the doors, as a dict for ``AIRFLOW_CONN_…``.
+
+        :param api_type: ``apigw`` or ``esb``.
+        :param extra: more fields of the connection's extra; None leaves a field out.
+        """
+        fields = {"api_type": api_type, "bk_username": self.username, "bk_biz_id": self.bk_biz_id} | extra
+        return {
+            "conn_type": "sops",
+            "host": self.esb_url if api_type == ESB else self.apigw_url,
+            "login": self.app_code,
+            "password": self.app_secret,
+            "extra": {name: value for name, value in fields.items() if value is not None},
+        }
+
+    # ---- tasks and time ----
+
+    @property
+    def clock(self) -> Clock:
+        """The fake's time."""
+        return self.site.clock
+
+    def advance(self, seconds: float) -> None:
+        """Jump over a wait: the fake's time goes ahead."""
+        with self.site.lock:
+            self.site.clock.advance(seconds)
+
+    def create_task(
+        self,
+        template: int | str = "Two steps with outputs",
+        *,
+        name: str | None = None,
+        constants: Mapping[str, Any] | None = None,
+        start: bool = True,
+        flow_type: str = "common",
+        user: str | None = None,
+        project_id: int | None = None,
+        callback_url: str = "",
+    ) -> int:
+        """Make a task directly, without HTTP; nothing of it stands in the request log.
+
+        :param template: id or name.
+        :param name: the task's name; None: the template's.
+        :param constants: values by bare name or key (``${IP}``).
+        :param start: queue its start too.
+        :param project_id: of the task; None: the template's.
+        :return: the task's id.
+        :raises KeyError: no such template.
+        """
+        user = user or self.username
+        with self.site.lock:
+            wanted = self.site.template(template, project_id or self.project_id)
+            task = self.site.create_task(
+                name=wanted.name if name is None else name,
+                project_id=project_id or (self.project_id if wanted.common else wanted.project_id),
+                graph=self.site.graph(wanted),
+                constants={key if key[:2] == "${" else key_of(key): value for key, value in (constants or {}).items()},
+                user=user,
+                template=wanted,
+                flow_type=flow_type,
+                callback_url=callback_url,
+            )
+            if start:
+                self.site.start_task(task, user)
+            return task.id
+
+    def task(self, task_id: int) -> Task:
+        """A task, brought up to the present.
+
+        :raises KeyError: there is none.
+        """
+        with self.site.lock:
+            self._release_due()
+            task = self.site.task(task_id)
+            if task is None:
+                raise KeyError(task_id)
+            return task
+
+    @property
+    def tasks(self) -> list[Task]:
+        """All tasks, brought up to the present, the oldest first."""
+        with self.site.lock:
+            self._release_due()
+            return self.site.all_tasks()[::-1]
+
+    def start_task(self, task_id: int) -> None:
+        """Queue the start of a task, without HTTP."""
+        with self.site.lock:
+            self.site.start_task(self.task(task_id), self.username)
+
+    def operate(self, task_id: int, action: str, user: str = "someone") -> None:
+        """A person pauses, resumes, revokes or claims a task. A claimed task is started, too.
+
+        :raises Refused: SOPS refuses it.
+        """
+        with self.site.lock:
+            task, now = self.task(task_id), self.clock.now()
+            if action == "claim":
+                task.claim(now, user)
+                self.site.start_task(task, user)
+                return
+            {"pause": task.pause, "resume": task.resume, "revoke": task.revoke}[action](now)
+            task.note(now, user, action)
+
+    def operate_node(
+        self,
+        task_id: int,
+        name: str,
+        action: str,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        data: Any = None,
+        user: str = "someone",
+    ) -> None:
+        """A person retries, skips, ends or answers a node.
+
+        :param name: the node's name.
+        :param action: ``retry``, ``skip``, ``forced_fail`` or ``callback``.
+        :raises KeyError: no such node was reached, or no such action.
+        :raises Refused: SOPS refuses it.
+        """
+        with self.site.lock:
+            task, now = self.task(task_id), self.clock.now()
+            node = task.node(name)
+            act: Callable[[], None] = {
+                "retry": lambda: task.retry(now, node, inputs or {}),
+                "skip": lambda: task.skip(now, node),
+                "callback": lambda: task.callback(now, node, data),
+                "forced_fail": lambda: task.forced_fail(now, node, f"The node has been terminated by {user}."),
+            }[action]
+            act()
+            task.note(now, user, f"{action} {name}")
+
+    def claim(self, task_id: int) -> None:
+        """A person claims a function task; it starts then."""
+        self.operate(task_id, "claim")
+
+    def delete_task(self, task_id: int) -> None:
+        """Delete a task, as a person does on the page."""
+        with self.site.lock:
+            self.task(task_id).deleted = True
+
+    def expire_task(self, task_id: int) -> None:
+        """Let a task's engine data expire: its state is EXPIRED from then on."""
+        with self.site.lock:
+            self.task(task_id).expire(self.clock.now())
+
+    @property
+    def start_delay(self) -> float | None:
+        """Seconds from a start request to the start; None: the worker is dead."""
+        return self.site.start_delay
+
+    @start_delay.setter
+    def start_delay(self, seconds: float | None) -> None:
+        self.site.start_delay = seconds
+
+    def revive_worker(self, start_delay: float = 0.1) -> None:
+        """A worker lives again: queued starts take effect now."""
+        with self.site.lock:
+            self.site.revive_worker(start_delay)
+
+    @property
+    def callbacks(self) -> list[tuple[str, dict[str, Any]]]:
+        """Posts to callback URLs so far: ``(url, fields)``."""
+        with self.site.lock:
+            self.site.all_tasks()
+            return list(self.site.callbacks)
+
+    # ---- rights ----
+
+    def grant(self, *apis: str) -> None:
+        """Let the app call these APIs."""
+        self._denied -= set(apis)
+        if self._granted is not None:
+            self._granted |= set(apis)
+
+    def deny(self, *apis: str) -> None:
+        """Take these APIs from the app."""
+        self._denied |= set(apis)
+
+    def remove_api(self, *apis: str) -> None:
+        """Be an old server that does not have these APIs."""
+        self._removed |= set(apis)
+
+    def restore_api(self, *apis: str) -> None:
+        """Have removed APIs again."""
+        self._removed -= set(apis)
+
+    def serve_canned(self, answers: Mapping[str, Any]) -> None:
+        """Answer APIs with fixed bodies; credentials and grants are still checked.
+
+        :param answers: API -> body.
+        """
+        self._canned.update(answers)
+
+    # ---- the request log ----
+
+    @property
+    def requests(self) -> list[Request]:
+        """Calls so far, in the order in which they came."""
+        with self._log_lock:
+            return list(self._log)
+
+    def count(self, api: str | None = None) -> int:
+        """Number of calls so far, of one API or of all."""
+        with self._log_lock:
+            return len(self._log) if api is None else sum(request.api == api for request in self._log)
+
+    @property
+    def connections(self) -> int:
+        """Number of TCP connections so far, those of the control plane left out."""
+        return self._connections
+
+    def clear_requests(self) -> None:
+        """Empty the request log."""
+        with self._log_lock:
+            self._log.clear()
+
+    def new_connection(self) -> int:
+        """A client has connected.
+
+        :return: number of the connection.
+        """
+        with self._log_lock:
+            self._connections += 1
+            return self._connections
+
+    # ---- faults ----
+
+    def release(self) -> int:
+        """Let the effects of all delayed calls happen now.
+
+        :return: how many there were.
+        """
+        with self.site.lock:
+            delayed, self._delayed = self._delayed, []
+            for _, act in delayed:
+                act()
+            return len(delayed)
+
+    def _release_due(self) -> None:
+        now = self.clock.now()
+        due = [entry for entry in self._delayed if entry[0] is not None and entry[0] <= now]
+        self._delayed = [entry for entry in self._delayed if entry not in due]
+        for _, act in due:
+            act()
+
+    def _racing(self, task: Task) -> bool:
+        """Whether the task's end has not been written yet, by an ``end_race`` that lasts for a time."""
+        if task.root_state != "FINISHED" or task.finish_time is None:
+            return False
+        return any(
+            fault.kind == "end_race"
+            and fault.task_id in (None, task.id)
+            and "reads" not in fault.options
+            and self.clock.now() < task.finish_time + fault.get("seconds", float("inf"))
+            for fault in self.faults
+        )
+
+    def _can_hit(self, fault: Fault, request: Request) -> bool:
+        if fault.kind == "end_race":
+            tasks = [self.site.task(task_id) for task_id in request.task_ids]
+            return "reads" in fault.options and any(task and task.root_state == "FINISHED" for task in tasks)
+        return fault.kind != "poison" or request.api == "get_tasks_status"
+
+    # ---- answering ----
+
+    def respond(self, incoming: Incoming, connection: int) -> tuple[Reply, frozenset[str]]:
+        """Answer a call.
+
+        :param connection: number of the TCP connection.
+        :return: the reply, and the kinds of faults that are to hit it on its way.
+        :raises Drop: the connection is to be closed without a reply.
+        """
+        request = self._record(incoming, connection)
+        if self.on_request is not None:
+            self.on_request("before", request)
+        with self.site.lock:
+            hits = self.faults.take(request.api, request.task_ids, lambda fault: self._can_hit(fault, request))
+        faults = {fault.kind: fault for fault in hits}
+        if "latency" in faults:
+            time.sleep(faults["latency"].get("seconds", 1.0))
+        if "drop" in faults:
+            raise Drop
+        if "delayed_effect" in faults:
+            self._delay(faults["delayed_effect"], lambda: self._through_door(incoming, request, faults))
+            raise Drop
+        reply = _planned_reply(request, faults)
+        if reply is None:
+            with self.site.lock:
+                self._release_due()
+                reply = self._through_door(incoming, request, faults)
+        if "wrong_types" in faults:
+            reply.body = with_wrong_types(reply.body)
+        if isinstance(reply.body, dict):
+            request.result, request.code = reply.body.get("result"), reply.body.get("code")
+        request.status = 0 if "drop_after" in faults else reply.status
+        if self.on_request is not None:
+            self.on_request("after", request)
+        if "drop_after" in faults:
+            raise Drop
+        return reply, frozenset(faults)
+
+    def _record(self, incoming: Incoming, connection: int) -> Request:
+        address = incoming.address
+        with self._log_lock:
+            request = Request(
+                number=len(self._log) + 1,
+                time=self.clock.now(),
+                door=address.door,
+                api=address.name,
+                method=incoming.method,
+                path=incoming.path,
+                connection=connection,
+                task_ids=incoming.task_ids(),
+                params={name: value for name, value in incoming.params.items() if name not in doors.CREDENTIALS},
+            )
+            self._log.append(request)
+        return request
+
+    def _delay(self, fault: Fault, act: Callable[[], object]) -> None:
+        seconds = fault.get("seconds")
+        with self.site.lock:
+            self._delayed.append((None if seconds is None else self.clock.now() + seconds, act))
+
+    def _through_door(self, incoming: Incoming, request: Request, faults: Mapping[str, Fault]) -> Reply:
+        address = incoming.address
+        door, api = address.door, address.api
+        if api is None or address.name in self._removed:
+            if door == DIRECT:
+                return doors.page_not_found(self.url + incoming.path)
+            return doors.refuse(door, 1640401)
+        try:
+            caller = self._caller(incoming)
+            if door != DIRECT and not doors.is_granted(self._granted, self._denied, api.name):
+                return doors.refuse(door, 1640301, f"app={caller.app} api={api.name}")
+            request.user = caller.user
+            ids = doors.esb_ids(api, incoming.params) if door == ESB else address.ids
+        except Refusal as refusal:
+            return doors.refuse(door, refusal.code, refusal.detail)
+        if door == DIRECT and caller == Caller("", ""):
+            return Reply(403, "This API can only be accessed through API gateway", {}, HTML)
+        if ids is None:
+            return doors.page_not_found(f"{self.direct_url}/{address.rest}")
+        if incoming.method != api.method:
+            return Reply(405, "", {"Allow": api.method}, HTML)
+        if api.name in self._canned:
+            return Reply(200, self._canned[api.name])
+        if not caller.user:
+            message = "username cannot be empty, make sure api gateway has sent correct params: "
+            return doors.business({"result": False, "message": message, "code": 3540000})
+        replicas = self.site.replicas
+        poison = faults.get("poison")
+        call = Call(
+            site=self.site,
+            api=api,
+            user=caller.user,
+            trusted=caller.app in self.trusted_apps,
+            ids=ids,
+            query=incoming.query if incoming.method == "GET" else {},
+            raw=incoming.raw,
+            path=incoming.path,
+            replica=replicas[next(self._turn) % len(replicas)],
+            stale="stale" in faults,
+            racing=(lambda task: task.root_state == "FINISHED") if "end_race" in faults else self._racing,
+            poisoned=() if poison is None else request.task_ids if poison.task_id is None else (poison.task_id,),
+        )
+        try:
+            return doors.business(handle(call))
+        except Crash:
+            body = {"result": False, "code": "50000", "message": "系统异常,请联系管理员处理", "data": None}
+            return doors.business(body, status=500)
+
+    def _caller(self, incoming: Incoming) -> Caller:
+        given = doors.credentials(incoming)
+        if incoming.address.door == DIRECT:  # the gateway has checked them
+            return Caller(given.get("bk_app_code", ""), given.get("bk_username", ""))
+        return doors.authenticate(given, self.apps, self.user_tokens, self.access_tokens)
+
+
+def _planned_reply(request: Request, faults: Mapping[str, Fault]) -> Reply | None:
+    """The reply of a fault that takes the place of SOPS' own."""
+    if "function" in faults:
+        answer = faults["function"].get("function")(request)
+        if answer is not None:
+            return Reply(*answer)
+    if "status" in faults:
+        fault = faults["status"]
+        status = fault.get("status", 502)
+        reply = doors.refuse(request.door, fault.get("code") or doors.code_of_status(status))
+        reply.status = status
+        if fault.get("retry_after") is not None:
+            reply.headers["Retry-After"] = str(fault.get("retry_after"))
+        if fault.get("message"):
+            reply.body["message"] = fault.get("message")
+        if "body" in fault.options:
+            reply.body = fault.get("body")
+        return reply
+    if "html" in faults:
+        return Reply(faults["html"].get("status", 200), LOGIN_PAGE, {}, HTML)
+    if "redirect" in faults:
+        return Reply(302, "", {"Location": faults["redirect"].get("location", "/login/")}, HTML)
+    return None
