@@ -128,7 +128,8 @@ def push_outputs(context: Context, operator: BaseOperator, outputs: Mapping[str,
         return
     ti = context["ti"]
     own_keys = {XCOM_RETURN_KEY, TASK_URL_KEY, "sops_task_id"} | {
-        link.xcom_key for link in operator.operator_extra_links
+        getattr(link, "xcom_key", TASK_URL_KEY)  # a link has no XCom of its own on Airflow 2
+        for link in operator.operator_extra_links
     }
     for name, value in outputs.items():
         if any(character in name for character in _NOT_IN_KEYS):
