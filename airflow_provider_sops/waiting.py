@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sops.exceptions import (
@@ -12,17 +14,36 @@ from airflow_provider_sops.exceptions import (
     SopsOutageException,
     SopsTaskFailedException,
     SopsTaskStoppedException,
+    SopsTriggerEventException,
     as_airflow,
 )
+from airflow_provider_sops.sops import errors
+from airflow_provider_sops.sops.errors import SopsError
 from airflow_provider_sops.sops.explain import explain
-from airflow_provider_sops.sops.models import TaskState, TaskStatus
-from airflow_provider_sops.sops.verdict import WaitPolicy, check_choice, parse_allowed_states
+from airflow_provider_sops.sops.models import TaskState, TaskStatus, parse_time
+from airflow_provider_sops.sops.verdict import Next, WaitPolicy, check_choice, parse_allowed_states
+from airflow_provider_sops.sops.watch import Look
 
 if TYPE_CHECKING:
     from airflow_provider_sops.hooks.sops import SopsHook
-    from airflow_provider_sops.sops.watch import Line, Look, Place
+    from airflow_provider_sops.sops.watch import Line, Place
 
 Duration = float | timedelta
+
+#: Version of the event's shape; an event of another one is refused.
+EVENT_VERSION = 1
+
+
+class Outcome(StrEnum):
+    """How a deferred wait ended."""
+
+    SUCCESS = "success"
+    #: a bad end of the task, or an error of reading it
+    FAILURE = "failure"
+    #: the deadline came first
+    TIMEOUT = "timeout"
+    #: the task has not left CREATED in the time that it was given to start
+    NOT_STARTED = "not_started"
 
 
 def as_seconds(field: str, duration: Duration) -> float:
@@ -63,6 +84,18 @@ def make_policy(
     )
 
 
+def policy_fields(policy: WaitPolicy) -> dict[str, Any]:
+    """Give a policy as a trigger's plain arguments."""
+    return {
+        "allowed_states": sorted(state.value for state in policy.allowed_states),
+        "on_failed": policy.on_failed,
+        "failed_grace": policy.failed_grace,
+        "on_suspended": policy.on_suspended,
+        "max_outage": policy.max_outage,
+        "assume_finished": policy.assume_finished,
+    }
+
+
 def log_lines(log: Any, lines: Iterable[Line]) -> None:
     """Write a look's lines into the task's log."""
     for line in lines:
@@ -80,6 +113,91 @@ def result_of(status: TaskStatus) -> dict[str, Any]:
         "task_url": status.task_url,
         "task_name": status.name,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What a trigger's event says."""
+
+    outcome: Outcome
+    #: what follows, as a poke would have found it; its status may be missing
+    look: Look
+
+
+def make_event(sops_task_id: int, outcome: Outcome, look: Look | None) -> dict[str, Any]:
+    """Make the small event with which a trigger resumes its task; holds no secret.
+
+    :return: ``{version, outcome, sops_task_id, status, reason, outage, error}``: ``status`` as :func:`result_of` with
+        ``is_deleted``, ``error`` as ``{kind, message}``; both may be ``None``.
+    """
+    status = look.status if look else None
+    error = look.error if look else None
+    return {
+        "version": EVENT_VERSION,
+        "outcome": outcome.value,
+        "sops_task_id": sops_task_id,
+        "status": {**result_of(status), "is_deleted": status.is_deleted} if status else None,
+        "reason": look.reason if look else "",
+        "outage": look.outage if look else False,
+        "error": {"kind": type(error).__name__, "message": str(error)} if error else None,
+    }
+
+
+def read_event(sops_task_id: int, event: Any) -> Ended:
+    """Check and read a trigger's event.
+
+    :raises SopsTriggerEventException: when it is not an event of this version for this task.
+    """
+    try:
+        return _read_event(sops_task_id, event)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise SopsTriggerEventException(
+            f"The trigger waiting for SOPS task {sops_task_id} has sent an event that cannot be used "
+            f"({type(error).__name__}: {error}), so the task's state is not known. If the provider was upgraded while "
+            "the task waited, clear the task."
+        ) from error
+
+
+def _read_event(sops_task_id: int, event: Any) -> Ended:
+    if event["version"] != EVENT_VERSION:
+        raise ValueError(f"its version is {event['version']!r}, not {EVENT_VERSION}")
+    if event["sops_task_id"] != sops_task_id:
+        raise ValueError(f"it is of SOPS task {event['sops_task_id']!r}")
+    outcome = Outcome(event["outcome"])
+    status = _status_of_event(sops_task_id, event["status"]) if event["status"] is not None else None
+    error = _error_of_event(sops_task_id, event["error"]) if event["error"] is not None else None
+    if outcome is Outcome.SUCCESS and (status is None or error is not None):
+        raise ValueError("it is a success without a status")
+    if outcome is Outcome.FAILURE and status is None and error is None:
+        raise ValueError("it is a failure without a status or an error")
+    follows = Next.SUCCESS if outcome is Outcome.SUCCESS else Next.FAILURE
+    look = Look(follows, status, str(event["reason"]), error=error, outage=event["outage"] is True)
+    return Ended(outcome, look)
+
+
+def _status_of_event(sops_task_id: int, fields: Any) -> TaskStatus:
+    if not isinstance(fields["elapsed_time"], int):
+        raise ValueError("elapsed_time is not a number")
+    return TaskStatus(
+        task_id=sops_task_id,
+        state=TaskState(fields["state"]),
+        raw_state=fields["state"],
+        name=str(fields["task_name"]),
+        start_time=parse_time(fields["start_time"]),
+        finish_time=parse_time(fields["end_time"]),
+        elapsed_time=fields["elapsed_time"],
+        is_deleted=fields["is_deleted"] is True,
+        task_url=str(fields["task_url"]),
+    )
+
+
+def _error_of_event(sops_task_id: int, fields: Any) -> SopsError:
+    kind = getattr(errors, str(fields["kind"]), SopsError)
+    if not (isinstance(kind, type) and issubclass(kind, SopsError)):
+        raise ValueError(f"unknown kind of error {fields['kind']!r}")
+    error: SopsError = kind(str(fields["message"]))
+    error.task_id = sops_task_id
+    return error
 
 
 def read_error(look: Look) -> SopsException:

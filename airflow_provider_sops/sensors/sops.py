@@ -5,10 +5,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, BaseSensorOperator, PokeReturnValue
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseOperator,
+    BaseSensorOperator,
+    PokeReturnValue,
+    conf,
+)
 
+from airflow_provider_sops.compat import TaskDeferralError, TaskDeferralTimeout
 from airflow_provider_sops.connection import DEFAULT_CONN_ID
 from airflow_provider_sops.exceptions import airflow_errors
 from airflow_provider_sops.links.sops import SopsTaskLink, push_task_url
@@ -17,7 +27,16 @@ from airflow_provider_sops.sops.errors import SopsAuthenticationError
 from airflow_provider_sops.sops.models import TaskState
 from airflow_provider_sops.sops.verdict import Next
 from airflow_provider_sops.sops.watch import Look, Watch
-from airflow_provider_sops.waiting import bad_end, log_lines, make_policy, read_error, result_of
+from airflow_provider_sops.waiting import (
+    Outcome,
+    bad_end,
+    log_lines,
+    make_policy,
+    policy_fields,
+    read_error,
+    read_event,
+    result_of,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -27,6 +46,8 @@ if TYPE_CHECKING:
 
 #: A rescheduled sensor costs the scheduler work, so it is poked less often by default (seconds).
 RESCHEDULE_INTERVAL = 60.0
+#: Seconds after the trigger's own deadline at which Airflow ends a deferral whose trigger does not run.
+_TRIGGER_TIMEOUT_MARGIN = 120.0
 #: How much later than asked for a rescheduled sensor may run (seconds).
 _SCHEDULING_DELAY = 60.0
 
@@ -52,6 +73,9 @@ class SopsTaskSensor(BaseSensorOperator):
         revoke; take it for a finish.
     :param poke_interval: seconds or ``timedelta`` between two reads; by default 10 seconds, for which SOPS answers from
         its cache, and 60 seconds for ``mode="reschedule"``.
+    :param deferrable: wait in the triggerer, without a worker slot; by default as ``[operators] default_deferrable``
+        says. ``mode`` and ``exponential_backoff`` then mean nothing: all waits of a connection and business share one
+        poll.
     :param soft_fail: skip, instead of fail, on a timeout and on a bad end; never on an outage, wrong credentials or a
         bad answer.
     :return: ``{sops_task_id, state, start_time, end_time, elapsed_time, task_url, task_name}``; times in ISO 8601
@@ -79,17 +103,22 @@ class SopsTaskSensor(BaseSensorOperator):
         on_suspended: str = "wait",
         max_outage: Duration = 600.0,
         assume_finished: bool = False,
+        deferrable: bool | None = None,
         poke_interval: Duration | None = None,
         **kwargs: Any,
     ) -> None:
+        if deferrable is None:
+            deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
         self._own_interval = poke_interval is None
         if poke_interval is None:
-            poke_interval = RESCHEDULE_INTERVAL if kwargs.get("mode") == "reschedule" else STATUS_CACHE_SECONDS
+            rescheduled = kwargs.get("mode") == "reschedule" and not deferrable
+            poke_interval = RESCHEDULE_INTERVAL if rescheduled else STATUS_CACHE_SECONDS
         super().__init__(poke_interval=poke_interval, **kwargs)
         self.sops_task_id = sops_task_id
         self.bk_biz_id = bk_biz_id
         self.scope = scope
         self.sops_conn_id = sops_conn_id
+        self.deferrable = deferrable
         self.policy = make_policy(
             allowed_states=allowed_states,
             on_failed=on_failed,
@@ -111,11 +140,91 @@ class SopsTaskSensor(BaseSensorOperator):
             self._hook = SopsHook(self.sops_conn_id, bk_biz_id=self.bk_biz_id, scope=self.scope)
         return self._hook
 
+    def execute(self, context: Context) -> Any:
+        """Wait in the worker, or look once and then wait in the triggerer."""
+        if not self.deferrable:
+            return super().execute(context)
+        deadline = time.time() + self.timeout
+        try:
+            found = self.poke(context)
+        except AirflowSkipException:
+            raise
+        except Exception as error:
+            if self.never_fail:
+                raise AirflowSkipException("Skipping due to never_fail is set to True.") from error
+            raise
+        if isinstance(found, PokeReturnValue):
+            return found.xcom_value
+        self._defer(deadline)
+
+    def _defer(self, deadline: float) -> NoReturn:
+        from airflow_provider_sops.triggers.sops import SopsTaskTrigger
+
+        assert self._watch is not None
+        trigger = SopsTaskTrigger(
+            sops_task_id=self._watch.task_id,
+            bk_biz_id=self._watch.place.bk_biz_id,
+            scope=self._watch.place.scope,
+            sops_conn_id=self.sops_conn_id,
+            poll_interval=self.poke_interval,
+            deadline=deadline,
+            **policy_fields(self.policy),
+        )
+        # the trigger ends the wait in time by itself; Airflow's own timeout is for when no triggerer runs
+        self.defer(
+            trigger=trigger,
+            method_name="execute_complete",
+            timeout=timedelta(seconds=max(0.0, deadline - time.time()) + _TRIGGER_TIMEOUT_MARGIN),
+        )
+
+    def execute_complete(self, context: Context, event: Any) -> dict[str, Any]:
+        """Go on after the wait in the triggerer.
+
+        :param event: what the trigger has sent.
+        """
+        with airflow_errors():
+            task_id = parse_id("sops_task_id", self.sops_task_id)
+        ended = read_event(task_id, event)
+        status = ended.look.status
+        if status is not None:
+            push_task_url(context, self, status.task_url)
+        if ended.outcome is Outcome.SUCCESS:
+            assert status is not None
+            self.log.info("SOPS task %s %r %s.", task_id, status.name, ended.look.reason)
+            return result_of(status)
+        if ended.outcome is Outcome.TIMEOUT:
+            state = f"it is {status.state}" if status else "its state could not be read"
+            self._time_out(f"SOPS task {task_id} has not ended within {self.timeout:.0f} s: {state}.")
+        if ended.outcome is Outcome.FAILURE:
+            self._fail(ended.look)
+        raise AssertionError(f"a sensor's trigger does not send {ended.outcome}")
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a deferral.
+
+        The base class lets ``soft_fail`` skip on every error here; poked, it skips on a timeout and a bad end only.
+        """
+        try:
+            return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
+        except AirflowSkipException:
+            raise
+        except TaskDeferralTimeout:
+            self._time_out(f"SOPS task {self.sops_task_id} was not seen to end in time: no triggerer ran its trigger.")
+        except (AirflowException, TaskDeferralError) as error:
+            if self.never_fail:
+                raise AirflowSkipException("Skipping due to never_fail is set to True.") from error
+            raise
+
+    def _time_out(self, message: str) -> NoReturn:
+        if self.soft_fail or self.never_fail:
+            raise AirflowSkipException(message)
+        raise AirflowSensorTimeout(message)
+
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look at the task once."""
         watch = self._watch or self._open_watch(context)
         look = self._look(context, watch)
-        while self.reschedule and look.next is Next.WAIT and watch.must_be_kept and not self._is_overdue(context):
+        while self._is_rescheduled and look.next is Next.WAIT and watch.must_be_kept and not self._is_overdue(context):
             # the next poke would be another process, which knows nothing of what this one remembers
             time.sleep(self.poke_interval)
             look = self._look(context, watch)
@@ -126,10 +235,14 @@ class SopsTaskSensor(BaseSensorOperator):
         assert look.status is not None
         return PokeReturnValue(is_done=True, xcom_value=result_of(look.status))
 
+    @property
+    def _is_rescheduled(self) -> bool:
+        return bool(self.reschedule) and not self.deferrable
+
     def _open_watch(self, context: Context) -> Watch:
         with airflow_errors():
             task_id = parse_id("sops_task_id", self.sops_task_id)
-        earlier_poke = self._first_poke_date(context) if self.reschedule else None
+        earlier_poke = self._first_poke_date(context) if self._is_rescheduled else None
         self._watch = watch = Watch(task_id, self.hook.place, self.policy, had_answer=earlier_poke is not None)
         if earlier_poke is not None:
             watch.told_until = time.time() - self.poke_interval - _SCHEDULING_DELAY
@@ -145,7 +258,7 @@ class SopsTaskSensor(BaseSensorOperator):
             self.hook.forget_connection()
         return look
 
-    def _fail(self, look: Look) -> None:
+    def _fail(self, look: Look) -> NoReturn:
         """Raise what ended the wait; ``soft_fail`` skips on a bad end of the task only."""
         if look.error is not None:
             error = read_error(look)

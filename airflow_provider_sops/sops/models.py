@@ -278,27 +278,50 @@ def tasks_status(answer: Answer) -> dict[int, TaskStatus]:
 
     :raises SopsInvalidAnswerError: when it does not have the shape of one.
     """
-    found = {}
-    for item in _objects(answer, answer.data):
-        status = _object(answer, item.get("status"))
-        with _shape(answer):
-            fields = _common_status(status)
-            # the outer fields are the task's own; the inner ones of a CREATED task can be another task's
-            fields["finish_time"] = (
-                parse_time(item.get("finish_time")) if fields["finish_time"] is None else fields["finish_time"]
-            )
-            fields["start_time"] = parse_time(item.get("start_time")) or fields["start_time"]
-            task_id = _required_id(item.get("id"))
-            found[task_id] = TaskStatus(
-                task_id=task_id,
-                name=_text(item.get("name")),
-                is_deleted=item.get("is_deleted") is True,
-                flow_type=_text(item.get("flow_type")),
-                current_flow=_text(item.get("current_flow")),
-                task_url=_text(item.get("url")),
-                **fields,
-            )
-    return found
+    return {task_id: status_of_item(answer, item) for task_id, item in tasks_status_items(answer).items()}
+
+
+def tasks_status_items(answer: Answer) -> dict[int, Mapping[str, Any]]:
+    """Give the items of ``get_tasks_status`` by task id, unread, for who compares them before reading them.
+
+    :raises SopsInvalidAnswerError: when it is not a list of objects with ids.
+    """
+    with _shape(answer):
+        return {_required_id(item.get("id")): item for item in _objects(answer, answer.data)}
+
+
+def status_signature(item: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Give what has changed when a task's item of ``get_tasks_status`` says something new."""
+    status = _dict(item.get("status"))
+    return (
+        status.get("state"),
+        status.get("finish_time"),
+        item.get("finish_time"),
+        item.get("is_deleted"),
+        item.get("current_flow"),
+    )
+
+
+def status_of_item(answer: Answer, item: Mapping[str, Any]) -> TaskStatus:
+    """Read one item of ``get_tasks_status``.
+
+    :raises SopsInvalidAnswerError: when it does not have the shape of one.
+    """
+    status = _object(answer, item.get("status"))
+    with _shape(answer):
+        fields = _common_status(status)
+        # the outer fields are the task's own; the inner ones of a CREATED task can be another task's
+        fields["finish_time"] = fields["finish_time"] or parse_time(item.get("finish_time"))
+        fields["start_time"] = parse_time(item.get("start_time")) or fields["start_time"]
+        return TaskStatus(
+            task_id=_required_id(item.get("id")),
+            name=_text(item.get("name")),
+            is_deleted=item.get("is_deleted") is True,
+            flow_type=_text(item.get("flow_type")),
+            current_flow=_text(item.get("current_flow")),
+            task_url=_text(item.get("url")),
+            **fields,
+        )
 
 
 def task_detail(answer: Answer) -> TaskDetail:

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_sops.sops import errors, models
+from airflow_provider_sops.sops import models
 from airflow_provider_sops.sops.models import TaskDetail, TaskState, TaskStatus
 from airflow_provider_sops.sops.transport import Pause, Steps
 from airflow_provider_sops.sops.variables import bare_name, sops_key
 from airflow_provider_sops.sops.verdict import END_TIME_PATIENCE
-from airflow_provider_sops.sops.watch import DENIED, DETAIL_ONLY_NOTICE, Place, nocache
+from airflow_provider_sops.sops.watch import Grants, Place, nocache, read_status
 
 #: Seconds between two readings while status and detail do not yet agree.
 _REREAD = 2.0
@@ -46,29 +46,19 @@ def read_outputs(task_id: int, place: Place, *, assume_finished: bool = False) -
 
     :param assume_finished: take an end without outputs whose state cannot be read for a finish.
     :raises OutputsUnavailable: when the task is unfinished, failed, revoked, expired or deleted.
-    :raises errors.SopsError: when SOPS gives no good answer.
+    :raises SopsError: when SOPS gives no good answer.
     """
     notices: list[str] = []
-    may_ask_status = True
-    status: TaskStatus | None = None
+    grants = Grants()
+    details: list[TaskDetail] = []
     waited = 0.0
     while True:
-        if may_ask_status:
-            try:
-                answer = yield place.call("get_task_status", task_id=task_id, **nocache())
-                status = models.task_status(answer)
-            except DENIED as error:
-                may_ask_status = False
-                notices.append(f"{DETAIL_ONLY_NOTICE} (What it said: {error})")
-            except errors.SopsNotFoundError as error:
-                yield from check_not_deleted(task_id, place, error)
-                raise
-        answer = yield place.call("get_task_detail", task_id=task_id, **nocache())
-        detail = models.task_detail(answer)
-        if not may_ask_status:
-            status = models.status_from_detail(detail)
-        assert status is not None
+        status = yield from read_status(place, task_id, grants, notices, fresh=True, keep=details.append)
         _check_finished(task_id, status, assume_finished)
+        if grants.status:
+            answer = yield place.call("get_task_detail", task_id=task_id, **nocache())
+            details.append(models.task_detail(answer))
+        detail = details[-1]
         if detail.finish_time is not None:
             values = {output.name: output.value for output in detail.outputs}
             return TaskOutputs(values, detail, tuple(notices))
@@ -83,22 +73,9 @@ def read_outputs(task_id: int, place: Place, *, assume_finished: bool = False) -
         waited += _REREAD
 
 
-def check_not_deleted(task_id: int, place: Place, error: errors.SopsNotFoundError) -> Steps[TaskDetail]:
-    """Tell a deleted task from one that never was here: only the detail of a deleted one still answers.
-
-    :return: never; one of the two errors is raised.
-    :raises OutputsUnavailable: the task was deleted.
-    :raises errors.SopsNotFoundError: there is no such task here.
-    """
-    try:
-        answer = yield place.call("get_task_detail", task_id=task_id, **nocache())
-        models.task_detail(answer)
-    except errors.SopsError:
-        raise error from error.__cause__
-    raise OutputsUnavailable(f"SOPS task {task_id} was deleted in SOPS.")
-
-
 def _check_finished(task_id: int, status: TaskStatus, assume_finished: bool) -> None:
+    if status.is_deleted:
+        raise OutputsUnavailable(f"SOPS task {task_id} {status.name!r} was deleted in SOPS.", status)
     if status.state is TaskState.FINISHED or (status.state is TaskState.ENDED and assume_finished):
         return
     subject = f"SOPS task {task_id} {status.name!r}"

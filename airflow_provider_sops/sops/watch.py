@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -90,7 +90,8 @@ class Watch:
     had_answer: bool = False
     grants: Grants = field(default_factory=Grants)
     since: Since = field(default_factory=Since)
-    #: the last status shown in the log, as a text that changes when there is something new to say
+    #: the last state and progress written into the log
+    shown_state: TaskState | None = None
     shown: str = ""
     changed_at: float | None = None
     outage_since: float | None = None
@@ -113,7 +114,9 @@ class Watch:
         """
         lines: list[Line] = []
         try:
-            status = yield from self._read_status(lines)
+            notices: list[str] = []
+            status = yield from read_status(self.place, self.task_id, self.grants, notices, keep=self._keep)
+            lines += [Line(notice, warning=True) for notice in notices]
             if self.detail is None and not status.is_deleted:
                 yield from self._read_detail_once()
             look = yield from self.consider(status, now, progress=True)
@@ -121,10 +124,18 @@ class Watch:
             look = self.failed_read(error, now)
         return replace(look, lines=(*lines, *look.lines))
 
-    def consider(self, status: TaskStatus, now: float, *, progress: bool = False) -> Steps[Look]:
+    def consider(
+        self,
+        status: TaskStatus,
+        now: float,
+        *,
+        progress: bool = False,
+        courtesy: Callable[[], bool] = lambda: True,
+    ) -> Steps[Look]:
         """Say what follows from a status that was read already; asks further where that is needed to decide.
 
         :param progress: the status has the task's nodes, so that the log may name them.
+        :param courtesy: asked before a question that only makes the log richer; ``False`` puts it off.
         :raises errors.SopsError: when a further question fails; hand it to :meth:`failed_read`.
         """
         if status.state is TaskState.UNKNOWN:
@@ -142,11 +153,19 @@ class Watch:
             status, verdict = yield from self._ask_detail(status)
         lines += self._changes(status, now, progress)
         if verdict.next is Next.WAIT:
-            lines += yield from self._intervention(status, now)
+            lines += yield from self._intervention(status, now, courtesy)
             return Look(Next.WAIT, status, lines=tuple(lines))
         if verdict.next is Next.SUCCESS:
             status = yield from self._complete(status)
         return Look(verdict.next, status, verdict.reason, tuple(lines))
+
+    def progress(self, now: float) -> Steps[list[Line]]:
+        """Read how far the task's nodes are, for the log alone; nothing is judged."""
+        try:
+            answer = yield self.place.call("get_task_status", task_id=self.task_id)
+            return self._changes(models.task_status(answer), now, progress=True)
+        except errors.SopsError:
+            return []
 
     def failed_read(self, error: errors.SopsError, now: float) -> Look:
         """Say what follows from a status that could not be read."""
@@ -177,33 +196,6 @@ class Watch:
             return []
         lasted, self.outage_since = now - self.outage_since, None
         return [Line(f"SOPS answers again after {lasted:.0f} s.")]
-
-    def _read_status(self, lines: list[Line], *, fresh: bool = False) -> Steps[TaskStatus]:
-        """Read the status, from the detail where ``get_task_status`` may not be called."""
-        if self.grants.status:
-            try:
-                answer = yield self.place.call("get_task_status", task_id=self.task_id, **nocache(fresh))
-            except DENIED as error:
-                self.grants.status = False
-                lines.append(Line(f"{DETAIL_ONLY_NOTICE} (What it said: {error})", warning=True))
-            except errors.SopsNotFoundError as error:
-                return (yield from self._deleted(error))
-            else:
-                return models.task_status(answer)
-        answer = yield self.place.call("get_task_detail", task_id=self.task_id, **nocache(fresh))
-        self._keep(models.task_detail(answer))
-        assert self.detail is not None
-        return models.status_from_detail(self.detail)
-
-    def _deleted(self, error: errors.SopsNotFoundError) -> Steps[TaskStatus]:
-        """Tell a deleted task from one that never was here: only the detail of a deleted one still answers."""
-        try:
-            answer = yield self.place.call("get_task_detail", task_id=self.task_id, **nocache())
-            self._keep(models.task_detail(answer))
-        except errors.SopsError:
-            raise error from error.__cause__
-        assert self.detail is not None
-        return replace(models.status_from_detail(self.detail), is_deleted=True)
 
     def _read_detail_once(self) -> Steps[None]:
         """Read the detail for the task's address and the names of its nodes; a wait can do without."""
@@ -267,9 +259,12 @@ class Watch:
 
     def _changes(self, status: TaskStatus, now: float, progress: bool) -> list[Line]:
         """Give one line when the state, the nodes done or the nodes running have changed."""
+        if not progress and not status.nodes and status.state is self.shown_state:
+            return []  # a batch, which says nothing of the nodes
         shown = describe_progress(status, self.detail) if progress or status.nodes else str(status.state)
         if shown == self.shown:
             return []
+        self.shown_state = status.state
         first, self.shown, self.changed_at, self.intervention_asked = not self.shown, shown, now, False
         if first and self.told_until is not None:
             since = status.last_change.timestamp() if status.last_change else 0.0
@@ -282,10 +277,10 @@ class Watch:
             lines.append(Line("A node failed; SOPS will retry it by itself."))
         return lines
 
-    def _intervention(self, status: TaskStatus, now: float) -> Steps[list[Line]]:
+    def _intervention(self, status: TaskStatus, now: float, courtesy: Callable[[], bool]) -> Steps[list[Line]]:
         """Say so when the task waits for a person: a pause node looks like plain RUNNING."""
         unchanged = self.changed_at is not None and now - self.changed_at >= INTERVENTION_AFTER
-        if not unchanged or self.intervention_asked or status.state is not TaskState.RUNNING:
+        if not unchanged or self.intervention_asked or status.state is not TaskState.RUNNING or not courtesy():
             return []
         self.intervention_asked = True
         try:
@@ -296,6 +291,46 @@ class Watch:
         if not waits:
             return []
         return [Line(f"SOPS task {self.task_id} waits for a person to confirm. {self.task_url}".rstrip())]
+
+
+def read_status(
+    place: Place,
+    task_id: int,
+    grants: Grants,
+    notices: list[str],
+    *,
+    fresh: bool = False,
+    keep: Callable[[TaskDetail], None] = lambda detail: None,
+) -> Steps[TaskStatus]:
+    """Read one task's status, from its detail where ``get_task_status`` may not be called.
+
+    :param grants: what may be called; a refusal is remembered here.
+    :param notices: gets the words to say once when it falls back.
+    :param fresh: pass SOPS' caches.
+    :param keep: is given the detail, where one was read.
+    :raises errors.SopsError: when there is no good answer.
+    """
+    if grants.status:
+        try:
+            answer = yield place.call("get_task_status", task_id=task_id, **nocache(fresh))
+        except DENIED as error:
+            grants.status = False
+            notices.append(f"{DETAIL_ONLY_NOTICE} (What it said: {error})")
+        except errors.SopsNotFoundError as error:
+            # only the detail of a deleted task still answers; one that never was here has none
+            try:
+                answer = yield place.call("get_task_detail", task_id=task_id, **nocache())
+                detail = models.task_detail(answer)
+            except errors.SopsError:
+                raise error from error.__cause__
+            keep(detail)
+            return replace(models.status_from_detail(detail), is_deleted=True)
+        else:
+            return models.task_status(answer)
+    answer = yield place.call("get_task_detail", task_id=task_id, **nocache(fresh))
+    detail = models.task_detail(answer)
+    keep(detail)
+    return models.status_from_detail(detail)
 
 
 def nocache(yes: bool = True) -> dict[str, str]:

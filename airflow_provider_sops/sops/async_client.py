@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The asynchronous client: sends one prepared request with ``httpx.AsyncClient`` and hands back the reply."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from airflow_provider_sops.sops import errors
+from airflow_provider_sops.sops.calls import Call
+from airflow_provider_sops.sops.gateway import Answer, Door, HttpReply, HttpRequest
+from airflow_provider_sops.sops.redact import protect_http_logs
+from airflow_provider_sops.sops.retry import NO_RETRY, RetryPolicy
+from airflow_provider_sops.sops.transport import Pause, Steps, TransportSettings, connection_failed
+
+if TYPE_CHECKING:
+    import httpx
+
+T = TypeVar("T")
+
+#: Connections kept open to one site, by one client.
+MAX_CONNECTIONS = 8
+
+
+class AsyncSopsClient:
+    """Calls SOPS' APIs through one door, over one reused HTTP session. For one event loop.
+
+    :param door: address and credentials.
+    :param settings: time limits, TLS and proxies.
+    :param retry: how often a call is tried; by default once, as what uses it polls anyway.
+    """
+
+    def __init__(self, door: Door, *, settings: TransportSettings | None = None, retry: RetryPolicy = NO_RETRY) -> None:
+        self.door = door
+        self.settings = settings or TransportSettings()
+        self.retry = retry
+        self._session: httpx.AsyncClient | None = None
+        self._opening = asyncio.Lock()
+
+    async def __aenter__(self) -> AsyncSopsClient:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the HTTP session; the next call opens a new one."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.aclose()
+
+    async def send(self, call: Call) -> Answer:
+        """Send one call, tried again where the policy allows it.
+
+        :raises errors.SopsError: (one of its kinds) when there is no good answer.
+        """
+        started = time.monotonic()
+        tries = 0
+        while True:
+            tries += 1
+            answer, error = await self._try(call)
+            if answer is not None:
+                return answer
+            assert error is not None
+            delay = self.retry.delay(call, error, tries, time.monotonic() - started)
+            if delay is None:
+                raise error
+            await asyncio.sleep(delay)
+
+    async def run(self, steps: Steps[T]) -> T:
+        """Carry out steps: send each call that they yield, and give them its answer or its error."""
+        try:
+            step = next(steps)
+            while True:
+                if isinstance(step, Pause):
+                    await asyncio.sleep(step.seconds)
+                    step = next(steps)
+                    continue
+                try:
+                    answer = await self.send(step)
+                except errors.SopsError as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(answer)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+    async def _try(self, call: Call) -> tuple[Answer | None, errors.SopsError | None]:
+        # handed back, not raised inside the except block of an HTTP library's exception, which holds the URL
+        reply = await self._send_once(self.door.request(call), call)
+        if isinstance(reply, errors.SopsError):
+            return None, reply
+        try:
+            return self.door.read(call, reply), None
+        except errors.SopsError as error:
+            return None, error
+
+    async def _send_once(self, request: HttpRequest, call: Call) -> HttpReply | errors.SopsError:
+        session = self._session or await self._open_session()
+        import httpx
+
+        try:
+            response = await session.request(
+                request.method,
+                request.url,
+                params=request.query or None,
+                headers=request.headers,
+                content=request.body,
+            )
+        except httpx.TimeoutException as error:
+            sent = not isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout)
+            return connection_failed(call, self.door, error, sent=sent, timed_out=True)
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            sent = not isinstance(error, httpx.ConnectError | httpx.ProxyError)
+            return connection_failed(call, self.door, error, sent=sent, timed_out=False)
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return HttpReply(response.status_code, headers, response.content)
+
+    async def _open_session(self) -> httpx.AsyncClient:
+        async with self._opening:
+            if self._session is None:
+                # importing httpx and reading CA certificates takes long enough to be felt by an event loop
+                self._session = await asyncio.to_thread(_make_session, self.door, self.settings)
+            return self._session
+
+
+def _make_session(door: Door, settings: TransportSettings) -> httpx.AsyncClient:
+    import ssl
+
+    import httpx
+
+    protect_http_logs()
+    verify: bool | ssl.SSLContext
+    if isinstance(settings.verify, str):
+        verify = ssl.create_default_context(cafile=settings.verify)
+    else:
+        # plain http, too, would have the CA certificates read for nothing
+        verify = settings.verify and door.base_url.startswith("https:")
+    limits = httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS)
+    return httpx.AsyncClient(
+        verify=verify,
+        limits=limits,
+        timeout=httpx.Timeout(settings.read_timeout, connect=settings.connect_timeout),
+        follow_redirects=False,
+        mounts={
+            f"{scheme}://": httpx.AsyncHTTPTransport(verify=verify, limits=limits, proxy=proxy)
+            for scheme, proxy in settings.proxies.items()
+        },
+    )
