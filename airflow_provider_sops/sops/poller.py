@@ -69,22 +69,26 @@ class Waiter:
     #: for the wait's own log, once each
     notices: list[str] = field(default_factory=list)
     _wake: asyncio.Future[None] | None = None
+    _told: bool = False
 
     def tell(self) -> None:
-        """Wake the wait, if it sleeps."""
+        """Wake the wait; one that is not asleep will not fall asleep before it has looked."""
+        self._told = True
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
     async def sleep(self, seconds: float) -> None:
         """Sleep until something is told, for at most so many seconds."""
-        loop = asyncio.get_running_loop()
-        self._wake = wake = loop.create_future()
-        timer = loop.call_later(max(0.0, seconds), self.tell)
-        try:
-            await wake
-        finally:
-            timer.cancel()
-            self._wake = None
+        if not self._told:
+            loop = asyncio.get_running_loop()
+            self._wake = wake = loop.create_future()
+            timer = loop.call_later(max(0.0, seconds), self.tell)
+            try:
+                await wake
+            finally:
+                timer.cancel()
+                self._wake = None
+        self._told = False
 
 
 @dataclass(eq=False, slots=True)
@@ -122,6 +126,7 @@ class Poller:
         self._connect = connect
         self._min_interval = min_interval
         self._client: AsyncSopsClient | None = None
+        self._retired: AsyncSopsClient | None = None
         self._connected_at = 0.0
         self._connecting = asyncio.Lock()
         self._tasks: dict[int, _Task] = {}
@@ -212,8 +217,9 @@ class Poller:
         finally:
             for read in list(self._reads):
                 read.cancel()
-            if self._client is not None:
-                await self._client.aclose()
+            for client in (self._client, self._retired):
+                if client is not None:
+                    await client.aclose()
 
     async def _rest(self, seconds: float) -> None:
         """Sleep, but no longer than until somebody joins."""
@@ -361,19 +367,25 @@ class Poller:
 
     async def _get_client(self, stale: AsyncSopsClient | None = None) -> AsyncSopsClient:
         async with self._connecting:
-            old = self._client
+            client = self._client
             expired = time.monotonic() - self._connected_at >= CONNECTION_LIFETIME
-            if old is None or expired or (stale is not None and old is stale):
+            if client is None or expired or client is stale:
+                self._connected_at = time.monotonic()
                 try:
                     self._client = await self._connect()
                 except Exception as error:
+                    if client is not None and client is not stale:
+                        return client  # it still works; the look-up is tried again ten minutes later
                     raise _unusable_connection(error) from error
-                self._connected_at = time.monotonic()
-                if old is not None:
-                    # requests under way may still use the old session
-                    asyncio.get_running_loop().call_later(60.0, _close_later, old)
+                await self._retire(client)
             assert self._client is not None
             return self._client
+
+    async def _retire(self, client: AsyncSopsClient | None) -> None:
+        """Put a client aside: requests under way may still use its session, those of the one before may not."""
+        if self._retired is not None:
+            await self._retired.aclose()
+        self._retired = client
 
     # -- what a read gave
 
@@ -425,15 +437,6 @@ class Poller:
             for waiter in task.waiters:
                 waiter.notices.append(notice)
                 waiter.tell()
-
-
-def _close_later(client: AsyncSopsClient) -> None:
-    task = asyncio.get_running_loop().create_task(client.aclose())
-    _closing.add(task)
-    task.add_done_callback(_closing.discard)
-
-
-_closing: set[asyncio.Task[None]] = set()
 
 
 def _unusable_connection(error: Exception) -> errors.SopsError:

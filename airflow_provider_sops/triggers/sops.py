@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -180,11 +181,12 @@ class SopsTaskTrigger(BaseTrigger):
                     state = look.status.state
             if self.deadline is not None and now >= self.deadline:
                 return make_event(self.sops_task_id, Outcome.TIMEOUT, look)
-            if self.start_deadline is not None and now >= self.start_deadline and state in (None, TaskState.CREATED):
+            if self.start_deadline is not None and now >= self.start_deadline and state is TaskState.CREATED:
                 return make_event(self.sops_task_id, Outcome.NOT_STARTED, look)
             if progress_due is not None and now >= progress_due and watch.grants.status and poller.take_courtesy():
                 progress_due = now + _PROGRESS_INTERVAL
-                log_lines(self.log, await poller.run(watch.progress(now)))
+                with suppress(errors.SopsError):
+                    log_lines(self.log, await poller.run(watch.progress(now)))
             await waiter.sleep(self._until_next_look(now, watch))
 
     async def _look(self, poller: Poller, waiter: Waiter, watch: Watch, now: float) -> Look | None:
