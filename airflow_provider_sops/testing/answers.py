@@ -272,13 +272,9 @@ def _own_tree(task: Task, graph: Graph, own_id: str) -> dict[str, Any]:
     for flow in source["flows"].values():
         own = dict(flow) | {key: task.node_id(flow[key]) for key in ("id", "source", "target")}
         tree["flows"][own["id"]] = own
-        tree["line"].append(
-            {
-                "id": own["id"],
-                "source": {"arrow": "Right", "id": own["source"]},
-                "target": {"arrow": "Left", "id": own["target"]},
-            }
-        )
+    for line in source.get("line", []):
+        ends = {side: line[side] | {"id": task.node_id(line[side]["id"])} for side in ("source", "target")}
+        tree["line"].append({"id": task.node_id(line["id"])} | ends)
     tree["location"] = [place | {"id": task.node_id(place["id"])} for place in source.get("location", [])]
     for constant in tree["constants"].values():
         constant["source_info"] = {task.node_id(key): value for key, value in constant["source_info"].items()}

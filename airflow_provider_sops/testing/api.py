@@ -16,7 +16,7 @@ from airflow_provider_sops.testing import answers
 from airflow_provider_sops.testing.answers import Project
 from airflow_provider_sops.testing.engine import Node, Refused, Task, traceback_text
 from airflow_provider_sops.testing.site import Replica, Site
-from airflow_provider_sops.testing.templates import Graph, Template, compile_tree, lay_out
+from airflow_provider_sops.testing.templates import Graph, Template, node_id
 
 PARAMETER, FORBIDDEN, NOT_FOUND = 3540000, 3540100, 3540400
 INVALID_OPERATION, OPERATION_FAILED, VALIDATION = 3545000, 3545100, 3546100
@@ -78,23 +78,34 @@ class Call:
 
 
 class Stop(Exception):
-    """The answer is known already."""
+    """The answer is known already.
 
-    def __init__(self, answer: Answer) -> None:
+    :param traced: whether SOPS puts a trace id into it; not into what it refuses before its view.
+    """
+
+    def __init__(self, answer: Answer, *, traced: bool = True) -> None:
         super().__init__()
         self.answer = answer
+        self.traced = traced
 
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """One API: its method, the ids in its path, the IAM action that it needs."""
+    """One API.
+
+    :param ids: the ids in its path, in order.
+    :param action: the IAM action that it needs; empty: none, or the view asks for itself.
+    :param cached: seconds for which SOPS caches its answers.
+    :param rest: made with another framework: no trace id in the body, an ``Allow`` header.
+    """
 
     name: str
     method: str
     ids: tuple[str, ...]
     action: str
     view: Callable[[Call], Answer]
-    cached: float = 0  # seconds
+    cached: float = 0
+    rest: bool = False
 
 
 APIS: dict[str, Api] = {}
@@ -105,10 +116,10 @@ _BIZ = ("bk_biz_id",)
 
 
 def _api(
-    method: str, ids: tuple[str, ...], action: str = "", cached: float = 0
+    method: str, ids: tuple[str, ...], action: str = "", cached: float = 0, rest: bool = False
 ) -> Callable[[Callable[[Call], Answer]], Callable[[Call], Answer]]:
     def register(view: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
-        APIS[view.__name__] = Api(view.__name__, method, ids, action, view, cached)
+        APIS[view.__name__] = Api(view.__name__, method, ids, action, view, cached, rest)
         return view
 
     return register
@@ -117,9 +128,10 @@ def _api(
 # ---- the way to a view ----
 
 
-def handle(call: Call) -> Answer:
+def handle(call: Call) -> tuple[Answer, bool]:
     """Answer a call: find the project, ask IAM, look into the cache, run the view.
 
+    :return: the answer, and whether SOPS puts a trace id into it.
     :raises Crash: the answer is HTTP 500.
     """
     try:
@@ -128,11 +140,11 @@ def handle(call: Call) -> Answer:
         if "bk_biz_id" in call.api.ids:
             call.project = _project(call)
         _ask_iam(call)
-        return _cached(call)
+        return _cached(call), not call.api.rest
     except Stop as stop:
-        return stop.answer
+        return stop.answer, stop.traced
     except Refused as refused:
-        return refusal(refused.message, refused.code)
+        return refusal(refused.message, refused.code), True
 
 
 def refusal(message: Any, code: int, **more: Any) -> Answer:
@@ -142,14 +154,14 @@ def refusal(message: Any, code: int, **more: Any) -> Answer:
 
 def _missing(what: str) -> Stop:
     message = f"数据不存在错误: 数据不存在错误, 错误内容 {what} | process_exception"
-    return Stop(refusal(message, NOT_FOUND, data=None))
+    return Stop(refusal(message, NOT_FOUND, data=None), traced=False)
 
 
 def _body(call: Call) -> dict[str, Any]:
     if not call.raw.strip():
         if call.api.name in ("create_task", "create_and_start_task"):
             message = "非法请求: 数据错误, 请求不是合法的Json格式 | validate"
-            raise Stop(refusal(message, PARAMETER, data=None))
+            raise Stop(refusal(message, PARAMETER, data=None), traced=False)
         if call.api.name != "start_task":
             raise Crash
         return {}
@@ -158,7 +170,7 @@ def _body(call: Call) -> dict[str, Any]:
     except ValueError:
         body = None
     if not isinstance(body, dict):
-        raise Stop(refusal("invalid param format", PARAMETER))
+        raise Stop(refusal("invalid param format", PARAMETER), traced=False)
     return body
 
 
@@ -168,7 +180,8 @@ def _project(call: Call) -> Project:
     scope_id = call.ids["bk_biz_id"]
     project = call.site.project_of(scope_id, scope)
     if project is None:
-        raise Stop(refusal(f"project({scope_id}) with scope({scope}) does not exist.", NOT_FOUND))
+        message = f"project({scope_id}) with scope({scope}) does not exist."
+        raise Stop(refusal(message, NOT_FOUND), traced=False)
     return project
 
 
@@ -222,7 +235,7 @@ def _cached(call: Call) -> Answer:
     return answer
 
 
-# ---- small helpers ----
+# ---- what several views need ----
 
 
 def _boolean(name: str, value: Any) -> bool:
@@ -244,7 +257,8 @@ def _zone(call: Call) -> tzinfo | None:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         message = f"expected_timezone {name} is unknown."
-        raise Stop({"result": False, "data": "", "message": message, "code": VALIDATION}) from None
+        answer = {"result": False, "data": "", "message": message, "code": VALIDATION}
+        raise Stop(answer, traced=False) from None
 
 
 def _page(call: Call) -> tuple[int, int]:
@@ -353,6 +367,20 @@ def get_template_schemes(call: Call) -> Answer:
     template = _own_template(call, f"project_id={call.project.id},biz_id={call.project.bk_biz_id}")
     rows = [{"id": scheme.id, "name": scheme.name, "data": json.dumps(scheme.node_ids)} for scheme in template.schemes]
     return {"result": True, "data": rows, "code": 0}
+
+
+@_api("POST", _BIZ, "flow_create")
+def create_template(call: Call) -> Answer:
+    """Make a template of a posted tree."""
+    graph = _posted_graph(call, call.body.get("pipeline_tree", {}))
+    name = call.body["name"]
+    template = call.site.add_template(name, call.project.id, graph, call.body.get("description", ""))
+    data = {
+        "template_id": template.id,
+        "template_name": name,
+        "pipeline_template_id": node_id("template", template.id),
+    }
+    return {"result": True, "data": data, "code": 0, "message": "success"}
 
 
 # ---- making tasks ----
@@ -475,7 +503,7 @@ def _create(call: Call, and_start: bool) -> Task:
             }
         )
     if params.get("pipeline_tree") and not and_start:
-        graph = _posted_graph(call, params["pipeline_tree"], template)
+        graph = _posted_graph(call, params["pipeline_tree"], draw=False)
     else:
         graph = call.site.graph(template, _excluded(call, template, params))
     task = call.site.create_task(
@@ -493,18 +521,12 @@ def _create(call: Call, and_start: bool) -> Task:
     return task
 
 
-def _posted_graph(call: Call, tree: dict[str, Any], template: Template | None = None) -> Graph:
-    for name in ("activities", "start_event", "end_event", "gateways", "flows", "constants", "outputs"):
-        if name not in tree:
-            message = f"[API] {call.api.name} get invalid pipeline_tree: '{name}'"
-            raise Stop(refusal(message, PARAMETER, data=None))
+def _posted_graph(call: Call, tree: Any, *, draw: bool = True) -> Graph:
     try:
-        if not tree.get("location"):
-            lay_out(tree)
-        return compile_tree(tree, template.behaviours if template else {})
+        return call.site.posted_graph(tree, draw=draw)
     except (KeyError, TypeError, AttributeError) as error:
         message = f"[API] {call.api.name} get invalid pipeline_tree: {error}"
-        raise Stop(refusal(message, PARAMETER, data=None)) from None
+        raise Stop(refusal(message, PARAMETER, data=None), traced=False) from None
 
 
 @_api("POST", _TEMPLATE, "flow_create_task")
@@ -537,7 +559,8 @@ def fast_create_task(call: Call) -> Answer:
     """Make a task of a posted tree, without a template."""
     params = call.body
     if "pipeline_tree" not in params:
-        raise Stop(refusal("[API] fast_create_task get invalid pipeline_tree: 'pipeline_tree'", PARAMETER, data=None))
+        message = "[API] fast_create_task get invalid pipeline_tree: 'pipeline_tree'"
+        raise Stop(refusal(message, PARAMETER, data=None), traced=False)
     graph = _posted_graph(call, params["pipeline_tree"])
     require(call, "project_fast_create_task")
     if "name" not in params:
@@ -631,7 +654,8 @@ _NODE_ACTIONS = frozenset(
 
 
 def _no_node(task: Task, node_id: Any, where: str) -> str:
-    return f"节点状态请求失败: 任务[ID: {task.id}]中未找到节点[ID: {node_id}]. 请重试. 如持续失败可联系管理员处理 | {where}"
+    what = f"任务[ID: {task.id}]中未找到节点[ID: {node_id}]"
+    return f"节点状态请求失败: {what}. 请重试. 如持续失败可联系管理员处理 | {where}"
 
 
 @_api("POST", ("bk_biz_id", "task_id"), "task_operate")
@@ -950,12 +974,12 @@ def get_task_node_data(call: Call) -> Answer:
     return {"result": True, "data": data, "message": "", "code": 0}
 
 
-@_api("GET", _TASK, "task_view")
+@_api("GET", _TASK, "task_view", rest=True)
 def get_task_node_log(call: Call) -> Answer:
     """Log of one run of a node."""
     task, _, node = _detail_node(call)
     text = answers.node_log(task, node) if node is not None else ""
-    return {"result": True, "message": "success", "data": text}
+    return {"result": True, "message": "success", "data": text, "page": {}}
 
 
 @_api("GET", _TASK, "task_view")

@@ -221,10 +221,14 @@ def code_of_status(status: int) -> int:
     return _CODE_OF_STATUS.get(status, 1650002)
 
 
-def business(answer: dict[str, Any], status: int = 200) -> Reply:
-    """An answer of SOPS itself: it carries a trace id, in the body and in a header."""
+def business(answer: dict[str, Any], *, traced: bool = True, status: int = 200) -> Reply:
+    """An answer of SOPS itself, with the header that names its trace.
+
+    :param traced: the trace id stands in the body too.
+    """
     trace_id = uuid.uuid4().hex
-    return Reply(status, answer | {"trace_id": trace_id}, {"Sops-Trace-Id": trace_id})
+    body = answer | {"trace_id": trace_id} if traced else answer
+    return Reply(status, body, {"Sops-Trace-Id": trace_id})
 
 
 def credentials(incoming: Incoming) -> dict[str, str]:

@@ -575,6 +575,7 @@ class Task:
         code = node.plugin
         if code not in PLUGINS:
             return  # no such plugin: it runs for ever
+        node.outputs["_result"] = True
         timeout = node.spec.data.get("timeout_config") or {}
         if timeout.get("enable"):
             self._after(at + timeout["seconds"], lambda due: self._time_out(node, node_version, due))
@@ -585,12 +586,11 @@ class Task:
             node.child_task_id = self._hooks.start_child(self, node, at)
             return
         seconds = node.spec.behaviour.seconds
-        if seconds is None and code == "sleep_timer":
-            seconds = node.inputs.get("bk_timing")
-            if node.inputs.get("bk_timing") is not None:
-                node.outputs = {"business_tz": "Asia/Shanghai", "timing_time": at + _number(seconds)}
-        if seconds is not None:
-            seconds = render(seconds, context)
+        if code == "sleep_timer":
+            timing = node.inputs.get("bk_timing")
+            node.outputs |= {"business_tz": "Asia/Shanghai", "timing_time": at + _number(timing)}
+            seconds = timing if seconds is None else seconds
+        seconds = render(seconds, context)
         self._after(at + _number(seconds), lambda due: self._plugin_done(node, node_version, due))
 
     def _time_out(self, node: Node, version: str, at: float) -> None:
@@ -606,7 +606,7 @@ class Task:
             failed = any(node.inputs.get(key) != value for key, value in behaviour.fail_unless.items())
         self._changing(at)
         if failed:
-            node.outputs = {**node.outputs, "ex_data": behaviour.message}
+            node.outputs = {**node.outputs, **behaviour.failed_outputs, "ex_data": behaviour.message}
             self._fail(node, at, behaviour.message)
         else:
             node.outputs = {**node.outputs, **behaviour.outputs}
@@ -614,7 +614,8 @@ class Task:
 
     def _fail(self, node: Node, at: float, ex_data: str) -> None:
         node.finish, node.ex_data = at, ex_data
-        node.outputs["_result"] = node.outputs.get("_forced_failed", False)
+        if "_forced_failed" not in node.outputs:
+            node.outputs["_result"] = False
         if node.spec.data.get("error_ignorable"):
             node.state, node.error_ignored = "FINISHED", True
             self._leave(node, at)
@@ -634,8 +635,6 @@ class Task:
 
     def _succeed(self, node: Node, at: float) -> None:
         node.state, node.finish = "FINISHED", at
-        if node.spec.type == "ServiceActivity":
-            node.outputs.setdefault("_result", True)
         self._leave(node, at)
 
     def _leave(self, node: Node, at: float) -> None:

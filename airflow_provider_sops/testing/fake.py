@@ -229,7 +229,7 @@ class FakeSops:
         """
         user = user or self.username
         with self.site.lock:
-            wanted = self.site.template(template, project_id or self.project_id)
+            wanted = self.site.template(template)
             task = self.site.create_task(
                 name=wanted.name if name is None else name,
                 project_id=project_id or (self.project_id if wanted.common else wanted.project_id),
@@ -528,7 +528,7 @@ class FakeSops:
             return Reply(200, self._canned[api.name])
         if not caller.user:
             message = "username cannot be empty, make sure api gateway has sent correct params: "
-            return doors.business({"result": False, "message": message, "code": 3540000})
+            return doors.business({"result": False, "message": message, "code": 3540000}, traced=False)
         replicas = self.site.replicas
         poison = faults.get("poison")
         call = Call(
@@ -546,10 +546,14 @@ class FakeSops:
             poisoned=() if poison is None else request.task_ids if poison.task_id is None else (poison.task_id,),
         )
         try:
-            return doors.business(handle(call))
+            answer, traced = handle(call)
         except Crash:
-            body = {"result": False, "code": "50000", "message": "系统异常,请联系管理员处理", "data": None}
-            return doors.business(body, status=500)
+            answer = {"result": False, "code": "50000", "message": "系统异常,请联系管理员处理", "data": None}
+            return doors.business(answer, traced=False, status=500)
+        reply = doors.business(answer, traced=traced)
+        if api.rest:
+            reply.headers["Allow"] = "GET, OPTIONS"
+        return reply
 
     def _caller(self, incoming: Incoming) -> Caller:
         given = doors.credentials(incoming)

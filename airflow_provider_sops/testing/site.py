@@ -16,12 +16,15 @@ from typing import Any
 
 from airflow_provider_sops.testing import answers
 from airflow_provider_sops.testing.answers import Project
-from airflow_provider_sops.testing.engine import Clock, Hooks, Node, Task
+from airflow_provider_sops.testing.engine import Clock, Hooks, Node, Task, all_specs
 from airflow_provider_sops.testing.templates import (
+    Behaviour,
     Graph,
     Template,
     compile_tree,
+    expand,
     key_of,
+    lay_out,
     load_templates,
     render,
     without_nodes,
@@ -69,7 +72,8 @@ class Site(Hooks):
         self.callbacks: list[tuple[str, dict[str, Any]]] = []
         self.url = ""
         self._graphs: dict[tuple[Any, ...], Graph] = {}
-        self._next_id = FIRST_TASK_ID
+        self.next_task_id = FIRST_TASK_ID
+        self.next_template_id = max(self.templates, default=100) + 1
 
     # ---- rights ----
 
@@ -110,15 +114,13 @@ class Site(Hooks):
             self._bring_up(task)
         return sorted(self.tasks.values(), key=lambda task: -task.id)
 
-    def template(self, template: int | str, project_id: int) -> Template:
+    def template(self, template: int | str) -> Template:
         """A template by id or name.
 
         :raises KeyError: there is none.
         """
         for candidate in self.templates.values():
-            if candidate.id == template:
-                return candidate
-            if candidate.name == template and (candidate.common or candidate.project_id == project_id):
+            if template in (candidate.id, candidate.name):
                 return candidate
         raise KeyError(f"no template {template!r}; there are {', '.join(t.name for t in self.templates.values())}")
 
@@ -139,6 +141,38 @@ class Site(Hooks):
             self._graphs[key] = compile_tree(without_unused_constants(tree), template.behaviours)
         return self._graphs[key]
 
+    def posted_graph(self, tree: Any, *, draw: bool = True) -> Graph:
+        """Graph of a tree that a caller has posted.
+
+        :param draw: give the tree places and lines to be drawn with.
+        :raises KeyError: a part that SOPS needs is missing; its name is the error's argument.
+        """
+        for name in ("activities", "start_event", "end_event", "gateways", "flows", "constants", "outputs"):
+            tree[name]
+        for node in (tree["start_event"], tree["end_event"], *tree["activities"].values(), *tree["gateways"].values()):
+            node.setdefault("labels", [])
+        behaviours: dict[str, Behaviour] = {}
+        expand(tree, behaviours, lambda template_id: self.templates[int(template_id)])
+        if draw:
+            lay_out(tree)
+        return compile_tree(tree, behaviours)
+
+    def add_template(self, name: str, project_id: int, graph: Graph, description: str = "") -> Template:
+        """Add a template."""
+        template = Template(
+            id=self.next_template_id,
+            name=name,
+            project_id=project_id,
+            common=False,
+            description=description,
+            graph=graph,
+            behaviours={spec.id: spec.behaviour for spec in all_specs(graph)},
+            schemes=[],
+        )
+        self.templates[template.id] = template
+        self.next_template_id += 1
+        return template
+
     def create_task(
         self,
         *,
@@ -155,7 +189,7 @@ class Site(Hooks):
         values.update({key: value for key, value in constants.items() if key in values})
         source = "onetime" if template is None else "common" if template.common else "project"
         task = Task(
-            task_id=self._next_id,
+            task_id=self.next_task_id,
             name=name,
             project_id=project_id,
             graph=graph,
@@ -167,7 +201,7 @@ class Site(Hooks):
             hooks=self,
             **more,
         )
-        self._next_id += 1
+        self.next_task_id += 1
         self.tasks[task.id] = task
         return task
 
@@ -187,7 +221,7 @@ class Site(Hooks):
         """Start the task of an independent subprocess."""
         wanted = node.inputs.get("subprocess") or {}
         try:
-            template = self.template(wanted.get("subprocess_name", ""), task.project_id)
+            template = self.template(wanted.get("subprocess_name", ""))
         except KeyError:
             return None
         constants = {key_of(name): value for name, value in (wanted.get("constants") or {}).items()}

@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ PLUGINS: dict[str, tuple[str, list[tuple[str, str]]]] = {
     "subprocess_plugin": ("1.0.0", [("task_id", "任务ID"), ("task_url", "任务URL"), ("task_name", "任务名")]),
 }
 
+_ID = re.compile(r"\b[nl][0-9a-f]{31}\b")
 _REFERENCE = re.compile(r"\$\{\s*(\w+)((?:\[[^\]]+\]|\.\w+)*)\s*\}")
 
 
@@ -43,6 +44,7 @@ class Behaviour:
     :param fail_unless: inputs with which the node succeeds; it fails with any other.
     :param message: why it fails.
     :param outputs: what a successful run puts out.
+    :param failed_outputs: what a failed run puts out.
     """
 
     seconds: Any = None
@@ -50,6 +52,7 @@ class Behaviour:
     fail_unless: Mapping[str, Any] | None = None
     message: str = "failed"
     outputs: Mapping[str, Any] = field(default_factory=dict)
+    failed_outputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -192,27 +195,41 @@ def load_templates(path: str | Path | None = None) -> list[Template]:
     :raises TemplateError: the file does not say what it should; the message names the template.
     """
     with open(path or DEFAULT_FILE, "rb") as file:
-        rows = tomllib.load(file).get("template", [])
-    by_name: dict[str, Mapping[str, Any]] = {row["name"]: row for row in rows}
-    templates = []
-    for row in rows:
-        try:
-            templates.append(_template(row, by_name))
-        except (KeyError, TypeError, ValueError) as error:
-            raise TemplateError(f"template {row.get('id')} {row.get('name')!r}: {error!r}") from error
-    return templates
+        rows = {row["name"]: row for row in tomllib.load(file).get("template", [])}
+    templates: dict[str, Template] = {}
+
+    def find(name: str) -> Template:
+        if name not in templates:
+            if name not in rows:
+                raise TemplateError(f"no template {name!r}")
+            templates[name] = _template(rows[name], find)
+        return templates[name]
+
+    return [find(name) for name in rows]
 
 
-def _template(row: Mapping[str, Any], by_name: Mapping[str, Mapping[str, Any]]) -> Template:
+def _template(row: Mapping[str, Any], find: Callable[[str], Template]) -> Template:
+    try:
+        return _made_template(row, find)
+    except (KeyError, TypeError, ValueError) as error:
+        raise TemplateError(f"template {row.get('id')} {row.get('name')!r}: {error!r}") from error
+
+
+def _made_template(row: Mapping[str, Any], find: Callable[[str], Template]) -> Template:
+    template_id = row["id"]
     behaviours: dict[str, Behaviour] = {}
-    tree = _tree(row, by_name, (row["id"],), behaviours)
-    ids = {_key(node): node_id(row["id"], _key(node)) for node in row["node"]}
+    tree = _tree(row, behaviours)
+    expand(tree, behaviours, find)
     schemes = [
-        Scheme(_digest(row["id"], scheme["name"]), scheme["name"], [ids[key] for key in scheme["nodes"]])
+        Scheme(
+            id=_digest(template_id, scheme["name"]),
+            name=scheme["name"],
+            node_ids=[node_id(template_id, key) for key in scheme["nodes"]],
+        )
         for scheme in row.get("scheme", [])
     ]
     return Template(
-        id=row["id"],
+        id=template_id,
         name=row["name"],
         project_id=row.get("project_id", DEFAULT_PROJECT_ID),
         common=row.get("source", "business") == "common",
@@ -223,83 +240,85 @@ def _template(row: Mapping[str, Any], by_name: Mapping[str, Mapping[str, Any]]) 
     )
 
 
-def _key(node: Mapping[str, Any]) -> str:
-    return str(node["key"])
-
-
-def _tree(
-    row: Mapping[str, Any],
-    by_name: Mapping[str, Mapping[str, Any]],
-    place: tuple[object, ...],
-    behaviours: dict[str, Behaviour],
-) -> dict[str, Any]:
-    """Pipeline tree of a template; ``place`` makes its ids differ from those of the same template elsewhere."""
-    activities: dict[str, Any] = {}
-    nodes: dict[str, Any] = {}
-    for node in row["node"]:
-        activity = _activity(node, by_name, place, behaviours)
-        activities[activity["id"]] = nodes[_key(node)] = activity
-    builder = _FlowBuilder(place, nodes)
-    tree: dict[str, Any] = builder.build(row.get("flow") or [_key(node) for node in row["node"]])
-    tree["activities"] = activities
-    tree["constants"] = {
-        constant["key"]: constant
-        for constant in (_constant(item, index, place) for index, item in enumerate(row.get("constant", [])))
+def _tree(row: Mapping[str, Any], behaviours: dict[str, Behaviour]) -> dict[str, Any]:
+    """Pipeline tree of a template of the file; of its subprocesses it holds only the names."""
+    nodes = {node["key"]: _activity(node, row["id"], behaviours) for node in row["node"]}
+    tree = _FlowBuilder(row["id"], nodes).build(row.get("flow") or list(nodes))
+    constants = [_constant(item, index, row["id"]) for index, item in enumerate(row.get("constant", []))]
+    tree |= {
+        "activities": {activity["id"]: activity for activity in nodes.values()},
+        "constants": {constant["key"]: constant for constant in constants},
+        "outputs": [key_of(name) for name in row.get("outputs", [])],
     }
-    tree["outputs"] = [key_of(name) for name in row.get("outputs", [])]
     lay_out(tree)
     return tree
 
 
-def _activity(
-    node: Mapping[str, Any],
-    by_name: Mapping[str, Mapping[str, Any]],
-    place: tuple[object, ...],
-    behaviours: dict[str, Behaviour],
-) -> dict[str, Any]:
-    own_id = node_id(*place, _key(node))
-    common = {
+def expand(tree: dict[str, Any], behaviours: dict[str, Behaviour], find: Callable[[str], Template]) -> None:
+    """Put the trees of subprocesses into a tree that only names their templates.
+
+    :param behaviours: those of the subprocesses' nodes are added.
+    :param find: gives the template for what stands in ``template_id``.
+    """
+    for activity in tree["activities"].values():
+        if activity["type"] != "SubProcess" or "pipeline" in activity:
+            continue
+        child = find(activity["template_id"])
+        pipeline, ids = _relabelled(child.graph.tree, activity["id"])
+        for key, constant in activity.pop("constants", {}).items():
+            pipeline["constants"][key]["value"] = constant["value"]
+        behaviours.update({ids[own_id]: behaviour for own_id, behaviour in child.behaviours.items()})
+        activity |= {
+            "template_id": node_id("template", child.id),
+            "pipeline": pipeline | {"id": activity["id"]},
+            "template_source": "common" if child.common else "project",
+            "original_template_id": str(child.id),
+            "original_template_version": _digest("version", child.id),
+        }
+
+
+def _relabelled(tree: dict[str, Any], place: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Copy of a tree with other ids: a template may stand in another one more than once."""
+    text = json.dumps(tree)
+    ids = {own_id: own_id[0] + _digest(place, own_id)[1:] for own_id in set(_ID.findall(text))}
+    copied: dict[str, Any] = json.loads(_ID.sub(lambda match: ids[match.group()], text))
+    return copied, ids
+
+
+def _activity(node: Mapping[str, Any], template_id: int, behaviours: dict[str, Behaviour]) -> dict[str, Any]:
+    own_id = node_id(template_id, node["key"])
+    activity: dict[str, Any] = {
         "id": own_id,
         "type": "ServiceActivity",
-        "name": node.get("name", _key(node)),
+        "name": node.get("name", node["key"]),
         "stage_name": "",
         "optional": node.get("optional", True),
         "retryable": node.get("retryable", True),
         "skippable": node.get("skippable", True),
         "error_ignorable": node.get("error_ignorable", False),
+        "incoming": [],
+        "outgoing": "",
+        "labels": [],
     }
+    constants = node.get("constants", {})
     child = node.get("subprocess")
     if child and not node.get("independent"):
-        row = by_name[child]
-        pipeline = _tree(row, by_name, (*place, _key(node)), behaviours)
-        pipeline["id"] = own_id
-        for name, value in node.get("constants", {}).items():
-            pipeline["constants"][key_of(name)]["value"] = value
-        return common | {
+        return activity | {
             "type": "SubProcess",
-            "template_id": node_id("template", row["id"]),
+            "template_id": child,
             "version": "",
             "hooked_constants": [],
             "always_use_latest": True,
             "scheme_id_list": [],
-            "pipeline": pipeline,
-            "template_source": "project",
-            "original_template_id": str(row["id"]),
-            "original_template_version": _digest("version", row["id"]),
-            "incoming": [],
-            "outgoing": "",
-            "labels": [],
+            "constants": {key_of(name): {"value": value} for name, value in constants.items()},
         }
-    behaviours[own_id] = _behaviour(node)
-    inputs = dict(node.get("inputs", {}))
-    plugin = node.get("plugin", "bk_display")
-    if child:
-        plugin = "subprocess_plugin"
-        inputs = {"subprocess": {"subprocess_name": child, "constants": dict(node.get("constants", {}))}}
+    plugin = "subprocess_plugin" if child else node["plugin"]
+    inputs = {"subprocess": {"subprocess_name": child, "constants": constants}} if child else node.get("inputs", {})
     auto_retry = node.get("auto_retry")
     timeout = node.get("timeout")
-    return common | {
-        "auto_retry": {"enable": True, **auto_retry} if auto_retry else {"enable": False, "interval": 0, "times": 1},
+    behaviours[own_id] = _behaviour(node)
+    return activity | {
+        "auto_retry": {"enable": bool(auto_retry), **(auto_retry or {"interval": 0, "times": 1})},
         "timeout_config": {"enable": bool(timeout), "seconds": timeout or 10, "action": "forced_fail"},
         "loop": None,
         "component": {
@@ -307,9 +326,6 @@ def _activity(
             "version": PLUGINS[plugin][0] if plugin in PLUGINS else "legacy",
             "data": {key: {"hook": False, "need_render": True, "value": value} for key, value in inputs.items()},
         },
-        "incoming": [],
-        "outgoing": "",
-        "labels": [],
     }
 
 
@@ -321,10 +337,11 @@ def _behaviour(node: Mapping[str, Any]) -> Behaviour:
         fail_unless=node.get("fail_unless"),
         message=node.get("message", "failed"),
         outputs=node.get("outputs", {}),
+        failed_outputs=node.get("failed_outputs", {}),
     )
 
 
-def _constant(item: Mapping[str, Any], index: int, place: tuple[object, ...]) -> dict[str, Any]:
+def _constant(item: Mapping[str, Any], index: int, template_id: int) -> dict[str, Any]:
     key = key_of(item["name"])
     kind = item.get("type", "input")
     constant = {
@@ -351,7 +368,7 @@ def _constant(item: Mapping[str, Any], index: int, place: tuple[object, ...]) ->
             "custom_type": "",
             "source_type": "component_outputs",
             "source_tag": "",
-            "source_info": {node_id(*place, source): [output]},
+            "source_info": {node_id(template_id, source): [output]},
         }
     return constant
 
@@ -359,15 +376,21 @@ def _constant(item: Mapping[str, Any], index: int, place: tuple[object, ...]) ->
 class _FlowBuilder:
     """Connects nodes: a sequence of keys, where a list stands for parallel branches."""
 
-    def __init__(self, place: tuple[object, ...], nodes: Mapping[str, dict[str, Any]]) -> None:
-        self._place = place
+    def __init__(self, template_id: int, nodes: Mapping[str, dict[str, Any]]) -> None:
+        self._template_id = template_id
         self._nodes = nodes
         self._flows: dict[str, Any] = {}
         self._gateways: dict[str, Any] = {}
 
     def build(self, sequence: Sequence[Any]) -> dict[str, Any]:
-        start = {"id": node_id(*self._place, "^"), "name": "", "type": "EmptyStartEvent", "incoming": ""}
-        end = {"id": node_id(*self._place, "$"), "name": "", "type": "EmptyEndEvent", "incoming": [], "outgoing": ""}
+        start = {"id": node_id(self._template_id, "^"), "name": "", "type": "EmptyStartEvent", "incoming": ""}
+        end = {
+            "id": node_id(self._template_id, "$"),
+            "name": "",
+            "type": "EmptyEndEvent",
+            "incoming": [],
+            "outgoing": "",
+        }
         last = self._sequence(start, sequence)
         self._connect(last, end)
         return {
@@ -400,14 +423,14 @@ class _FlowBuilder:
         return join
 
     def _gateway(self, name: str, kind: str) -> dict[str, Any]:
-        gateway = {"id": node_id(*self._place, name), "name": "", "type": kind, "incoming": []}
+        gateway = {"id": node_id(self._template_id, name), "name": "", "type": kind, "incoming": []}
         gateway["outgoing"] = [] if kind == "ParallelGateway" else ""
         gateway["labels"] = []
         self._gateways[str(gateway["id"])] = gateway
         return gateway
 
     def _connect(self, source: dict[str, Any], target: dict[str, Any]) -> None:
-        flow = line_id(*self._place, source["id"], target["id"])
+        flow = line_id(self._template_id, source["id"], target["id"])
         self._flows[flow] = {"id": flow, "is_default": False, "source": source["id"], "target": target["id"]}
         if isinstance(source.get("outgoing"), list):
             source["outgoing"].append(flow)
