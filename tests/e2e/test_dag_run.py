@@ -39,7 +39,8 @@ def test_a_dag_waits_and_uses_the_outputs(tmp_path: Path) -> None:
     assert result["tasks"] == {"wait": "success", "outputs": "success", "use": "success"}, done.stdout
     assert result["state"] == "success"
     assert result["returned"]["wait"]["state"] == "FINISHED"
-    outputs = result["returned"]["outputs"]
-    assert outputs["IP"] == "127.0.0.1"
-    assert result["outputs"] == {"IP": outputs["IP"], "${IP}": outputs["IP"], "${EXIT}": outputs["EXIT"]}
-    assert result["returned"]["use"] == f"ping 127.0.0.1; exit {outputs['EXIT']}"
+    assert result["returned"]["outputs"] == {"IP": "127.0.0.1", "EXIT": "0", "job_script_type": "1"}
+    assert result["returned"]["use"] == {
+        "text": "ping 127.0.0.1; exit 0",
+        "pulled": {"IP": "127.0.0.1", "${IP}": "127.0.0.1", "EXIT": "0", "${EXIT}": "0"},
+    }

@@ -28,8 +28,8 @@ class AnswerTrigger(BaseTrigger):
         yield TriggerEvent(self.answer)
 
 
-class EchoOperator(BaseOperator):
-    """Returns its text, by way of a trigger."""
+class UseOperator(BaseOperator):
+    """Returns its text, by way of a trigger, and the outputs as it pulls them by name."""
 
     template_fields = ("text",)
 
@@ -40,8 +40,9 @@ class EchoOperator(BaseOperator):
     def execute(self, context: Any) -> None:
         self.defer(trigger=AnswerTrigger(self.text), method_name="resume")
 
-    def resume(self, context: Any, event: str) -> str:
-        return event
+    def resume(self, context: Any, event: str) -> dict[str, Any]:
+        pulled = {key: context["ti"].xcom_pull("outputs", key=key) for key in ("IP", "${IP}", "EXIT", "${EXIT}")}
+        return {"text": event, "pulled": pulled}
 
 
 with DAG("wait_and_use", schedule=None, start_date=pendulum.datetime(2024, 1, 1), params={"sops_task_id": 0}) as dag:
@@ -50,7 +51,7 @@ with DAG("wait_and_use", schedule=None, start_date=pendulum.datetime(2024, 1, 1)
     (
         wait
         >> outputs
-        >> EchoOperator(
+        >> UseOperator(
             task_id="use",
             text='{{ macros.sops.render("ping $<IP>; exit ${EXIT}", ti.xcom_pull("outputs"), quote=True) }}',
         )
