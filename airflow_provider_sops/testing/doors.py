@@ -56,23 +56,23 @@ _CODE_OF_STATUS = {
     502: 1650201,
     504: 1650401,
 }
-#: Refusals of the ESB by the gateway's code; their wording and codes are not measured, the shape is.
-_ESB_CODES = {
-    1640001: (200, 1306101),
-    1640101: (200, 20002),
-    1640102: (200, 20102),
-    1640301: (200, 20013),
-    1640302: (403, 20014),
-    1640401: (404, 20003),
-    1640501: (405, 20004),
-    1642901: (429, 20015),
-    1642902: (429, 20015),
-    1642903: (429, 20015),
-    1642904: (429, 20015),
-    1650002: (500, 1306000),
-    1650003: (500, 1306000),
-    1650201: (502, 1306201),
-    1650401: (504, 1306206),
+_THIRD_PARTY = "Component request third-party system [SOPS] error: Status Code: {}, please try again later"
+#: What the ESB says, by the gateway's code for the same: (its code, message). It sends all with HTTP 200. What is not
+#: here is refused by the gateway in front of it.
+_ESB_REFUSALS = {
+    1640001: (1306406, "Parameters error"),
+    1640101: (1306000, "APP Secret verification failed, check that APP Secret and APP Code match"),
+    1640102: (1306000, "User authentication failed, give a valid user identity, such as bk_token, bk_username"),
+    1640301: (1306403, "APP permission is insufficient"),
+    1640401: (1306404, "Not found, component class not found"),
+    1642901: (1306429, "Access frequency limit"),
+    1642902: (1306429, "Access frequency limit"),
+    1642903: (1306429, "Access frequency limit"),
+    1642904: (1306429, "Access frequency limit"),
+    1650002: (1306000, "Component error, please contact the component developer to handle it"),
+    1650003: (1306000, "System error"),
+    1650201: (1306201, _THIRD_PARTY.format("502, Error Message: Third-party system Bad Gateway")),
+    1650401: (1306201, _THIRD_PARTY.format("-1, Error Message: response time exceeds 30 seconds")),
 }
 
 
@@ -207,10 +207,12 @@ def refuse(door: str, code: int, detail: str = "", **headers: str) -> Reply:
     :param code: the gateway's code; the ESB has its own for it.
     """
     status, name, message = GATEWAY_REFUSALS.get(code, (500, "UNKNOWN", "Unknown error"))
+    if door == ESB and code in _ESB_REFUSALS:
+        status, name = 200, ""
+        code, message = _ESB_REFUSALS[code]
     message = f"{message} [{detail}]" if detail else message
-    if door == ESB:
-        status, esb_code = _ESB_CODES.get(code, (500, 1306000))
-        body: dict[str, Any] = {"result": False, "code": esb_code, "message": message, "data": None}
+    if not name:
+        body: dict[str, Any] = {"result": False, "code": code, "message": message, "data": None}
         return Reply(status, body | {"request_id": uuid.uuid4().hex}, headers)
     body = {"code": code, "code_name": name, "message": message, "data": None, "result": False}
     return Reply(status, body, {"X-Bkapi-Error-Code": str(code), "X-Bkapi-Error-Message": message, **headers})
