@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_sops.compat import TaskDeferralError, TaskDeferralTimeout
+from airflow_provider_sops.compat import TaskDeferralError, is_trigger_timeout
 from airflow_provider_sops.connection import DEFAULT_CONN_ID
 from airflow_provider_sops.exceptions import airflow_errors
 from airflow_provider_sops.links.sops import SopsTaskLink, push_task_url
@@ -208,9 +208,11 @@ class SopsTaskSensor(BaseSensorOperator):
             return BaseOperator.resume_execution(self, next_method, next_kwargs, context)
         except AirflowSkipException:
             raise
-        except TaskDeferralTimeout:
-            self._time_out(f"SOPS task {self.sops_task_id} was not seen to end in time: no triggerer ran its trigger.")
         except (AirflowException, TaskDeferralError) as error:
+            if is_trigger_timeout(error):
+                self._time_out(
+                    f"SOPS task {self.sops_task_id} was not seen to end in time: no triggerer ran its trigger."
+                )
             if self.never_fail:
                 raise AirflowSkipException("Skipping due to never_fail is set to True.") from error
             raise
