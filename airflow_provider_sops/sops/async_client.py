@@ -131,7 +131,7 @@ def _make_session(door: Door, settings: TransportSettings) -> httpx.AsyncClient:
 
     import httpx
 
-    protect_http_logs()
+    protect_http_logs(door.base_url)
     verify: bool | ssl.SSLContext
     if isinstance(settings.verify, str):
         verify = ssl.create_default_context(cafile=settings.verify)

@@ -156,7 +156,7 @@ class SopsClient:
     def _open_session(self) -> requests.Session:
         import requests
 
-        protect_http_logs()
+        protect_http_logs(self.door.base_url)
         self._session = session = requests.Session()
         session.proxies.update(self.settings.proxies)
         return session

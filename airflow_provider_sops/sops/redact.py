@@ -41,9 +41,16 @@ def scrubbed_cause(error: BaseException, secrets: Iterable[str]) -> Exception:
 
 
 class _ScrubCredentialParameters(logging.Filter):
+    def __init__(self) -> None:
+        super().__init__()
+        self.quiet_addresses: set[str] = set()
+
     def filter(self, record: logging.LogRecord) -> bool:
-        if _CREDENTIAL_PARAMETER.search(record.getMessage()):
-            record.msg = scrub(record.getMessage(), ())
+        message = record.getMessage()
+        if record.levelno == logging.INFO and any(address in message for address in self.quiet_addresses):
+            return False  # httpx tells of every request at this level: one line a poll in the log of a task
+        if _CREDENTIAL_PARAMETER.search(message):
+            record.msg = scrub(message, ())
             record.args = None
         return True
 
@@ -51,7 +58,11 @@ class _ScrubCredentialParameters(logging.Filter):
 _FILTER = _ScrubCredentialParameters()
 
 
-def protect_http_logs() -> None:
-    """Make the HTTP libraries' loggers drop ESB credentials from the URLs they write; repeated calls change nothing."""
+def protect_http_logs(base_url: str) -> None:
+    """Make the HTTP libraries' loggers drop ESB credentials from the URLs that they write.
+
+    :param base_url: requests below this address are not told of at level INFO either, only at DEBUG.
+    """
+    _FILTER.quiet_addresses.add(base_url)
     for name in _HTTP_LOGGERS:
         logging.getLogger(name).addFilter(_FILTER)
