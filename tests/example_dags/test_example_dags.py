@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each example DAG runs as it stands, in a real Airflow, against the fake SOPS."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_sops.testing import FakeSops
+from tests.docs.dag_runs import DagRun, run_dags
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
+OUTPUTS = {"IP": "10.0.0.8", "EXIT": "0"}
+
+
+def _finished_task(fake: FakeSops) -> dict[str, Any]:
+    """A SOPS task that has ended, so that nobody has to wait for it."""
+    task_id = fake.create_task("Two steps with outputs", constants=OUTPUTS)
+    fake.advance(10)
+    return {"sops_task_id": task_id}
+
+
+#: what each DAG is triggered with
+CONFS: dict[str, Callable[[FakeSops], dict[str, Any]]] = {
+    "sops_wait_and_use_outputs": _finished_task,
+    "sops_taskflow": _finished_task,
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, DagRun]:
+    """What came of a run of each example, by DAG id."""
+    with FakeSops() as fake:
+        confs = {EXAMPLES / f"{name}.py": conf(fake) for name, conf in CONFS.items()}
+        found = run_dags(fake, tmp_path_factory.mktemp("home"), EXAMPLES, confs)
+    return {dag_id: run for dags in found.values() for dag_id, run in dags.items()}
+
+
+def test_every_example_is_run() -> None:
+    assert {file.stem for file in EXAMPLES.glob("*.py")} == set(CONFS)
+
+
+@pytest.mark.parametrize("dag_id", CONFS)
+def test_an_example_succeeds(runs: dict[str, DagRun], dag_id: str) -> None:
+    run = runs[dag_id]
+    assert run.state == "success", run.log
+    assert {state for states in run.tasks.values() for state in states} == {"success"}, run.log
+
+
+def test_outputs_go_through_the_macro_into_the_shell(runs: dict[str, DagRun]) -> None:
+    run = runs["sops_wait_and_use_outputs"]
+    assert run.xcom("outputs") == OUTPUTS
+    assert {key: run.xcom("outputs", key) for key in ("IP", "${IP}", "EXIT", "${EXIT}")} == {
+        "IP": "10.0.0.8",
+        "${IP}": "10.0.0.8",
+        "EXIT": "0",
+        "${EXIT}": "0",
+    }
+    assert run.rendered["use"]["bash_command"] == "echo the host 10.0.0.8 ended with exit code 0"
+    assert run.xcom("use") == "the host 10.0.0.8 ended with exit code 0"
+
+
+def test_outputs_go_into_taskflow_functions(runs: dict[str, DagRun]) -> None:
+    run = runs["sops_taskflow"]
+    assert run.xcom("wait")["state"] == "FINISHED"
+    assert run.xcom("is_good") is True
+    assert run.xcom("report") == "The host 10.0.0.8 ended with exit code 0."
+
+
+@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.py")), ids=lambda file: file.stem)
+def test_an_example_needs_nothing_of_the_fake(file: Path) -> None:
+    imported = [node.module or "" for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom)]
+    assert not [name for name in imported if "testing" in name]
