@@ -28,21 +28,24 @@ CREDENTIALS = ("bk_app_code", "bk_app_secret", "bk_username", "bk_token", "acces
 #: Refusals of the gateway: code -> (HTTP status, code_name, message).
 GATEWAY_REFUSALS = {
     1640001: (400, "INVALID_ARGS", "Parameters error"),
-    1640101: (401, "INVALID_APP", "App authentication failed"),
-    1640102: (401, "INVALID_USER", "User authentication failed"),
+    1640101: (401, "APP_VERIFY_FAILED", "App authentication failed"),
+    1640102: (401, "USER_VERIFY_FAILED", "User authentication failed"),
     1640301: (403, "APP_NO_PERMISSION", "App has no permission to the resource"),
     1640302: (403, "IP_NOT_ALLOWED", "Request rejected by ip restriction"),
     1640401: (404, "API_NOT_FOUND", "API not found"),
-    1640501: (405, "METHOD_NOT_ALLOWED", "Request method not allowed"),
-    1641301: (413, "BODY_SIZE_LIMIT_EXCEED", "Request body size too large"),
-    1642901: (429, "RATE_LIMIT_RESTRICTION", "Request rejected by rate limit"),
-    1642902: (429, "STAGE_GLOBAL_RATE_LIMIT_RESTRICTION", "Request rejected by stage global rate limit"),
-    1642903: (429, "STAGE_STRATEGY_RATE_LIMIT_RESTRICTION", "Request rejected by stage strategy rate limit"),
+    1640501: (405, "METHOD_NOT_ALLOWED", "Method not allowed"),
+    1641301: (413, "BODY_SIZE_LIMIT_EXCEED", "Request body size too large."),
+    1642901: (429, "RATE_LIMIT_RESTRICTION", "API rate limit exceeded by stage global limit"),
+    1642902: (429, "RATE_LIMIT_RESTRICTION", "API rate limit exceeded by stage strategy"),
+    1642903: (429, "RATE_LIMIT_RESTRICTION", "API rate limit exceeded by resource strategy"),
     1642904: (429, "CONCURRENCY_LIMIT_RESTRICTION", "Request concurrency exceeds"),
-    1650002: (500, "INTERNAL_SERVER_ERROR", "Internal Server Error"),
-    1650003: (500, "INVALID_RESOURCE_CONFIG", "Invalid resource config"),
+    1650001: (500, "INTERNAL_SERVER_ERROR", "Internal Server Error"),
+    1650002: (500, "INVALID_RESOURCE_CONFIG", "Resource configuration error"),
+    1650003: (500, "INVALID_RESOURCE_CONFIG", "Resource configuration error"),
+    1650200: (502, "BAD_GATEWAY", "Bad Gateway"),
     1650201: (502, "ERROR_REQUESTING_RESOURCE", "Request backend service failed"),
-    1650401: (504, "REQUEST_RESOURCE_TIMEOUT", "Request backend service timeout"),
+    1650300: (503, "SERVICE_UNAVAILABLE", "Service Unavailable"),
+    1650401: (504, "REQUEST_BACKEND_TIMEOUT", "Request backend service timeout"),
 }
 _CODE_OF_STATUS = {
     400: 1640001,
@@ -52,28 +55,24 @@ _CODE_OF_STATUS = {
     405: 1640501,
     413: 1641301,
     429: 1642902,
-    500: 1650002,
     502: 1650201,
+    503: 1650300,
     504: 1650401,
 }
-_THIRD_PARTY = "Component request third-party system [SOPS] error: Status Code: {}, please try again later"
-#: What the ESB says, by the gateway's code for the same: (its code, message). It sends all with HTTP 200. What is not
-#: here is refused by the gateway in front of it.
+#: Refusals of the ESB, by the gateway's code: code and message. The ESB answers with HTTP 200.
 _ESB_REFUSALS = {
     1640001: (1306406, "Parameters error"),
-    1640101: (1306000, "APP Secret verification failed, check that APP Secret and APP Code match"),
-    1640102: (1306000, "User authentication failed, give a valid user identity, such as bk_token, bk_username"),
+    1640101: (1306406, "APP authentication failed"),
+    1640102: (1306406, "User authentication failed"),
     1640301: (1306403, "APP permission is insufficient"),
+    1640302: (1306402, "User permission is insufficient"),
     1640401: (1306404, "Not found, component class not found"),
     1642901: (1306429, "Access frequency limit"),
     1642902: (1306429, "Access frequency limit"),
     1642903: (1306429, "Access frequency limit"),
     1642904: (1306429, "Access frequency limit"),
-    1650002: (1306000, "Component error, please contact the component developer to handle it"),
-    1650003: (1306000, "System error"),
-    1650201: (1306201, _THIRD_PARTY.format("502, Error Message: Third-party system Bad Gateway")),
-    1650401: (1306201, _THIRD_PARTY.format("-1, Error Message: response time exceeds 30 seconds")),
 }
+_ESB_BACKEND_FAILED = (1306201, "Request third-party interface error")
 
 
 @dataclass(slots=True)
@@ -191,7 +190,7 @@ def esb_ids(api: Api, params: Mapping[str, Any]) -> dict[str, int]:
         try:
             ids[name] = int(params[name])
         except (KeyError, TypeError, ValueError):
-            raise Refusal(1640001, f"{name} is required and must be a number") from None
+            raise Refusal(1640001, f"param {name} is required") from None
     return ids
 
 
@@ -201,26 +200,38 @@ def page_not_found(url: str) -> Reply:
     return Reply(302, "", {"Location": location}, HTML)
 
 
-def refuse(door: str, code: int, detail: str = "", **headers: str) -> Reply:
+def refuse(door: str, code: int, detail: str = "") -> Reply:
     """A refusal in the door's own shape.
 
     :param code: the gateway's code; the ESB has its own for it.
+    :param detail: more words for the message.
     """
-    status, name, message = GATEWAY_REFUSALS.get(code, (500, "UNKNOWN", "Unknown error"))
-    if door == ESB and code in _ESB_REFUSALS:
-        status, name = 200, ""
-        code, message = _ESB_REFUSALS[code]
+    if door == ESB:
+        esb_code, message = _ESB_REFUSALS.get(code, _ESB_BACKEND_FAILED)
+        message = f"{message}, {detail}" if detail else message
+        request_id = uuid.uuid4().hex
+        body = {"result": False, "code": esb_code, "data": None, "message": message, "request_id": request_id}
+        return Reply(200, body)
+    status, name, message = GATEWAY_REFUSALS.get(code, (500, "UNKNOWN_ERROR", "unknown error"))
     message = f"{message} [{detail}]" if detail else message
-    if not name:
-        body: dict[str, Any] = {"result": False, "code": code, "message": message, "data": None}
-        return Reply(status, body | {"request_id": uuid.uuid4().hex}, headers)
     body = {"code": code, "code_name": name, "message": message, "data": None, "result": False}
-    return Reply(status, body, {"X-Bkapi-Error-Code": str(code), "X-Bkapi-Error-Message": message, **headers})
+    return Reply(status, body, {"X-Bkapi-Error-Code": str(code), "X-Bkapi-Error-Message": message})
+
+
+def through_esb(reply: Reply, api: str) -> Reply:
+    """What the ESB makes of a reply of SOPS that is no plain answer: a refusal of its own."""
+    if reply.status == 200:
+        return reply
+    detail = (
+        f"Component request third-party system [SOPS] interface [{api}] error: Status Code: {reply.status}, "
+        "please try again later or contact component developer to handle this"
+    )
+    return refuse(ESB, 1650201, detail)
 
 
 def code_of_status(status: int) -> int:
     """The gateway's usual code for an HTTP status."""
-    return _CODE_OF_STATUS.get(status, 1650002)
+    return _CODE_OF_STATUS.get(status, 1650001)
 
 
 def business(answer: dict[str, Any], *, traced: bool = True, status: int = 200) -> Reply:
@@ -247,7 +258,7 @@ def credentials(incoming: Incoming) -> dict[str, str]:
         except ValueError:
             given = None
         if not isinstance(given, dict):
-            raise Refusal(1640001, "request header X-Bkapi-Authorization is not a valid JSON object")
+            raise Refusal(1640001, 'reason="request header X-Bkapi-Authorization is not a valid JSON"')
     return {name: str(given[name]) for name in CREDENTIALS if given.get(name)}
 
 
@@ -267,20 +278,21 @@ def authenticate(
     token = given.get("access_token")
     if token:
         if token not in access_tokens:
-            raise Refusal(1640102, "access_token is invalid")
+            raise Refusal(1640102, 'reason="access_token is invalid"')
         app, user = access_tokens[token]
         return Caller(app, user)
     app = given.get("bk_app_code", "")
     if not app:
-        raise Refusal(1640101, "please provide bk_app_code, bk_app_secret")
+        raise Refusal(1640101, 'reason="please provide bk_app_code"')
     if apps.get(app) != given.get("bk_app_secret", ""):
-        raise Refusal(1640101, "bk_app_code or bk_app_secret is incorrect")
+        raise Refusal(1640101, 'reason="bk_app_code or bk_app_secret is incorrect"')
     if given.get("bk_token"):
         if given["bk_token"] not in user_tokens:
-            raise Refusal(1640102, "bk_token is invalid")
+            raise Refusal(1640102, 'reason="bk_token is invalid"')
         return Caller(app, user_tokens[given["bk_token"]])
     if not given.get("bk_username"):
-        raise Refusal(1640102, "please provide bk_username, bk_token or access_token")
+        identity = "a valid user identity, such as bk_username, bk_token, access_token"
+        raise Refusal(1640102, f'reason="user authentication failed, please provide {identity}"')
     return Caller(app, given["bk_username"])
 
 

@@ -470,6 +470,8 @@ class FakeSops:
             with self.site.lock:
                 self._release_due()
                 reply = self._through_door(incoming, request, faults)
+            if request.door == ESB:
+                reply = doors.through_esb(reply, request.api)
         if "wrong_types" in faults:
             reply.body = with_wrong_types(reply.body)
         if isinstance(reply.body, dict):
@@ -513,7 +515,7 @@ class FakeSops:
         try:
             caller = self._caller(incoming)
             if door != DIRECT and not doors.is_granted(self._granted, self._denied, api.name):
-                return doors.refuse(door, 1640301, f"app={caller.app} api={api.name}")
+                return doors.refuse(door, 1640301, f'app_code="{caller.app}" api="{api.name}"')
             request.user = caller.user
             ids = doors.esb_ids(api, incoming.params) if door == ESB else address.ids
         except Refusal as refusal:
@@ -537,7 +539,7 @@ class FakeSops:
             user=caller.user,
             trusted=caller.app in self.trusted_apps,
             ids=ids,
-            query=incoming.query if incoming.method == "GET" else {},
+            query=_asked(incoming),
             raw=incoming.raw,
             path=incoming.path,
             replica=replicas[next(self._turn) % len(replicas)],
@@ -560,6 +562,15 @@ class FakeSops:
         if incoming.address.door == DIRECT:  # the gateway has checked them
             return Caller(given.get("bk_app_code", ""), given.get("bk_username", ""))
         return doors.authenticate(given, self.apps, self.user_tokens, self.access_tokens)
+
+
+def _asked(incoming: Incoming) -> dict[str, str]:
+    """The query as it reaches SOPS: the ESB keeps the credentials for itself."""
+    if incoming.method != "GET":
+        return {}
+    if incoming.address.door != ESB:
+        return incoming.query
+    return {name: value for name, value in incoming.query.items() if name not in doors.CREDENTIALS}
 
 
 def _planned_reply(request: Request, faults: Mapping[str, Fault]) -> Reply | None:

@@ -1,15 +1,56 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls the fake as a client would."""
+"""Calls the fake as a client would, over plain HTTP."""
 
 from __future__ import annotations
 
+import http.client
 import json
+import urllib.parse
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
-
-import requests
 
 from airflow_provider_sops.testing import FakeSops
 from airflow_provider_sops.testing.api import APIS
+
+
+@dataclass
+class Reply:
+    """An HTTP reply."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    text: str
+
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.text)
+
+
+class Http:
+    """A connection that is kept alive.
+
+    :param url: of the server.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._connection = http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc, timeout=10)
+
+    def send(self, method: str, url: str, data: str | None = None, headers: Mapping[str, str] | None = None) -> Reply:
+        """Send a request and read its reply.
+
+        :raises OSError: the server cannot be reached, or closes the connection.
+        :raises http.client.HTTPException: the reply is cut off.
+        """
+        parts = urllib.parse.urlsplit(url)
+        target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        try:
+            self._connection.request(method, target, data, dict(headers or {}))
+            reply = self._connection.getresponse()
+            return Reply(reply.status, reply.headers, reply.read().decode())
+        except (OSError, http.client.HTTPException):
+            self._connection.close()
+            raise
 
 
 class Caller:
@@ -27,9 +68,14 @@ class Caller:
             "bk_app_secret": fake.app_secret,
             "bk_username": fake.username,
         }
-        self.session = requests.Session()
+        self.http = Http(fake.url)
 
-    def send(self, api: str, task_id: int | str = 0, **params: Any) -> requests.Response:
+    @property
+    def headers(self) -> dict[str, str]:
+        """The header with the credentials."""
+        return {"X-Bkapi-Authorization": json.dumps(self.credentials)}
+
+    def send(self, api: str, task_id: int | str = 0, **params: Any) -> Reply:
         """Call an API and give back the whole reply.
 
         :param task_id: the task, or the template where the path holds one.
@@ -44,9 +90,10 @@ class Caller:
         else:
             base = self.fake.apigw_url if self.door == "apigw" else self.fake.direct_url
             url = "/".join([base, api, *map(str, ids.values()), ""])
-            headers["X-Bkapi-Authorization"] = json.dumps(self.credentials)
-        data = {"params": params} if known.method == "GET" else {"json": params}
-        return self.session.request(known.method, url, headers=headers, timeout=10, allow_redirects=False, **data)
+            headers = self.headers
+        if known.method == "GET":
+            return self.http.send("GET", f"{url}?{urllib.parse.urlencode(params)}" if params else url, None, headers)
+        return self.http.send(known.method, url, json.dumps(params), headers | {"Content-Type": "application/json"})
 
     def __call__(self, api: str, task_id: int | str = 0, **params: Any) -> dict[str, Any]:
         """Call an API and give back the JSON of its answer."""
