@@ -142,6 +142,8 @@ class SopsClient:
                 data=request.body,
                 timeout=(self.settings.connect_timeout, self.settings.read_timeout),
                 verify=self.settings.verify,
+                # said with each request, since the environment's would win over those of the session
+                proxies=dict(self.settings.proxies),
                 allow_redirects=False,
             )
         except requests.exceptions.Timeout as error:
@@ -158,19 +160,30 @@ class SopsClient:
 
         protect_http_logs(self.door.base_url)
         self._session = session = requests.Session()
-        session.proxies.update(self.settings.proxies)
+        # even where it does not follow a redirect, it would parse its target, and fail on a broken one
+        session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]
         return session
 
 
 def _never_connected(error: BaseException) -> bool:
     """Tell whether no connection was made, so that the request cannot have reached the server."""
-    from requests.exceptions import ProxyError, SSLError
+    from ssl import SSLCertVerificationError
+
+    from requests.exceptions import ProxyError, RequestException
     from urllib3.exceptions import MaxRetryError, NameResolutionError, NewConnectionError
 
-    if isinstance(error, ProxyError | SSLError):
+    if isinstance(error, ProxyError):
         return True
+    if not isinstance(error, RequestException):
+        return False
     reason = error.args[0] if error.args else None
-    return isinstance(reason, MaxRetryError) and isinstance(reason.reason, NewConnectionError | NameResolutionError)
+    if not isinstance(reason, MaxRetryError):
+        return False
+    # any other error of TLS may come with the answer
+    failed = reason.reason.args[0] if reason.reason is not None and reason.reason.args else None
+    return isinstance(failed, SSLCertVerificationError) or isinstance(
+        reason.reason, NewConnectionError | NameResolutionError
+    )
 
 
 def _read_timed_out(error: BaseException) -> bool:

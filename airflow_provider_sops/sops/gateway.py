@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from airflow_provider_sops.sops import errors
 from airflow_provider_sops.sops.calls import Call
@@ -109,6 +108,11 @@ class Door:
         """The values that must never be shown: the credentials and the values of the further headers."""
         return (*self.credentials.secrets, *self.headers.values())
 
+    def url(self, call: Call) -> str:
+        """Give the address of a call, without its query: it may be shown."""
+        ids = [str(value) for _, value in call.ids] if self.api_type == "apigw" else []
+        return "/".join([self.base_url, call.name, *ids, ""])
+
     def request(self, call: Call) -> HttpRequest:
         """Turn a call into the HTTP request for this door.
 
@@ -117,13 +121,11 @@ class Door:
         """
         headers = {"Accept": "application/json", **self.headers}
         params = dict(call.params)
-        path = call.name
         if self.api_type == "apigw":
             headers["X-Bkapi-Authorization"] = json.dumps(self.credentials.fields())
-            path = "/".join([call.name, *(str(value) for _, value in call.ids)])
         else:
             params = {**self.credentials.fields(), **dict(call.ids), **params}
-        url = f"{self.base_url}/{path}/"
+        url = self.url(call)
         if call.method == "GET":
             return HttpRequest("GET", url, {key: _query_text(value) for key, value in params.items()}, headers, None)
         headers["Content-Type"] = "application/json"
@@ -139,11 +141,11 @@ class Door:
         body = _json_object(reply.body)
         request_id = _request_id(reply, body)
         if 300 <= reply.status < 400:
-            location = urlsplit(reply.headers.get("location", ""))._replace(query="", fragment="").geturl()
+            location = self.scrub(re.split(r"[?#]", reply.headers.get("location", ""))[0])
             raise make_error(
                 errors.SopsInvalidAnswerError,
                 call,
-                f"{self.base_url}/{call.name}/… redirects (HTTP {reply.status}) to {location or 'nowhere'}",
+                f"{self.url(call)} redirects (HTTP {reply.status}) to {location or 'nowhere'}",
                 status=reply.status,
                 request_id=request_id,
                 hint="Check the connection's host: SOPS redirects what is not an address of its API, "
@@ -172,38 +174,50 @@ class Door:
 
     def _refusal(self, reply: HttpReply, body: Mapping[str, Any] | None) -> tuple[int | None, str] | None:
         """Give code and message when it was the door, not SOPS, that refused."""
-        in_header = reply.headers.get("x-bkapi-error-code")
-        code = _int(in_header) or _int((body or {}).get("code"))
-        if code is not None and (1_640_000 <= code < 1_660_000 or (1_306_000 <= code < 1_307_000)):
-            message = reply.headers.get("x-bkapi-error-message") or one_line((body or {}).get("message"))
-            return code, message
-        if body is not None and isinstance(body.get("result"), bool):
+        said = body or {}
+        code = _int(reply.headers.get("x-bkapi-error-code")) or _int(said.get("code"))
+        message = reply.headers.get("x-bkapi-error-message") or one_line(said.get("message"), self.secrets)
+        if code == ESB_UNCODED and not _esb_means_itself(message):
             return None
-        if reply.status in (401, 403, 404, 429) or reply.status in (502, 503, 504):
-            return None, self._excerpt(reply)
-        return None
+        if code is not None and (code in _GATEWAY_CODES or code in _ESB_CODES):
+            return code, message
+        if isinstance(said.get("result"), bool):
+            # SOPS itself answers 200, and 500 when it crashed
+            return None if reply.status < 300 or reply.status == 500 else (code, message)
+        return (None, self._excerpt(reply)) if reply.status >= 400 else None
 
     def _gateway_error(
         self, call: Call, reply: HttpReply, code: int | None, message: str, request_id: str | None
     ) -> errors.SopsGatewayError:
-        kind = _gateway_error_class(code, reply.status)
+        kind = _gateway_error_class(code, reply.status, message)
+        retry_after = _retry_after(reply.headers)
         place = "the API gateway" if self.api_type == "apigw" else "ESB"
-        verb = "is not available" if kind is errors.SopsGatewayUnavailableError else "refused"
+        what = f"{place} refused"
+        if kind is errors.SopsGatewayUnavailableError:
+            what = f"{place}, or SOPS behind it, is not available"
+        if retry_after is not None:
+            what += f" and asks to wait {retry_after:.0f} s"
         error = make_error(
             kind,
             call,
-            f"{place} {verb}",
+            what,
             code=code,
-            remote_message=self.scrub(one_line(message)),
+            remote_message=one_line(message, self.secrets),
             status=reply.status,
             request_id=request_id,
-            hint=self._gateway_hint(kind, call),
+            hint=self._gateway_hint(kind, call, code, reply.status),
         )
-        error.retry_after = _retry_after(reply.headers)
+        error.retry_after = retry_after
         return error
 
-    def _gateway_hint(self, kind: type[errors.SopsGatewayError], call: Call) -> str | None:
+    def _gateway_hint(
+        self, kind: type[errors.SopsGatewayError], call: Call, code: int | None, status: int
+    ) -> str | None:
         app = f"app {self.credentials.app_code!r}" if self.credentials.app_code else "the app"
+        if code == 1306402:
+            return f"Let the user of the connection be permitted to use {call.name!r} of SOPS through ESB."
+        if status == 405:
+            return f"{call.name!r} was called by {call.method}: say another http_method."
         return {
             errors.SopsAuthenticationError: (
                 "Check the connection's login (app code) and password (app secret), and bk_username, bk_token "
@@ -223,12 +237,12 @@ class Door:
             errors.SopsGatewayUnavailableError: (
                 "Try again later; if it goes on, tell those who run the gateway or SOPS."
             ),
-        }.get(kind)
+        }.get(kind, "Check the call's parameters; those who run the gateway can look the request id up.")
 
     def _api_error(
         self, call: Call, status: int, body: Mapping[str, Any], request_id: str | None
     ) -> errors.SopsApiError:
-        message = self.scrub(one_line(body.get("message")))
+        message = one_line(body.get("message"), self.secrets)
         code = body.get("code")
         kind = api_error_class(code, message)
         return make_error(
@@ -239,7 +253,7 @@ class Door:
             remote_message=message,
             status=status,
             request_id=request_id,
-            hint=_api_hint(kind, call, message),
+            hint=_api_hint(kind, call, status, message),
         )
 
     def _excerpt(self, reply: HttpReply) -> str:
@@ -249,21 +263,28 @@ class Door:
         return f"{kind}, {len(reply.body)} bytes" + (f", {shown!r}" if shown else "")
 
 
-def one_line(message: Any) -> str:
-    """Make one readable line of a message of SOPS: a string, a traceback, a dict of field errors or nothing."""
+def one_line(message: Any, secrets: Iterable[str] = ()) -> str:
+    """Make one readable line of a message of SOPS: a string, a traceback, a dict of field errors or nothing.
+
+    :param secrets: are replaced, before the line is cut.
+    """
+    text = scrub(_flat(message), secrets)
+    return text if len(text) <= _LONGEST_REMOTE_MESSAGE else f"{text[:_LONGEST_REMOTE_MESSAGE]}…"
+
+
+def _flat(message: Any) -> str:
     if message is None:
         return ""
     if isinstance(message, Mapping):
-        text = "; ".join(f"{key}: {one_line(value)}" for key, value in message.items())
-    elif isinstance(message, list | tuple):
-        text = ", ".join(one_line(item) for item in message)
-    else:
-        lines = [line.strip() for line in str(message).splitlines() if line.strip()]
-        text = lines[0] if lines else ""
-        if "Traceback (most recent call last)" in text and len(lines) > 1:
-            # the first line of a traceback says nothing, its last one what happened
-            text = f"{text} … {lines[-1]}"
-    return text if len(text) <= _LONGEST_REMOTE_MESSAGE else f"{text[:_LONGEST_REMOTE_MESSAGE]}…"
+        return "; ".join(f"{key}: {_flat(value)}" for key, value in message.items())
+    if isinstance(message, list | tuple):
+        return ", ".join(_flat(item) for item in message)
+    lines = [line.strip() for line in str(message).splitlines() if line.strip()]
+    text = lines[0] if lines else ""
+    if "Traceback (most recent call last)" in text and len(lines) > 1:
+        # the first line of a traceback says nothing, its last one what happened
+        text = f"{text} … {lines[-1]}"
+    return text
 
 
 def api_error_class(code: object, message: str) -> type[errors.SopsApiError]:
@@ -289,12 +310,12 @@ def api_error_class(code: object, message: str) -> type[errors.SopsApiError]:
     return errors.SopsApiError
 
 
-def _api_hint(kind: type[errors.SopsApiError], call: Call, message: str) -> str | None:
-    ids = dict(call.ids)
+def _api_hint(kind: type[errors.SopsApiError], call: Call, status: int, message: str) -> str:
     if kind is errors.SopsNotFoundError:
+        ids = ", ".join(f"{name}={value}" for name, value in call.ids)
         return (
-            f"Check the ids ({', '.join(f'{name}={value}' for name, value in ids.items())}), that the task belongs to "
-            "this business, that it was not deleted, and scope (is bk_biz_id a CMDB business or a SOPS project?)."
+            f"Check the ids ({ids}) and the scope (is bk_biz_id a CMDB business or a SOPS project?): what was asked "
+            "for is not there, was deleted, or belongs to another business."
         )
     if kind is errors.SopsIamDeniedError:
         action = re.search(r"action:(\w+)", message)
@@ -302,10 +323,36 @@ def _api_hint(kind: type[errors.SopsApiError], call: Call, message: str) -> str 
         return f"Give the user of the connection {what} in BlueKing's permission center (IAM)."
     if kind is errors.SopsInvalidOperationError:
         return "Look at the task's page: its present state does not allow this."
-    return None
+    if kind is errors.SopsInvalidParameterError:
+        return f"Check the parameters that were given to {call.name}."
+    if status == 500:
+        return "SOPS failed inside; those who run it can look the request id up in its log."
+    return "Those who run SOPS can look the request id up in its log."
 
 
-def _gateway_error_class(code: int | None, status: int) -> type[errors.SopsGatewayError]:
+#: Codes that the API gateway gives to its own refusals.
+_GATEWAY_CODES = range(1_640_000, 1_660_000)
+#: Codes that ESB gives to its own refusals; it sends them with HTTP 200.
+_ESB_CODES = range(1_306_000, 1_307_000)
+#: ESB's code where there is none: credentials that it refuses, a component of its own that failed, and an old SOPS
+#: that said no without a code.
+ESB_UNCODED = 1_306_000
+#: ESB's code for wrong parameters; its newer versions refuse credentials with it.
+ESB_PARAMETERS = 1_306_406
+_ESB_CREDENTIALS = re.compile(
+    r"app (code|secret)|app_(code|secret)|signature|authentication|access_token|user token|bk_token|bk_username", re.I
+)
+_ESB_ITSELF = re.compile(r"component error|system error|internal server error", re.I)
+#: what ESB says when SOPS has no such API: SOPS redirects paths that it does not know
+_ESB_NOT_FOUND = re.compile(r"status code: (302|404|405)", re.I)
+
+
+def _esb_means_itself(message: str) -> bool:
+    """Tell whether ESB's code for everything goes with words of ESB, not of SOPS."""
+    return not message or bool(_ESB_CREDENTIALS.search(message) or _ESB_ITSELF.search(message))
+
+
+def _gateway_error_class(code: int | None, status: int, message: str) -> type[errors.SopsGatewayError]:
     """Tell what kind of refusal it is: by the gateway's 16…… code, by ESB's 1306… code, else by the HTTP status."""
     by_code: Mapping[int | None, type[errors.SopsGatewayError]] = {
         1640101: errors.SopsAuthenticationError,
@@ -322,20 +369,24 @@ def _gateway_error_class(code: int | None, status: int) -> type[errors.SopsGatew
     }
     if code in by_code:
         return by_code[code]
-    if code is not None:
-        if 1_642_900 <= code < 1_643_000:
-            return errors.SopsRateLimitError
-        if 1_650_000 <= code < 1_660_000 or 1_306_000 <= code < 1_306_300:
-            return errors.SopsGatewayUnavailableError
-        if code < 1_650_000 and status not in (401, 403, 404, 429) and status < 500:
-            return errors.SopsGatewayError
+    if code in (ESB_UNCODED, ESB_PARAMETERS) and _ESB_CREDENTIALS.search(message):
+        return errors.SopsAuthenticationError
+    if code is not None and 1_306_200 <= code < 1_306_300 and _ESB_NOT_FOUND.search(message):
+        return errors.SopsApiNotFoundError
+    if code is not None and (code == ESB_UNCODED or 1_306_200 <= code < 1_306_300):
+        return errors.SopsGatewayUnavailableError
+    if code is not None and 1_642_900 <= code < 1_643_000:
+        return errors.SopsRateLimitError
+    if code is not None and 1_650_000 <= code < 1_660_000:
+        return errors.SopsGatewayUnavailableError
     by_status: Mapping[int, type[errors.SopsGatewayError]] = {
         401: errors.SopsAuthenticationError,
         403: errors.SopsAuthenticationError,
         404: errors.SopsApiNotFoundError,
         429: errors.SopsRateLimitError,
     }
-    return by_status.get(status, errors.SopsGatewayUnavailableError)
+    unavailable = errors.SopsGatewayUnavailableError if status >= 500 else errors.SopsGatewayError
+    return by_status.get(status, unavailable)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
@@ -365,7 +416,7 @@ def _request_id(reply: HttpReply, body: Mapping[str, Any] | None) -> str | None:
 def _json_object(body: bytes) -> Mapping[str, Any] | None:
     try:
         value = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
