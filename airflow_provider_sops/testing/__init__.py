@@ -5,8 +5,30 @@
 but the standard library, and nothing of Airflow.
 """
 
-from airflow_provider_sops.testing.client import FakeSopsClient
-from airflow_provider_sops.testing.engine import Node, Refused, Task
-from airflow_provider_sops.testing.fake import FakeSops, Request
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_sops.testing.client import FakeSopsClient
+    from airflow_provider_sops.testing.engine import Node, Refused, Task
+    from airflow_provider_sops.testing.fake import FakeSops, Request
 
 __all__ = ["FakeSops", "FakeSopsClient", "Node", "Refused", "Request", "Task"]
+
+_MODULES = {
+    "FakeSops": "fake",
+    "FakeSopsClient": "client",
+    "Node": "engine",
+    "Refused": "engine",
+    "Request": "fake",
+    "Task": "engine",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded when it is first used: pytest imports this package in every project where the provider is installed.
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -8,11 +8,13 @@ import json
 import signal
 import sys
 import threading
+import tomllib
 import urllib.parse
 from collections.abc import Sequence
 from typing import Any
 
 from airflow_provider_sops.testing.fake import FakeSops
+from airflow_provider_sops.testing.templates import TemplateError
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -53,27 +55,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    fake = FakeSops(
-        host=args.host,
-        port=args.port,
-        templates=args.templates,
-        granted=args.grant,
-        replicas=args.replicas,
-        caches=not args.no_caches,
-        start_delay=args.start_delay,
-    )
     try:
+        fake = FakeSops(
+            host=args.host,
+            port=args.port,
+            templates=args.templates,
+            granted=args.grant,
+            replicas=args.replicas,
+            caches=not args.no_caches,
+            start_delay=args.start_delay,
+        )
+        seeds = [fake.site.template(int(name) if name.isdigit() else name) for name in args.seed_tasks]
         fake.start()
+    except (TemplateError, tomllib.TOMLDecodeError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyError as error:
+        print(error.args[0], file=sys.stderr)
+        return 1
     except OSError as error:
-        print(f"cannot listen on {args.host}:{args.port}: {error.strerror}", file=sys.stderr)
+        what = error.filename or f"{args.host}:{args.port}"
+        print(f"cannot use {what}: {error.strerror}", file=sys.stderr)
         return 1
     try:
         print(fake.url)
         print(json.dumps(fake.connection(), ensure_ascii=False))
         print(f"AIRFLOW_CONN_SOPS_DEFAULT={connection_uri(fake.connection())}", flush=True)
-        for template in args.seed_tasks:
-            task_id = fake.create_task(int(template) if template.isdigit() else template)
-            print(f"task {task_id}: {template}", flush=True)
+        for template in seeds:
+            print(f"task {fake.create_task(template.id)}: {template.name}", flush=True)
         stopped.wait()
     finally:
         fake.stop()

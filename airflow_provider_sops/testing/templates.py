@@ -412,14 +412,14 @@ class _FlowBuilder:
                 before = self._parallel(before, item)
         return before
 
-    def _parallel(self, before: dict[str, Any], branches: Sequence[Sequence[Any]]) -> dict[str, Any]:
+    def _parallel(self, before: dict[str, Any], branches: Sequence[Any]) -> dict[str, Any]:
         number = len(self._gateways)
         fork: dict[str, Any] = self._gateway(f"fork{number}", "ParallelGateway")
         join: dict[str, Any] = self._gateway(f"join{number}", "ConvergeGateway")
         fork["converge_gateway_id"] = join["id"]
         self._connect(before, fork)
         for branch in branches:
-            self._connect(self._sequence(fork, branch), join)
+            self._connect(self._sequence(fork, [branch] if isinstance(branch, str) else branch), join)
         return join
 
     def _gateway(self, name: str, kind: str) -> dict[str, Any]:
