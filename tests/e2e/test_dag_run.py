@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The main job in a real run of a DAG: wait for a SOPS task, push its outputs, use them; and a deferral."""
+"""The main job in a real run of a DAG: wait for a SOPS task (deferred, and poked), push its outputs, use them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from airflow_provider_sops.testing import FakeSops
@@ -15,8 +16,9 @@ HERE = Path(__file__).parent
 
 
 def test_a_dag_waits_and_uses_the_outputs(tmp_path: Path) -> None:
-    with FakeSops(caches=False) as fake:
-        task_id = fake.create_task("Two steps with outputs")
+    result_file, log_file = tmp_path / "result.json", tmp_path / "log.txt"
+    with FakeSops(caches=False) as fake, log_file.open("w") as log:
+        task_id = fake.create_task("Long sleep")
         environ = {
             **os.environ,
             "AIRFLOW_HOME": str(tmp_path),
@@ -24,21 +26,28 @@ def test_a_dag_waits_and_uses_the_outputs(tmp_path: Path) -> None:
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW_CONN_SOPS_DEFAULT": json.dumps(fake.connection()),
         }
-        result_file = tmp_path / "result.json"
-        command = [sys.executable, HERE / "run_dag.py", HERE / "dags" / "wait_and_use.py"]
-        done = subprocess.run(
-            [*command, json.dumps({"sops_task_id": task_id}), result_file],
-            env=environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-        )
-    assert done.returncode == 0, done.stdout
+        conf = json.dumps({"sops_task_id": task_id})
+        command = [sys.executable, HERE / "run_dag.py", HERE / "dags" / "wait_and_use.py", conf, result_file]
+        run = subprocess.Popen(command, env=environ, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            # only a trigger asks for many tasks at once; when it has, the task may end
+            deadline = time.monotonic() + 120
+            while not fake.count("get_tasks_status") and run.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.1)
+            deferred = fake.count("get_tasks_status") > 0
+            fake.advance(3600)
+            run.wait(120)
+        finally:
+            run.kill()
+            run.wait()
+    said = log_file.read_text()
+    assert run.returncode == 0, said
+    assert deferred, said
     result = json.loads(result_file.read_text())
-    assert result["tasks"] == {"wait": "success", "outputs": "success", "use": "success"}, done.stdout
-    assert result["state"] == "success"
-    assert result["returned"]["wait"]["state"] == "FINISHED"
+    succeeded = dict.fromkeys(("defer", "poke", "outputs", "use"), "success")
+    assert (result["state"], result["tasks"]) == ("success", succeeded), said
+    assert result["returned"]["defer"]["state"] == "FINISHED"
+    assert result["returned"]["defer"] == result["returned"]["poke"]
     assert result["returned"]["outputs"] == {"IP": "127.0.0.1", "EXIT": "0", "job_script_type": "1"}
     assert result["returned"]["use"] == {
         "text": "ping 127.0.0.1; exit 0",
