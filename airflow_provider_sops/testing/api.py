@@ -14,14 +14,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from airflow_provider_sops.testing import answers
 from airflow_provider_sops.testing.answers import Project
-from airflow_provider_sops.testing.engine import Node, Refused, Task, traceback_text
+from airflow_provider_sops.testing.engine import INVALID_OPERATION, Node, Refused, Task
 from airflow_provider_sops.testing.site import Replica, Site
 from airflow_provider_sops.testing.templates import Graph, Template, node_id
 
-PARAMETER, FORBIDDEN, NOT_FOUND = 3540000, 3540100, 3540400
-INVALID_OPERATION, OPERATION_FAILED, VALIDATION = 3545000, 3545100, 3546100
-UNKNOWN = 3599999
+PARAMETER, NOT_FOUND = 3540000, 3540400
+VALIDATION, UNKNOWN = 3546100, 3599999
 
+CACHE_SIZE = 1024
 NO_PROJECT = Project(0, 0, "")
 Answer = dict[str, Any]
 
@@ -226,12 +226,12 @@ def _cached(call: Call) -> Answer:
     if found is not None and found[0] > call.now:
         answer: Answer = found[1]
         return answer
-    if len(cache) > 4096:
-        for old in [old for old, (until, _) in cache.items() if until <= call.now]:
-            del cache[old]
     answer = call.api.view(call)
     if call.api.name != "get_task_status" or (answer["result"] and answer["data"].get("state") != "CREATED"):
+        cache.pop(key, None)
         cache[key] = (call.now + seconds, answer)
+        if len(cache) > CACHE_SIZE:
+            del cache[next(iter(cache))]  # the oldest
     return answer
 
 
@@ -619,38 +619,15 @@ def start_task(call: Call) -> Answer:
 def operate_task(call: Call) -> Answer:
     """Start, pause, resume or revoke a task."""
     task = _task(call)
-    action = call.body.get("action")
-    task.note(call.now, call.user, str(action))
-    if action == "start":
-        if task.is_started:
-            return _already_started()
-        call.site.start_task(task, call.user)
-        return {"message": "success", "result": True, "code": 0}
-    if action not in ("pause", "resume", "revoke"):
-        return refusal("task command is invalid", INVALID_OPERATION)
-    if task.current_flow != "execute_task":
-        return refusal(f"task with current_flow:{task.current_flow} cannot be {action}ed", INVALID_OPERATION)
-    if not task.is_started:
-        return refusal("task not started", INVALID_OPERATION)
-    {"pause": task.pause, "resume": task.resume, "revoke": task.revoke}[action](call.now)
-    return {"result": True, "message": "success", "code": 0}
-
-
-_NODE_ACTIONS = frozenset(
-    {
-        "retry",
-        "skip",
-        "callback",
-        "skip_exg",
-        "skip_cpg",
-        "pause",
-        "resume",
-        "pause_subproc",
-        "resume_subproc",
-        "forced_fail",
-        "retry_subprocess",
-    }
-)
+    action = str(call.body.get("action"))
+    if action != "start":
+        task.operate(call.now, call.user, action)
+        return {"result": True, "message": "success", "code": 0}
+    task.note(call.now, call.user, action)
+    if task.is_started:
+        return _already_started()
+    call.site.start_task(task, call.user)
+    return {"message": "success", "result": True, "code": 0}
 
 
 def _no_node(task: Task, node_id: Any, where: str) -> str:
@@ -662,86 +639,17 @@ def _no_node(task: Task, node_id: Any, where: str) -> str:
 def operate_node(call: Call) -> Answer:
     """Retry, skip, call back, … one node."""
     task = _task(call)
-    body, now = call.body, call.now
-    action, node_id = body.get("action"), body.get("node_id")
+    body = call.body
     data, inputs = body.get("data", {}), body.get("inputs", {})
     for name, value in (("data", data), ("inputs", inputs)):
         if not isinstance(value, dict):
             return refusal(f"{name} field is not a valid object", PARAMETER)
-    spec = task.spec(str(node_id)) if node_id else None
-    if spec is None:
+    node_id = body.get("node_id")
+    try:
+        task.operate_node(call.now, call.user, str(node_id), str(body.get("action")), inputs=inputs, data=data)
+    except KeyError:
         return refusal(_no_node(task, node_id, "nodes_action"), UNKNOWN)
-    if action not in _NODE_ACTIONS:
-        return refusal("task command is invalid", UNKNOWN)
-    task.note(now, call.user, f"{action} {spec.name}")
-    node = task.nodes.get(str(node_id))
-    if action == "pause" and node is None:
-        task.pause_node(spec.id)
-        return {"result": True, "message": "success", "code": 0}
-    if node is None:
-        function, arguments = _ENGINE_FUNCTIONS[action]
-        error = "django.core.exceptions.ObjectDoesNotExist"
-        raise Refused(traceback_text(function, arguments, error, "State matching query does not exist."))
-    _operate(call, task, node, str(action), data, inputs)
     return {"result": True, "message": "success", "code": 0}
-
-
-_ENGINE_FUNCTIONS = {
-    "retry": ("retry_node", "node_id, data"),
-    "skip": ("skip_node", "node_id"),
-    "callback": ("callback", "node_id, version, data"),
-    "forced_fail": ("forced_fail_activity", "node_id, ex_data, send_post_set_state_signal"),
-    "pause": ("pause_node_appoint", "node_id"),
-    "resume": ("resume_node_appoint", "node_id"),
-    "pause_subproc": ("pause_pipeline", "pipeline_id"),
-    "resume_subproc": ("resume_pipeline", "pipeline_id"),
-    "skip_exg": ("skip_exclusive_gateway", "node_id, flow_id"),
-    "skip_cpg": ("skip_conditional_parallel_gateway", "node_id, flow_ids, converge_gateway_id"),
-    "retry_subprocess": ("retry_subprocess", "node_id"),
-}
-
-
-def _operate(call: Call, task: Task, node: Node, action: str, data: dict[str, Any], inputs: dict[str, Any]) -> None:
-    now = call.now
-    settings = node.spec.data
-    if action == "retry":
-        if not settings.get("retryable", True):
-            raise Refused(
-                traceback_text(
-                    *_ENGINE_FUNCTIONS[action],
-                    "bamboo_engine.exceptions.InvalidOperationError",
-                    f"node({node.id}) can not retry",
-                )
-            )
-        task.retry(now, node, inputs)
-    elif action == "skip":
-        if not settings.get("skippable", True):
-            raise Refused(
-                traceback_text(
-                    *_ENGINE_FUNCTIONS[action],
-                    "bamboo_engine.exceptions.InvalidOperationError",
-                    "can not skip this node",
-                )
-            )
-        task.skip(now, node)
-    elif action == "callback":
-        task.callback(now, node, data)
-    elif action == "forced_fail":
-        task.forced_fail(now, node, f"The node has been terminated by {call.user}.")
-    elif action == "resume":
-        task.resume_node(now, node)
-    elif action == "pause_subproc":
-        task.pause_subprocess(now, node)
-    elif action == "resume_subproc":
-        task.resume_subprocess(now, node)
-    else:
-        raise Refused(
-            traceback_text(
-                *_ENGINE_FUNCTIONS[action],
-                "bamboo_engine.exceptions.InvalidOperationError",
-                f"node({node.id}) type or state {node.state} does not allow {action}",
-            )
-        )
 
 
 @_api("POST", _TASK, "task_operate")
@@ -749,14 +657,11 @@ def node_callback(call: Call) -> Answer:
     """Answer a node that waits for a callback."""
     task = _task(call, "TaskFlowInstance(id={id}) does not exist.")
     node_id = call.body.get("node_id")
-    spec = task.spec(str(node_id)) if node_id else None
-    if spec is None:
+    if task.spec(str(node_id)) is None:
         return refusal(f"task[{task.id}] does not have node[{node_id}]", PARAMETER)
-    node = task.nodes.get(str(node_id))
-    if node is None:
+    if str(node_id) not in task.nodes:
         raise _missing("State matching query does not exist.")
-    task.note(call.now, call.user, f"callback {spec.name}")
-    task.callback(call.now, node, call.body.get("callback_data"), call.body.get("version"))
+    task.operate_node(call.now, call.user, str(node_id), "callback", data=call.body.get("callback_data"))
     return {"result": True, "message": "success", "code": 0}
 
 

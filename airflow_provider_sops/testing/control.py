@@ -32,7 +32,7 @@ def task_as_dict(task: Task) -> dict[str, Any]:
         "start_time": task.start_time,
         "finish_time": task.finish_time,
         "starts": task.starts,
-        "operations": [list(operation) for operation in task.operations],
+        "operations": task.operations,
         "outputs": task.outputs,
         "constants": task.constants,
         "deleted": task.deleted,

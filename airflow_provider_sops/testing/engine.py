@@ -12,7 +12,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_provider_sops.testing.templates import PLUGINS, Graph, Spec, node_id, render, version_id
 
@@ -52,6 +52,47 @@ class Refused(Exception):
         self.code = code
 
 
+INVALID_OPERATION = 3545000
+#: What can be done to a node: action -> the engine's function for it, with its arguments.
+NODE_ACTIONS = {
+    "retry": "retry_node(node_id, data)",
+    "skip": "skip_node(node_id)",
+    "callback": "callback(node_id, version, data)",
+    "forced_fail": "forced_fail_activity(node_id, ex_data, send_post_set_state_signal)",
+    "pause": "pause_node_appoint(node_id)",
+    "resume": "resume_node_appoint(node_id)",
+    "pause_subproc": "pause_pipeline(pipeline_id)",
+    "resume_subproc": "resume_pipeline(pipeline_id)",
+    "skip_exg": "skip_exclusive_gateway(node_id, flow_id)",
+    "skip_cpg": "skip_conditional_parallel_gateway(node_id, flow_ids, converge_gateway_id)",
+    "retry_subprocess": "retry_subprocess(node_id)",
+}
+_TASK_ACTIONS = {"pause": "pause_pipeline(pipeline_id)", "resume": "resume_pipeline(pipeline_id)", "revoke": ""}
+_INVALID = "bamboo_engine.exceptions.InvalidOperationError"
+
+
+def refused_by_engine(call: str, message: str, error: str = _INVALID) -> Refused:
+    """What SOPS says when its engine refuses: a whole Python traceback (shortened here) in ``message``.
+
+    :param call: the engine's function with its arguments.
+    """
+    function = call.partition("(")[0]
+    return Refused(
+        "fail: Traceback (most recent call last):\n"
+        '  File "/app/site-packages/bamboo_engine/api.py", line 68, in wrapper\n'
+        "    data = func(*args, **kwargs)\n"
+        "           ^^^^^^^^^^^^^^^^^^^^^\n"
+        f'  File "/app/site-packages/bamboo_engine/api.py", line 110, in {function}\n'
+        f"    Engine(runtime).{call}\n"
+        f"{error}: {message}\n"
+    )
+
+
+def _no_transit(call: str, own_id: str, state: str | None, wanted: str) -> Refused:
+    message = f"can't not transit node({own_id}) state from {state} to {wanted}"
+    return refused_by_engine(call, message, "RuntimeError")
+
+
 @dataclass(slots=True)
 class Node:
     """A node that the engine has reached."""
@@ -74,7 +115,6 @@ class Node:
     runs: int = 0
     given_inputs: dict[str, Any] | None = None  # a retry's inputs take the place of the tree's
     child: Pipeline | None = None  # of a subprocess
-    child_task_id: int | None = None  # of an independent subprocess
 
     @property
     def name(self) -> str:
@@ -102,19 +142,15 @@ class Pipeline:
     nodes: dict[str, Node] = field(default_factory=dict)  # by id in the task, in the order in which they were reached
     suspended: bool = False
     arrived: dict[str, int] = field(default_factory=dict)
-    parked: list[tuple[str, int]] = field(default_factory=list)  # what waits for a resume: id in the template, retry?
+    parked: list[tuple[str, bool]] = field(default_factory=list)  # waits for a resume: (template node, is a retry)
 
 
-@dataclass(slots=True)
-class Operation:
-    """Something that somebody did to a task."""
+class Operation(NamedTuple):
+    """Something that somebody asked a task to do, refused or not."""
 
     time: float
     user: str
     action: str
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter((self.time, self.user, self.action))
 
 
 class Task:
@@ -177,15 +213,15 @@ class Task:
         self.past: list[tuple[float, str]] = []  # (until when, state), for a stale replica
         self.parent: tuple[int, str] | None = None  # of a child task: the parent's id and its node
         self.child_ids: list[int] = []
-        self.paused_nodes: set[str] = set()  # nodes that are to wait when they are reached
         self.pipeline = Pipeline(self.root_id, graph, self.constants)
         self._hooks = hooks or Hooks()
         self._events: list[tuple[float, int, Callable[[float], None]]] = []
         self._numbers = itertools.count()
         self._template_ids: dict[str, str] = {}
+        self._paused_nodes: set[str] = set()  # nodes of the template that are to wait when they are reached
         self._failed = 0
         self._node_suspended = 0
-        self.history_ids = itertools.count(1)
+        self._history_ids = itertools.count(1)
 
     # ---- looking ----
 
@@ -282,9 +318,9 @@ class Task:
 
     def take_up_queued(self, now: float) -> None:
         """A worker takes up what is queued."""
-        for user in self.queued:
-            self._after(now, lambda at, user=user: self._start(at, user))  # type: ignore[misc]
-        self.queued.clear()
+        queued, self.queued = self.queued, []
+        for user in queued:
+            self.queue_start(now, user, 0)
 
     def _start(self, at: float, user: str) -> None:
         if self.is_started or self.deleted or self.current_flow != "execute_task":
@@ -297,52 +333,52 @@ class Task:
         self.starts.append(at)
         self._enter(self.pipeline, self.graph.start, at)
 
-    def claim(self, now: float, user: str, constants: Mapping[str, Any] | None = None) -> None:
+    def claim(self, now: float, user: str) -> None:
         """A person claims a function task: it can be started then.
 
         :raises Refused: it is no unclaimed function task.
         """
-        if self.current_flow != "func_claim":
-            raise Refused(f"task with current_flow:{self.current_flow} cannot be claimed", 3545000)
-        self.constants.update(constants or {})
-        self.current_flow = "execute_task"
         self.note(now, user, "claim")
+        if self.current_flow != "func_claim":
+            raise Refused(f"task with current_flow:{self.current_flow} cannot be claimed", INVALID_OPERATION)
+        self.current_flow = "execute_task"
 
-    def pause(self, now: float) -> None:
-        """Pause the whole task."""
-        if self.root_state != "RUNNING":
-            raise Refused(
-                traceback_text(
-                    "pause_pipeline",
-                    "pipeline_id",
-                    "RuntimeError",
-                    f"can't not transit node({self.root_id}) state from {self.root_state} to SUSPENDED",
-                )
-            )
+    def operate(self, now: float, user: str, action: str) -> None:
+        """Pause, resume or revoke the task.
+
+        :raises Refused: SOPS refuses it.
+        """
+        self.note(now, user, action)
+        if action not in _TASK_ACTIONS:
+            raise Refused("task command is invalid", INVALID_OPERATION)
+        if self.current_flow != "execute_task":
+            raise Refused(f"task with current_flow:{self.current_flow} cannot be {action}ed", INVALID_OPERATION)
+        if not self.is_started:
+            raise Refused("task not started", INVALID_OPERATION)
         self._changing(now)
+        if action == "pause":
+            self._pause()
+        elif action == "resume":
+            self._resume(now)
+        else:
+            self._revoke(now)
+
+    def _pause(self) -> None:
+        if self.root_state != "RUNNING":
+            raise _no_transit(_TASK_ACTIONS["pause"], self.root_id, self.root_state, "SUSPENDED")
         self.root_state = "SUSPENDED"
         self.pipeline.suspended = True
 
-    def resume(self, now: float) -> None:
-        """Let a paused task go on."""
+    def _resume(self, now: float) -> None:
         if self.root_state != "SUSPENDED":
-            raise Refused(
-                traceback_text(
-                    "resume_pipeline",
-                    "pipeline_id",
-                    "bamboo_engine.exceptions.InvalidOperationError",
-                    f"pipeline({self.root_id}) state is: {self.root_state}",
-                )
-            )
-        self._changing(now)
+            message = f"pipeline({self.root_id}) state is: {self.root_state}"
+            raise refused_by_engine(_TASK_ACTIONS["resume"], message)
         self.root_state = "RUNNING"
         self.pipeline.suspended = False
         self._go_on(self.pipeline, now)
 
-    def revoke(self, now: float) -> None:
-        """End the task for ever. Running nodes keep their state, as in SOPS."""
-        self._changing(now)
-        self.root_state = "REVOKED"
+    def _revoke(self, now: float) -> None:
+        self.root_state = "REVOKED"  # running nodes keep their state, as in SOPS
         self._end(now)
         self._hooks.ended(self, False, now)
         self._hooks.ended(self, False, now)  # SOPS posts its callback twice on a revoke
@@ -353,21 +389,71 @@ class Task:
         self.expired = True
         self._end(now if self.finish_time is None else self.finish_time)
 
-    def retry(self, now: float, node: Node, inputs: Mapping[str, Any]) -> None:
-        """Run a failed node again.
+    def operate_node(
+        self,
+        now: float,
+        user: str,
+        own_id: str,
+        action: str,
+        *,
+        inputs: Mapping[str, Any] | None = None,
+        data: Any = None,
+    ) -> None:
+        """Retry, skip, end, answer, pause or resume one node.
 
-        :param inputs: take the place of all the node's inputs, if there are any.
+        :param inputs: of a retry: they take the place of all the node's inputs, if there are any.
+        :param data: of a callback: becomes the node's output ``callback_data``; None: no data.
+        :raises KeyError: the task has no such node.
+        :raises Refused: SOPS refuses it.
         """
-        self._must_have_failed(node, "retry_node", "node_id, data")
+        spec = self.spec(own_id)
+        if spec is None:
+            raise KeyError(own_id)
+        if action not in NODE_ACTIONS:
+            raise Refused("task command is invalid")
+        self.note(now, user, f"{action} {spec.name}")
+        node = self.nodes.get(own_id)
+        if node is None:
+            if action != "pause":
+                error = "pipeline.eri.models.State.DoesNotExist"
+                raise refused_by_engine(NODE_ACTIONS[action], "State matching query does not exist.", error)
+            self._paused_nodes.add(spec.id)
+            return
+        self._changing(now)
+        if action == "retry":
+            self._retry_by_hand(node, now, inputs)
+        elif action == "skip":
+            self._skip(node, now)
+        elif action == "callback":
+            self._callback(node, now, data)
+        elif action == "forced_fail":
+            self._forced_fail(node, now, f"The node has been terminated by {user}.")
+        elif action == "resume":
+            self._resume_node(node, now)
+        elif action == "pause_subproc":
+            self._pause_subprocess(node)
+        elif action == "resume_subproc":
+            self._resume_subprocess(node, now)
+        else:
+            raise refused_by_engine(NODE_ACTIONS[action], f"{node.id} is in state {node.state}")
+
+    def _must_have_failed(self, node: Node, action: str) -> None:
+        if node.state != "FAILED":
+            message = f"{node.id} state is not FAILED, actual {node.state}"
+            raise refused_by_engine(NODE_ACTIONS[action], message)
+
+    def _retry_by_hand(self, node: Node, now: float, inputs: Mapping[str, Any] | None) -> None:
+        self._must_have_failed(node, "retry")
+        if not node.spec.data.get("retryable", True):
+            raise refused_by_engine(NODE_ACTIONS["retry"], f"node({node.id}) can not retry")
         if inputs:
             node.given_inputs = dict(inputs)
         self._retry(node, now)
 
     def _retry(self, node: Node, at: float) -> None:
-        self._changing(at)
         node.histories.append(
             {
-                "id": next(self.history_ids),
+                "id": next(self._history_ids),
                 "version": node.version,
                 "inputs": node.inputs,
                 "outputs": node.outputs,
@@ -378,124 +464,77 @@ class Task:
                 "skip": node.skip,
             }
         )
-        self._left_failed(node)
+        self._failed -= 1
         node.retry += 1
         node.state, node.start, node.finish, node.ex_data, node.outputs = "READY", None, None, None, {}
         if self.root_state == "REVOKED":
             return  # SOPS says that it is done, and nothing runs
         if self._suspended(node.pipeline):
-            node.pipeline.parked.append((node.spec.id, 1))
+            node.pipeline.parked.append((node.spec.id, True))
         else:
             self._execute(node, at)
 
-    def skip(self, now: float, node: Node) -> None:
-        """Go on behind a failed node as if it had succeeded."""
-        self._must_have_failed(node, "skip_node", "node_id")
-        self._changing(now)
-        self._left_failed(node)
-        node.state, node.skip, node.finish = "FINISHED", True, now
-        self._leave(node, now)
+    def _skip(self, node: Node, now: float) -> None:
+        self._must_have_failed(node, "skip")
+        if not node.spec.data.get("skippable", True):
+            raise refused_by_engine(NODE_ACTIONS["skip"], f"node({node.id}) can not skip")
+        self._failed -= 1
+        node.skip = True
+        self._succeed(node, now)
 
-    def forced_fail(self, now: float, node: Node, text: str) -> None:
-        """End a running node by force."""
-        if node.state != "RUNNING":
-            raise Refused(
-                traceback_text(
-                    "forced_fail_activity",
-                    "node_id, ex_data, send_post_set_state_signal",
-                    "bamboo_engine.exceptions.InvalidOperationError",
-                    f"{node.id} state is not RUNNING, actual: {node.state}",
-                )
-            )
-        self._changing(now)
-        node.outputs = {**node.outputs, "ex_data": text, "_forced_failed": True}
-        self._fail(node, now, text)
-
-    def callback(self, now: float, node: Node, data: Any, version: str | None = None) -> None:
-        """Answer a node that waits for it (a pause node).
-
-        :param data: becomes the node's output ``callback_data``; None: no data.
-        """
+    def _callback(self, node: Node, now: float, data: Any) -> None:
         if node.state != "RUNNING" or node.plugin != "pause_node":
-            raise Refused(
-                traceback_text(
-                    "callback",
-                    "node_id, version, data",
-                    "bamboo_engine.exceptions.InvalidOperationError",
-                    f"can not find sleep process with current node id: {node.id}",
-                )
-            )
-        self._changing(now)
+            message = f"can not find sleep process with current node id: {node.id}"
+            raise refused_by_engine(NODE_ACTIONS["callback"], message)
         if data is not None:
             node.outputs["callback_data"] = data
         self._succeed(node, now)
 
-    def pause_node(self, template_node_id: str) -> None:
-        """Let a node wait when it is reached, until it is resumed."""
-        self.paused_nodes.add(template_node_id)
+    def _forced_fail(self, node: Node, at: float, text: str) -> None:
+        if node.state != "RUNNING":
+            message = f"{node.id} state is not RUNNING, actual: {node.state}"
+            raise refused_by_engine(NODE_ACTIONS["forced_fail"], message)
+        node.outputs["_forced_failed"] = True
+        self._fail(node, at, text)
 
-    def resume_node(self, now: float, node: Node) -> None:
-        """Let a node go on that was told to wait."""
+    def _resume_node(self, node: Node, now: float) -> None:
         if node.state != "SUSPENDED":
-            raise Refused(
-                traceback_text(
-                    "resume_node_appoint",
-                    "node_id",
-                    "RuntimeError",
-                    f"can't not transit node({node.id}) state from {node.state} to READY",
-                )
-            )
-        self._changing(now)
-        self.paused_nodes.discard(node.spec.id)
+            raise _no_transit(NODE_ACTIONS["resume"], node.id, node.state, "READY")
+        self._paused_nodes.discard(node.spec.id)
         self._node_suspended -= 1
         self._execute(node, now)
 
-    def pause_subprocess(self, now: float, node: Node) -> None:
-        """Pause the nodes of one subprocess."""
+    def _pause_subprocess(self, node: Node) -> None:
         if node.child is None or node.state != "RUNNING":
-            raise Refused(
-                traceback_text(
-                    "pause_pipeline",
-                    "pipeline_id",
-                    "RuntimeError",
-                    f"can't not transit node({node.id}) state from {node.state} to SUSPENDED",
-                )
-            )
-        self._changing(now)
+            raise _no_transit(NODE_ACTIONS["pause_subproc"], node.id, node.state, "SUSPENDED")
         node.state = "SUSPENDED"
         node.child.suspended = True
         self._node_suspended += 1
 
-    def resume_subprocess(self, now: float, node: Node) -> None:
-        """Let a paused subprocess go on."""
+    def _resume_subprocess(self, node: Node, now: float) -> None:
         if node.child is None or node.state != "SUSPENDED":
-            raise Refused(
-                traceback_text(
-                    "resume_pipeline",
-                    "pipeline_id",
-                    "bamboo_engine.exceptions.InvalidOperationError",
-                    f"pipeline({node.id}) state is: {node.state}",
-                )
-            )
-        self._changing(now)
+            message = f"pipeline({node.id}) state is: {node.state}"
+            raise refused_by_engine(NODE_ACTIONS["resume_subproc"], message)
         node.state = "RUNNING"
         node.child.suspended = False
         self._node_suspended -= 1
         self._go_on(node.child, now)
 
-    def child_ended(self, at: float, node: Node, success: bool, ex_data: str) -> None:
-        """The task of an independent subprocess has ended, or failed."""
-        if success and node.state == "FAILED":
-            self._left_failed(node)
-            node.state = "RUNNING"
-        if node.state != "RUNNING":
-            return
+    def child_ended(self, at: float, own_id: str, success: bool, ex_data: str) -> None:
+        """The task of an independent subprocess has ended, or failed.
+
+        :param own_id: id of the node that it runs for.
+        """
+        node = self.nodes[own_id]
         self._changing(at)
-        if success:
+        if success and node.state == "FAILED":  # a person has repaired the child task
+            self._failed -= 1
             self._succeed(node, at)
-        else:
-            node.outputs["ex_data"] = ex_data
-            self._fail(node, at, ex_data)
+        elif node.state == "RUNNING":
+            if success:
+                self._succeed(node, at)
+            else:
+                self._fail(node, at, ex_data)
 
     # ---- how tokens move ----
 
@@ -530,7 +569,7 @@ class Task:
         if self.root_state == "REVOKED":
             return
         if self._suspended(pipeline):
-            pipeline.parked.append((template_id, 0))
+            pipeline.parked.append((template_id, False))
             return
         spec = pipeline.graph.nodes[template_id]
         if spec.type == "ConvergeGateway":
@@ -540,7 +579,7 @@ class Task:
         own_id = self.node_id(template_id)
         node = Node(own_id, spec, pipeline, version_id(own_id, 0))
         pipeline.nodes[own_id] = node
-        if template_id in self.paused_nodes:
+        if template_id in self._paused_nodes:
             node.state, node.start = "SUSPENDED", at
             self._node_suspended += 1
             return
@@ -568,34 +607,31 @@ class Task:
     def _run_plugin(self, node: Node, at: float) -> None:
         context = self.context(node.pipeline)
         data = node.spec.data["component"].get("data") or {}
-        given = node.given_inputs
-        if given is None:
-            given = {key: item["value"] for key, item in data.items()}
-        node.inputs = render(given, context)
-        code = node.plugin
+        own_inputs = {key: item["value"] for key, item in data.items()}
+        node.inputs = render(own_inputs if node.given_inputs is None else node.given_inputs, context)
+        code, version = node.plugin, node.version
         if code not in PLUGINS:
             return  # no such plugin: it runs for ever
         node.outputs["_result"] = True
         timeout = node.spec.data.get("timeout_config") or {}
         if timeout.get("enable"):
-            self._after(at + timeout["seconds"], lambda due: self._time_out(node, node_version, due))
-        node_version = node.version
+            self._after(at + timeout["seconds"], lambda due: self._time_out(node, version, due))
         if code == "pause_node":
             return
         if code == "subprocess_plugin":
-            node.child_task_id = self._hooks.start_child(self, node, at)
+            self._hooks.start_child(self, node, at)
             return
         seconds = node.spec.behaviour.seconds
         if code == "sleep_timer":
             timing = node.inputs.get("bk_timing")
             node.outputs |= {"business_tz": "Asia/Shanghai", "timing_time": at + _number(timing)}
             seconds = timing if seconds is None else seconds
-        seconds = render(seconds, context)
-        self._after(at + _number(seconds), lambda due: self._plugin_done(node, node_version, due))
+        self._after(at + _number(render(seconds, context)), lambda due: self._plugin_done(node, version, due))
 
     def _time_out(self, node: Node, version: str, at: float) -> None:
         if node.version == version and node.state == "RUNNING":
-            self.forced_fail(at, node, "node timeout")
+            self._changing(at)
+            self._forced_fail(node, at, "node timeout")
 
     def _plugin_done(self, node: Node, version: str, at: float) -> None:
         if node.version != version or node.state != "RUNNING" or self.root_state == "REVOKED":
@@ -606,14 +642,15 @@ class Task:
             failed = any(node.inputs.get(key) != value for key, value in behaviour.fail_unless.items())
         self._changing(at)
         if failed:
-            node.outputs = {**node.outputs, **behaviour.failed_outputs, "ex_data": behaviour.message}
+            node.outputs |= behaviour.failed_outputs
             self._fail(node, at, behaviour.message)
         else:
-            node.outputs = {**node.outputs, **behaviour.outputs}
+            node.outputs |= behaviour.outputs
             self._succeed(node, at)
 
     def _fail(self, node: Node, at: float, ex_data: str) -> None:
-        node.finish, node.ex_data = at, ex_data
+        node.finish = at
+        node.ex_data = node.outputs["ex_data"] = ex_data
         if "_forced_failed" not in node.outputs:
             node.outputs["_result"] = False
         if node.spec.data.get("error_ignorable"):
@@ -630,6 +667,7 @@ class Task:
 
     def _auto_retry(self, node: Node, version: str, at: float) -> None:
         if node.version == version and node.state == "FAILED" and self.root_state == "RUNNING":
+            self._changing(at)
             node.auto_retry_times += 1
             self._retry(node, at)
 
@@ -671,21 +709,6 @@ class Task:
         self.current_flow = "finished"
         self._events.clear()
 
-    def _must_have_failed(self, node: Node, function: str, arguments: str) -> None:
-        if node.state != "FAILED":
-            raise Refused(
-                traceback_text(
-                    function,
-                    arguments,
-                    "bamboo_engine.exceptions.InvalidOperationError",
-                    f"{node.id} state is not FAILED, actual {node.state}",
-                )
-            )
-
-    def _left_failed(self, node: Node) -> None:
-        if node.state == "FAILED":
-            self._failed -= 1
-
     # ---- variables ----
 
     def context(self, pipeline: Pipeline) -> dict[str, Any]:
@@ -718,12 +741,8 @@ class Hooks:
     def ended(self, task: Task, success: bool, at: float) -> None:
         """The task has finished or was revoked, or one of its nodes has failed."""
 
-    def start_child(self, task: Task, node: Node, at: float) -> int | None:
-        """Start the task of an independent subprocess.
-
-        :return: the child task's id.
-        """
-        return None
+    def start_child(self, task: Task, node: Node, at: float) -> None:
+        """Start the task of an independent subprocess."""
 
 
 def walk(pipeline: Pipeline) -> Iterator[Node]:
@@ -747,16 +766,3 @@ def _number(value: Any) -> float:
         return max(0.0, float(value))
     except (TypeError, ValueError):
         return 0.0
-
-
-def traceback_text(function: str, arguments: str, error: str, message: str) -> str:
-    """What SOPS puts into ``message`` when its engine refuses: a whole Python traceback (shortened here)."""
-    return (
-        "fail: Traceback (most recent call last):\n"
-        '  File "/app/site-packages/bamboo_engine/api.py", line 68, in wrapper\n'
-        "    data = func(*args, **kwargs)\n"
-        "           ^^^^^^^^^^^^^^^^^^^^^\n"
-        f'  File "/app/site-packages/bamboo_engine/api.py", line 110, in {function}\n'
-        f"    Engine(runtime).{function}({arguments})\n"
-        f"{error}: {message}\n"
-    )

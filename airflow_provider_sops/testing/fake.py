@@ -134,7 +134,7 @@ class FakeSops:
         self._port = server.server_port
         self.site.url = self.url
         self._server = server
-        self._thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="fake-sops", daemon=True)
+        self._thread = threading.Thread(target=server.serve_forever, args=(0.02,), name="fake-sops", daemon=True)
         self._thread.start()
         return self
 
@@ -274,13 +274,12 @@ class FakeSops:
         :raises Refused: SOPS refuses it.
         """
         with self.site.lock:
-            task, now = self.task(task_id), self.clock.now()
+            task = self.task(task_id)
             if action == "claim":
-                task.claim(now, user)
+                task.claim(self.clock.now(), user)
                 self.site.start_task(task, user)
-                return
-            {"pause": task.pause, "resume": task.resume, "revoke": task.revoke}[action](now)
-            task.note(now, user, action)
+            else:
+                task.operate(self.clock.now(), user, action)
 
     def operate_node(
         self,
@@ -295,21 +294,13 @@ class FakeSops:
         """A person retries, skips, ends or answers a node.
 
         :param name: the node's name.
-        :param action: ``retry``, ``skip``, ``forced_fail`` or ``callback``.
-        :raises KeyError: no such node was reached, or no such action.
+        :param action: ``retry``, ``skip``, ``forced_fail``, ``callback``, …, as in operate_node of SOPS.
+        :raises KeyError: the task has no such node.
         :raises Refused: SOPS refuses it.
         """
         with self.site.lock:
-            task, now = self.task(task_id), self.clock.now()
-            node = task.node(name)
-            act: Callable[[], None] = {
-                "retry": lambda: task.retry(now, node, inputs or {}),
-                "skip": lambda: task.skip(now, node),
-                "callback": lambda: task.callback(now, node, data),
-                "forced_fail": lambda: task.forced_fail(now, node, f"The node has been terminated by {user}."),
-            }[action]
-            act()
-            task.note(now, user, f"{action} {name}")
+            task = self.task(task_id)
+            task.operate_node(self.clock.now(), user, task.find_id(name), action, inputs=inputs, data=data)
 
     def claim(self, task_id: int) -> None:
         """A person claims a function task; it starts then."""

@@ -80,6 +80,8 @@ class Faults:
         kind = _ALIASES.get(kind, kind)
         if kind not in KINDS:
             raise ValueError(f"no fault {kind!r}; there are {', '.join(KINDS)}")
+        if "reads" in options:
+            times = int(options["reads"])
         fault = Fault(kind, api, times, after, task_id, options)
         with self._lock:
             self._faults.append(fault)

@@ -217,13 +217,10 @@ class Site(Hooks):
 
     # ---- what the engine tells ----
 
-    def start_child(self, task: Task, node: Node, at: float) -> int | None:
+    def start_child(self, task: Task, node: Node, at: float) -> None:
         """Start the task of an independent subprocess."""
         wanted = node.inputs.get("subprocess") or {}
-        try:
-            template = self.template(wanted.get("subprocess_name", ""))
-        except KeyError:
-            return None
+        template = self.template(wanted.get("subprocess_name", ""))
         constants = {key_of(name): value for name, value in (wanted.get("constants") or {}).items()}
         context = task.context(node.pipeline)
         moment = (answers.local_time(at) or "")[:19]
@@ -242,7 +239,6 @@ class Site(Hooks):
         task.child_ids.append(child.id)
         node.outputs |= {"task_id": child.id, "task_url": self.task_url(child), "task_name": child.name}
         child.queue_start(at, task.executor, 0)
-        return child.id
 
     def ended(self, task: Task, success: bool, at: float) -> None:
         """Post the callback; tell the parent of a child task."""
@@ -253,9 +249,7 @@ class Site(Hooks):
             parent = self.tasks[parent_id]
             url = self.task_url(task)
             text = f'子流程节点执行异常，请<a href="{url}" target="_blank">去往子任务</a>查看详情'
-            node = parent.nodes.get(node_id)
-            if node is not None:
-                parent.child_ended(at, node, success, text)
+            parent.child_ended(at, node_id, success, text)
 
     def _post_callback(self, task: Task, success: bool) -> None:
         form: dict[str, Any] = {"task_id": task.id, "task_success": success}

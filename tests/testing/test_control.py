@@ -119,7 +119,7 @@ def test_the_control_plane_says_what_is_wrong(
 def test_a_refused_operation_keeps_its_reason(fake: FakeSops, client: FakeSopsClient) -> None:
     task_id = fake.create_task()
     fake.advance(10)
-    with pytest.raises(RuntimeError, match="state is: FINISHED"):
+    with pytest.raises(RuntimeError, match="current_flow:finished cannot be resumeed"):
         client.operate(task_id, "resume")
 
 

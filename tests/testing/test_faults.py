@@ -202,12 +202,12 @@ def test_a_lagging_replica_of_a_task_that_failed_and_of_a_new_one(fake: FakeSops
 
 def test_the_race_for_a_number_of_reads(fake: FakeSops, call: Caller) -> None:
     task_id = fake.create_task()
-    fake.faults.add(kind="end_race", times=2, reads=True)
+    fake.faults.add(kind="end_race", reads=2)
     assert call.state(task_id) == "CREATED"
     fake.advance(5)
     ends = [call("get_task_status", task_id)["data"]["finish_time"] is not None for _ in range(3)]
     assert ends == [False, False, True]
-    fake.faults.add("get_task_detail", kind="end_race", reads=True)
+    fake.faults.add("get_task_detail", kind="end_race", reads=1)
     racing, written = (call("get_task_detail", task_id)["data"] for _ in range(2))
     assert (racing["finish_time"], len(racing["outputs"])) == ("", 3)
     assert written["finish_time"] != ""

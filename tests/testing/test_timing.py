@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import json
+import threading
 import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from airflow_provider_sops.testing import FakeSops
+from airflow_provider_sops.testing import FakeSops, Request
+from airflow_provider_sops.testing.api import CACHE_SIZE
 from tests.testing.calls import Caller
 from tests.testing.recorded import Player, sample
 
@@ -96,6 +98,14 @@ def test_caches_can_be_switched_off() -> None:
         assert call("get_task_detail", task_id)["data"]["finish_time"] != ""
 
 
+def test_the_caches_hold_a_limited_number_of_answers(fake: FakeSops) -> None:
+    call = Caller(fake)
+    task_id = fake.create_task()
+    for nonce in range(CACHE_SIZE + 2):
+        call("get_task_detail", task_id, nonce=nonce)
+    assert len(fake.site.replicas[0].cache) == CACHE_SIZE
+
+
 def test_each_replica_has_its_own_cache() -> None:
     """With two web processes answers go back in time."""
     with FakeSops(replicas=2) as fake:
@@ -138,6 +148,24 @@ def test_the_race_at_the_end_looks_as_recorded(fake: FakeSops) -> None:
     assert {(what, noted) for what, noted in racing.items() if what != "get_task_status"} <= seen
     fake.advance(3)
     assert set(look(2).items()) <= seen
+
+
+def test_a_callback_is_really_posted(fake: FakeSops) -> None:
+    """It reaches a server: here another fake."""
+    with FakeSops() as receiver:
+        posted: list[str] = []
+        arrived = threading.Event()
+
+        def listen(phase: str, request: Request) -> None:
+            posted.append(f"{phase} {request.method} {request.path}")
+            arrived.set()
+
+        receiver.on_request = listen
+        fake.create_task(callback_url=f"{receiver.apigw_url}/hook/")
+        fake.advance(10)
+        assert len(fake.callbacks) == 1
+        assert arrived.wait(10)
+    assert posted[0] == "before POST /api/bk-sops/prod/hook/"
 
 
 def test_callbacks_as_recorded() -> None:
