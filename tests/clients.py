@@ -24,14 +24,22 @@ def secret_sops(**arguments: Any) -> FakeSops:
     return fake
 
 
-def site_of(fake: FakeSops, api_type: str = "apigw", **extra: Any) -> Site:
-    """Read a connection to one of the doors.
+def fields_of(fake: FakeSops, api_type: str = "apigw", **extra: Any) -> dict[str, Any]:
+    """Give the fields of a connection to one of the doors.
 
     :param extra: further fields of the connection's extra.
     """
     fields = fake.connection(api_type, **extra)
     fields.pop("conn_type")
-    return parse_connection(**fields)
+    return fields
+
+
+def site_of(fake: FakeSops, api_type: str = "apigw", **extra: Any) -> Site:
+    """Read a connection to one of the doors.
+
+    :param extra: further fields of the connection's extra.
+    """
+    return parse_connection(**fields_of(fake, api_type, **extra))
 
 
 def client_of(site: Site, retry: RetryPolicy = NO_RETRY) -> SopsClient:
