@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_sops.testing import FakeSops, Request
-from airflow_provider_sops.testing.api import CACHE_SIZE
+from airflow_provider_sops.testing import FakeSops, Request, api
 from tests.testing.calls import Caller
 from tests.testing.recorded import Player, sample
 
@@ -98,12 +97,16 @@ def test_caches_can_be_switched_off() -> None:
         assert call("get_task_detail", task_id)["data"]["finish_time"] != ""
 
 
-def test_the_caches_hold_a_limited_number_of_answers(fake: FakeSops) -> None:
+def test_the_caches_hold_a_limited_number_of_answers(fake: FakeSops, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "CACHE_SIZE", 2)
     call = Caller(fake)
     task_id = fake.create_task()
-    for nonce in range(CACHE_SIZE + 2):
-        call("get_task_detail", task_id, nonce=nonce)
-    assert len(fake.site.replicas[0].cache) == CACHE_SIZE
+    for nonce in range(3):
+        call("get_task_status", task_id, nonce=nonce)
+        call("get_tasks_status", task_id_list=[task_id], nonce=nonce)
+    fake.advance(5)
+    states = [call("get_tasks_status", task_id_list=[task_id], nonce=nonce)["data"][0] for nonce in (2, 0)]
+    assert [row["status"]["state"] for row in states] == ["CREATED", "FINISHED"]
 
 
 def test_each_replica_has_its_own_cache() -> None:
