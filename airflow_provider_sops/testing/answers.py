@@ -144,16 +144,9 @@ def _children(task: Task, pipeline: Pipeline, now: float, names: bool = True) ->
 
 def _node_status(task: Task, node: Node, now: float, *, parent_id: str, names: bool = True) -> dict[str, Any]:
     children = _children(task, node.child, now, names) if node.child else {}
-    state = node.state
-    if state == "RUNNING" and children:
-        states = {child["state"] for child in children.values()}
-        if "FAILED" in states:
-            state = "FAILED"
-        elif states & {"SUSPENDED", "NODE_SUSPENDED"}:
-            state = "NODE_SUSPENDED"
     return _status(
         id=node.id,
-        state=state,
+        state=node.shown_state,
         root_id=task.root_id,
         parent_id=parent_id,
         version=node.version,

@@ -126,6 +126,16 @@ class Node:
         """Plugin code; empty for gateways, events and subprocesses."""
         return str(self.spec.data.get("component", {}).get("code", ""))
 
+    @property
+    def shown_state(self) -> str:
+        """The state as SOPS shows it: that of a subprocess also tells of failed and waiting nodes in it."""
+        if self.state != "RUNNING" or self.child is None:
+            return self.state
+        states = {node.shown_state for node in self.child.nodes.values()}
+        if "FAILED" in states:
+            return "FAILED"
+        return "NODE_SUSPENDED" if states & {"SUSPENDED", "NODE_SUSPENDED"} else "RUNNING"
+
     def elapsed(self, now: float) -> int:
         """Seconds since the start, or from start to end."""
         return 0 if self.start is None else round((now if self.finish is None else self.finish) - self.start)

@@ -18,10 +18,14 @@ h2 { font-size: 1.05rem; margin-top: 2rem; }
 p.note { color: #68727f; margin-top: 0; }
 table { border-collapse: collapse; width: 100%; }
 th, td { border-bottom: 1px solid #e1e5ea; padding: .4rem .6rem; text-align: left; vertical-align: top; }
-th { color: #68727f; font-weight: 600; }
+th { color: #68727f; font-weight: 600; white-space: nowrap; }
 td { overflow-wrap: anywhere; }
+td.short { white-space: nowrap; overflow-wrap: normal; }
+table.facts th { width: 9rem; }
+small.error { color: #9c1a1a; }
 code { white-space: pre-wrap; }
-.state { border-radius: .3rem; padding: .1rem .5rem; background: #e6eaef; font-size: .85em; font-weight: 600; }
+.state { border-radius: .3rem; padding: .1rem .5rem; white-space: nowrap; font-size: .85em; font-weight: 600;
+  background: #e6eaef; }
 .FINISHED { background: #d8f3e0; color: #14662f; }
 .RUNNING { background: #dbe9ff; color: #1a4b9c; }
 .FAILED, .REVOKED, .EXPIRED { background: #ffe0e0; color: #9c1a1a; }
@@ -50,7 +54,7 @@ def task_page(task: Task, project: Project, now: float) -> str:
         f"<title>{escape(task.name)} - fake SOPS</title><style>{_STYLE}</style></head><body>"
         f"<h1>{escape(task.name)} {_badge(task.state)}</h1>"
         '<p class="note">A task of the fake SOPS for tests and demonstrations.</p>'
-        f"<table>{rows}</table>"
+        f'<table class="facts">{rows}</table>'
         f"<h2>Outputs</h2>{_outputs(task)}"
         "<h2>Nodes</h2><table><tr><th>Node</th><th>Plugin</th><th>State</th><th>Started</th><th>Ended</th></tr>"
         f"{''.join(_node_rows(task, task.pipeline, 0))}</table></body></html>"
@@ -85,14 +89,19 @@ def _node_rows(task: Task, pipeline: Pipeline, depth: int) -> Iterator[str]:
             continue
         node = pipeline.nodes.get(task.node_id(spec.id))
         plugin = spec.data.get("component", {}).get("code", "subprocess")
+        state = node.shown_state if node else "READY"
+        times = (node.start, node.finish) if node else (None, None)
+        cells = [escape(plugin), _badge(state) + _note(node), *map(_clock_time, times)]
+        shorts = "".join(f'<td class="short">{cell}</td>' for cell in cells)
         yield (
-            f'<tr><td style="padding-left:{0.6 + 1.5 * depth}rem">{escape(spec.name)}{_error(node)}</td>'
-            f"<td>{escape(plugin)}</td><td>{_badge(node.state if node else 'READY')}{_note(node)}</td>"
-            f"<td>{escape(local_time(node.start) or '') if node else ''}</td>"
-            f"<td>{escape(local_time(node.finish) or '') if node else ''}</td></tr>"
+            f'<tr><td style="padding-left:{0.6 + 1.5 * depth}rem">{escape(spec.name)}{_error(node)}</td>{shorts}</tr>'
         )
         if node is not None and node.child is not None:
             yield from _node_rows(task, node.child, depth + 1)
+
+
+def _clock_time(at: float | None) -> str:
+    return (local_time(at) or "")[11:19]
 
 
 def _error(node: Node | None) -> str:
