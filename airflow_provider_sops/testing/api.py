@@ -262,14 +262,16 @@ def _zone(call: Call) -> tzinfo | None:
 
 
 def _page(call: Call) -> tuple[int, int]:
-    """Offset and limit of a list."""
+    """Offset and limit of a list. SOPS gives no more than 200 rows."""
     try:
         limit = int(call.query.get("limit", 100))
         offset = int(call.query.get("offset", 0))
+        if min(limit, offset) < 0:
+            raise ValueError("offset and limit must be greater or equal to 0.")
     except ValueError as error:
         message = f"[API] pagination error: {error}"
         raise Stop({"result": False, "data": "", "message": message, "code": INVALID_OPERATION}) from None
-    return max(0, offset), min(200, max(0, limit))
+    return offset, min(200, limit)
 
 
 def _task(call: Call, missing: str = "TaskFlowInstance matching query does not exist.") -> Task:
@@ -803,10 +805,8 @@ def get_task_list(call: Call) -> Answer:
             continue
         found.append(task)
     rows = [answers.list_row(task, call.project, zone) for task in found[offset : offset + limit]]
-    answer: Answer = {"result": True, "data": rows}
-    if not call.get_bool("without_count"):
-        answer["count"] = len(found)
-    return answer | {"code": 0}
+    count = -1 if call.get_bool("without_count") else len(found)
+    return {"result": True, "data": rows, "count": count, "code": 0}
 
 
 @_api("POST", _BIZ, "project_view")

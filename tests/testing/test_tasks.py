@@ -396,7 +396,18 @@ def test_finding_tasks(fake: FakeSops, call: Caller) -> None:
         assert found(keyword="deploy", create_time_start=text) == [new]
     counted = call("get_task_list", keyword="deploy", limit=1)
     assert counted["count"] == 2
-    assert "count" not in call("get_task_list", keyword="deploy", without_count="true")
+    assert call("get_task_list", keyword="deploy", without_count="true")["count"] == -1
+    assert call("get_task_list", offset=-1)["code"] == 3545000
+
+
+def test_a_list_has_200_rows_at_most(fake: FakeSops, call: Caller) -> None:
+    for _ in range(201):
+        fake.create_task(start=False)
+    assert [len(call("get_task_list", **limit)["data"]) for limit in ({}, {"limit": 150}, {"limit": 1000})] == [
+        100,
+        150,
+        200,
+    ]
 
 
 def test_fifty_ids_at_most(fake: FakeSops, call: Caller) -> None:
