@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import Any
 
-from airflow_provider_sops.testing.engine import Node, Pipeline, Task, walk
+from airflow_provider_sops.testing.engine import Node, Pipeline, Task, elapsed, walk
 from airflow_provider_sops.testing.templates import PLUGINS, Graph, Template
 
 SERVER_ZONE = timezone(timedelta(hours=8))  # where BlueKing servers usually stand
@@ -87,7 +87,7 @@ def task_status(task: Task, now: float, *, children: bool = True, racing: bool =
         parent_id=task.root_id,
         version=task.root_version,
         children=_children(task, task.pipeline, now) if children else {},
-        elapsed=_elapsed(task.root_start, task.root_finish, now),
+        seconds=elapsed(task.root_start, task.root_finish, now),
         start=task.root_start,
         finish=None if racing else task.root_finish,
     )
@@ -107,7 +107,7 @@ def past_status(task: Task, now: float, *, children: bool = True) -> tuple[str, 
     if state == "CREATED":
         return state, created_status() | {"name": task.name}
     status = task_status(task, now, children=children)
-    status |= {"state": state, "finish_time": None, "elapsed_time": _elapsed(task.root_start, until, now)}
+    status |= {"state": state, "finish_time": None, "elapsed_time": elapsed(task.root_start, until, now)}
     for node in walk(task.pipeline):
         row = status["children"].get(node.id)
         if row is None or node.start is None:
@@ -126,10 +126,6 @@ def subprocess_status(task: Task, node: Node, now: float) -> dict[str, Any]:
         child["name"] = ""
     status["name"] = task.name
     return status
-
-
-def _elapsed(start: float | None, finish: float | None, now: float) -> int:
-    return 0 if start is None else round((now if finish is None else finish) - start)
 
 
 def _children(task: Task, pipeline: Pipeline, now: float, names: bool = True) -> dict[str, Any]:
@@ -151,7 +147,7 @@ def _node_status(task: Task, node: Node, now: float, *, parent_id: str, names: b
         parent_id=parent_id,
         version=node.version,
         children=children,
-        elapsed=node.elapsed(now),
+        seconds=elapsed(node.start, node.finish, now),
         start=node.start,
         finish=node.finish,
         retry=node.retry,
@@ -169,7 +165,7 @@ def _status(
     parent_id: str,
     version: str,
     children: dict[str, Any],
-    elapsed: int,
+    seconds: int,
     start: float | None,
     finish: float | None,
     retry: int = 0,
@@ -189,7 +185,7 @@ def _status(
         "error_ignorable": error_ignorable,
         "error_ignored": error_ignored,
         "children": children,
-        "elapsed_time": elapsed,
+        "elapsed_time": seconds,
         "start_time": local_time(start, None),
         "finish_time": local_time(finish, None),
     }
@@ -305,7 +301,7 @@ def task_detail(task: Task, project: Project, url: str, now: float, *, racing: b
         "start_time": local_time(task.start_time),
         "finish_time": local_time(None if racing else task.finish_time),
         "executor": task.executor,
-        "elapsed_time": task.elapsed(now),
+        "elapsed_time": elapsed(task.start_time, task.finish_time, now),
         "pipeline_tree": tree,
         "task_url": url,
         "constants": copy.deepcopy(tree["constants"]),
@@ -390,7 +386,7 @@ def node_detail(task: Task, node: Node, component_code: str | None, now: float) 
             "state": past["state"],
             "history_id": past["id"],
             "children": {},
-            "elapsed_time": _elapsed(past["start"], past["finish"], now),
+            "elapsed_time": elapsed(past["start"], past["finish"], now),
             "start_time": local_time(past["start"], None),
             "finish_time": local_time(past["finish"], None),
         }

@@ -6,7 +6,7 @@ from __future__ import annotations
 import http.client
 import json
 import urllib.parse
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -148,10 +148,6 @@ class FakeSopsClient:
     def release(self) -> int:
         """Let the effects of all delayed calls happen now."""
         return int(self.call("POST", "release"))
-
-    def wait_for(self, states: Iterable[str], task_id: int) -> bool:
-        """Whether a task is in one of these states now."""
-        return self.task(task_id).state in set(states)
 
 
 class _Faults:

@@ -136,10 +136,6 @@ class Node:
             return "FAILED"
         return "NODE_SUSPENDED" if states & {"SUSPENDED", "NODE_SUSPENDED"} else "RUNNING"
 
-    def elapsed(self, now: float) -> int:
-        """Seconds since the start, or from start to end."""
-        return 0 if self.start is None else round((now if self.finish is None else self.finish) - self.start)
-
 
 @dataclass(slots=True)
 class Pipeline:
@@ -292,12 +288,6 @@ class Task:
             if spec.name == name:
                 return self.node_id(spec.id)
         raise KeyError(name)
-
-    def elapsed(self, now: float) -> int:
-        """Seconds that the task has taken, by the task's own times."""
-        if self.start_time is None:
-            return 0
-        return round((now if self.finish_time is None else self.finish_time) - self.start_time)
 
     # ---- time ----
 
@@ -769,6 +759,11 @@ def all_specs(graph: Graph) -> Iterator[Spec]:
         yield spec
         if spec.graph is not None:
             yield from all_specs(spec.graph)
+
+
+def elapsed(start: float | None, finish: float | None, now: float) -> int:
+    """Seconds from start to end, or until now."""
+    return 0 if start is None else round((now if finish is None else finish) - start)
 
 
 def _number(value: Any) -> float:

@@ -9,7 +9,7 @@ from html import escape
 from typing import Any
 
 from airflow_provider_sops.testing.answers import Project, local_time
-from airflow_provider_sops.testing.engine import Node, Pipeline, Task
+from airflow_provider_sops.testing.engine import Node, Pipeline, Task, elapsed
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #1f2733; }
@@ -46,7 +46,7 @@ def task_page(task: Task, project: Project, now: float) -> str:
         ("Created", local_time(task.create_time) or ""),
         ("Started", local_time(task.start_time) or "not yet"),
         ("Ended", local_time(task.finish_time) or "not yet"),
-        ("Elapsed", f"{task.elapsed(now)} s"),
+        ("Elapsed", f"{elapsed(task.start_time, task.finish_time, now)} s"),
     ]
     rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in facts)
     return (

@@ -373,7 +373,7 @@ def test_a_whole_branch_left_out(fake: FakeSops, call: Caller) -> None:
 def test_finding_tasks(fake: FakeSops, call: Caller) -> None:
     old = fake.create_task(name="deploy one [abc]")
     fake.advance(100)
-    since = fake.clock.now()
+    since = fake.clock.now() - 1
     new = fake.create_task(name="deploy two [abd]", start=False)
     fake.create_task(name="other")
     foreign = fake.create_task(name="deploy elsewhere", project_id=9)
