@@ -25,7 +25,8 @@ DIRECT_PATH = "/apigw"
 _PREFIXES = {GATEWAY_PATH + "/": GATEWAY, "/prod/": GATEWAY, ESB_PATH + "/": ESB, DIRECT_PATH + "/": DIRECT}
 CREDENTIALS = ("bk_app_code", "bk_app_secret", "bk_username", "bk_token", "access_token")
 
-#: Refusals of the gateway: code -> (HTTP status, code_name, message).
+#: Refusals of the gateway: code -> (HTTP status, code_name, message), after its public source. A gateway of an older
+#: version refuses wrong credentials with 1640001 instead, and says in the message what is wrong.
 GATEWAY_REFUSALS = {
     1640001: (400, "INVALID_ARGS", "Parameters error"),
     1640101: (401, "APP_VERIFY_FAILED", "App authentication failed"),
@@ -59,7 +60,8 @@ _CODE_OF_STATUS = {
     503: 1650300,
     504: 1650401,
 }
-#: Refusals of the ESB, by the gateway's code: code and message. The ESB answers with HTTP 200.
+#: Refusals of the ESB, by the gateway's code: code and message, after its public source (not measured). The ESB
+#: answers with HTTP 200.
 _ESB_REFUSALS = {
     1640001: (1306406, "Parameters error"),
     1640101: (1306406, "APP authentication failed"),

@@ -218,7 +218,7 @@ class Site(Hooks):
     # ---- what the engine tells ----
 
     def start_child(self, task: Task, node: Node, at: float) -> None:
-        """Start the task of an independent subprocess."""
+        """Start the task of an independent subprocess (after SOPS' public source, not measured)."""
         wanted = node.inputs.get("subprocess") or {}
         template = self.template(wanted.get("subprocess_name", ""))
         constants = {key_of(name): value for name, value in (wanted.get("constants") or {}).items()}
