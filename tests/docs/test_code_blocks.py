@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every code block of the READMEs and the docs is run, or checked where it cannot be run here.
+
+A block that no rule covers fails. The pages in English are run; those in Chinese must have the same blocks, comments
+left out.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+
+from airflow_provider_sops.connection import EXTRA_FIELDS, Site, parse_connection
+from airflow_provider_sops.sops.client import SopsClient
+from airflow_provider_sops.sops.errors import SopsNotFoundError
+from airflow_provider_sops.testing import FakeSops, Request
+from tests.docs.blocks import ROOT, Block, blocks, pages, translation, without_comments
+from tests.docs.dag_runs import DagRun, environ, run_dags
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+BLOCKS = [block for page in pages() for block in blocks(page)]
+OUTPUTS = {"IP": "10.0.0.8", "EXIT": "0"}
+#: the id that the pages use: the first task of the fake
+TASK_ID = 50001
+_BASH_OF_AIRFLOW_2 = importlib.util.find_spec("airflow.providers.standard") is None
+
+
+def _only(language: str, kind: Callable[[Block], bool] = lambda block: True) -> list[Any]:
+    return [pytest.param(block, id=str(block)) for block in BLOCKS if block.language == language and kind(block)]
+
+
+# ---- what a block is ----
+
+
+def is_dag(block: Block) -> bool:
+    return re.search(r"^with DAG\(|^@dag\b", block.text, re.M) is not None
+
+
+def is_test(block: Block) -> bool:
+    return re.search(r"^def test_", block.text, re.M) is not None
+
+
+def is_connection_variable(block: Block) -> bool:
+    return without_comments("bash", block.text).startswith("export AIRFLOW_CONN_")
+
+
+def is_for_airflow(block: Block) -> bool:
+    return block.language == "bash" and any("airflow " in command for command in block.commands)
+
+
+# ---- commands that cannot be run here: they would need the network, or run these very tests. Why, and what is checked.
+
+
+def _check_make(command: list[str]) -> None:
+    # `make test` runs this; `make demo` is run by itself
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.M))
+    assert set(command[1:]) <= targets, f"make knows {sorted(targets)}"
+
+
+def _check_pip(command: list[str]) -> None:
+    # would install into the environment of these tests, from the network
+    assert command[1] == "install"
+    for wanted in command[2:]:
+        name, _, extra = wanted.rstrip("]").partition("[")
+        assert name in (".", PROJECT["name"])
+        assert not extra or extra in PROJECT["optional-dependencies"]
+
+
+def _check_git(command: list[str]) -> None:
+    # needs the network
+    assert command[1] == "clone"
+    assert command[2] == PROJECT["urls"]["Source"]
+
+
+CHECKED_ONLY: dict[str, Callable[[list[str]], None]] = {"make": _check_make, "pip": _check_pip, "git": _check_git}
+
+
+@pytest.mark.parametrize("block", [pytest.param(block, id=str(block)) for block in BLOCKS])
+def test_a_rule_covers_the_block(block: Block) -> None:
+    if block.language == "bash":
+        known = {*CHECKED_ONLY, "airflow"}
+        assert is_connection_variable(block) or {_program(command) for command in block.commands} <= known
+    else:
+        assert block.language in ("json", "python"), f"no rule for blocks of {block.language!r}"
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_both_languages_have_the_same_blocks(page: Path) -> None:
+    ours = [(block.language, without_comments(block.language, block.text)) for block in blocks(page)]
+    theirs = [(block.language, without_comments(block.language, block.text)) for block in blocks(translation(page))]
+    assert ours == theirs
+
+
+def test_both_readmes_name_every_field_of_the_connection() -> None:
+    for page in (ROOT / "README.md", translation(ROOT / "README.md")):
+        named = re.findall(r"^\| .*?extra.*?`(\w+)` \|", page.read_text(), re.M)
+        assert sorted(named) == sorted(EXTRA_FIELDS)
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", translation(ROOT / "README.md")], ids=lambda page: page.name)
+def test_the_first_line_says_that_it_is_not_mozilla_sops(page: Path) -> None:
+    assert "Mozilla SOPS" in page.read_text().splitlines()[0]
+
+
+@pytest.mark.parametrize("block", _only("bash", lambda block: not is_connection_variable(block)))
+def test_commands_that_are_only_checked(block: Block) -> None:
+    for command in block.commands:
+        check = CHECKED_ONLY.get(_program(command))
+        if check:
+            check(shlex.split(command))
+
+
+def _program(command: str) -> str:
+    words = shlex.split(command)
+    return next(word for word in words if "=" not in word)
+
+
+# ---- connections ----
+
+
+@dataclass
+class FakeSites:
+    """A fake SOPS in the place of the pages' made-up addresses and credentials."""
+
+    fake: FakeSops
+    replaced: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.replaced = {
+            "https://bkapi.example.com": self.fake.url,
+            "https://paas.example.com": self.fake.url,
+            "my-app-secret": self.fake.app_secret,
+            "my-app": self.fake.app_code,
+        }
+
+    def adapt(self, text: str) -> str:
+        """Let a block lead to the fake."""
+        for made_up, real in self.replaced.items():
+            text = text.replace(made_up, real)
+        return text
+
+
+@pytest.fixture(scope="module")
+def fake() -> Iterator[FakeSops]:
+    """A fake SOPS that has a task of the pages' id, which has finished."""
+    with FakeSops() as fake:
+        assert fake.create_task("Two steps with outputs", constants=OUTPUTS) == TASK_ID
+        fake.advance(10)
+
+        def start_when_looked_at(when: str, request: Request) -> None:
+            for task_id in request.task_ids:
+                if when == "after" and request.api.endswith("_status") and fake.task(task_id).state == "CREATED":
+                    fake.start_task(task_id)
+
+        fake.on_request = start_when_looked_at
+        yield fake
+
+
+@pytest.mark.parametrize("block", _only("json"))
+def test_a_connection_in_json_works(block: Block, fake: FakeSops) -> None:
+    _try_out(json.loads(FakeSites(fake).adapt(block.text)))
+
+
+@pytest.mark.parametrize("block", _only("bash", is_connection_variable))
+def test_a_connection_in_a_variable_says_the_same_as_in_json(block: Block, fake: FakeSops) -> None:
+    shown = 'import os; print(os.environ["AIRFLOW_CONN_SOPS_DEFAULT"])'
+    value = subprocess.run(
+        ["bash", "-euc", f"{block.text}\n{shlex.quote(sys.executable)} -c {shlex.quote(shown)}"],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    ).stdout.strip()
+    in_json = next(json.loads(block.text) for block in BLOCKS if block.language == "json")
+    if value.startswith("{"):
+        _try_out(json.loads(FakeSites(fake).adapt(value)))
+    host = "https://bkapi.example.com/api/bk-sops/prod"
+    assert _site_of_variable(value) == _site(in_json | {"host": host})
+
+
+def _site(connection: dict[str, Any]) -> Site:
+    fields = {key: connection.get(key) for key in ("host", "schema", "port", "login", "password", "extra")}
+    return parse_connection(**fields)
+
+
+def _site_of_variable(value: str) -> Site:
+    from airflow.models import Connection
+
+    connection = Connection.from_json(value) if value.startswith("{") else Connection(uri=value)
+    assert connection.conn_type == "sops"
+    fields = {key: getattr(connection, key) for key in ("host", "schema", "port", "login", "password")}
+    assert fields["password"] == "my-app-secret" == unquote(fields["password"])
+    return parse_connection(**fields, extra=connection.extra_dejson)
+
+
+def _try_out(connection: dict[str, Any]) -> None:
+    assert connection["conn_type"] == "sops"
+    site = _site(connection)
+    assert site.unknown_fields == ()
+    with SopsClient(site.door, bk_biz_id=site.bk_biz_id, scope=site.scope, settings=site.settings) as client:
+        assert client.call("get_task_detail", task_id=TASK_ID).data["id"] == TASK_ID
+        with pytest.raises(SopsNotFoundError):
+            client.call("get_task_detail", task_id=1)
+
+
+# ---- DAGs ----
+
+
+@pytest.fixture(scope="module")
+def dags_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The DAGs of all pages, each in a file."""
+    folder = tmp_path_factory.mktemp("dags")
+    for block in BLOCKS:
+        if block.language == "python" and is_dag(block):
+            _dag_file(folder, block).write_text(_for_this_airflow(block.text))
+    return folder
+
+
+def _dag_file(folder: Path, block: Block) -> Path:
+    return folder / f"{re.sub('[^a-z0-9]+', '_', block.file.lower())}_{block.line}.py"
+
+
+def _for_this_airflow(text: str) -> str:
+    # as the comment in the block says
+    return text.replace("airflow.providers.standard.operators", "airflow.operators") if _BASH_OF_AIRFLOW_2 else text
+
+
+@pytest.fixture(scope="module")
+def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Airflow's home for the pages' DAGs and commands."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def runs(fake: FakeSops, dags_folder: Path, airflow_home: Path) -> dict[Path, dict[str, DagRun]]:
+    """What came of the DAGs of all pages."""
+    confs = {}
+    for block in BLOCKS:
+        if block.language == "python" and is_dag(block):
+            confs[_dag_file(dags_folder, block)] = _conf(block, fake)
+    return run_dags(fake, airflow_home, dags_folder, confs)
+
+
+def _conf(block: Block, fake: FakeSops) -> dict[str, Any]:
+    if "sops_task_id" not in block.text:
+        return {}
+    if "deferrable=True" not in block.text:
+        return {"sops_task_id": TASK_ID}
+    # still running when it is first looked at, so that there is something to wait for
+    return {"sops_task_id": fake.create_task("Two steps with outputs", constants=OUTPUTS, start=False)}
+
+
+@pytest.mark.parametrize("block", _only("python", is_dag))
+def test_a_dag_succeeds(block: Block, dags_folder: Path, runs: dict[Path, dict[str, DagRun]]) -> None:
+    for run in runs[_dag_file(dags_folder, block)].values():
+        assert run.state == "success", run.log
+        assert {state for states in run.tasks.values() for state in states} == {"success"}, run.log
+        if ("use", "return_value") in run.xcoms:
+            assert run.xcom("use") == "10.0.0.8 ended with 0"
+
+
+# ---- commands of Airflow ----
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in pages() if any(is_for_airflow(block) for block in blocks(page))],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_the_commands_of_a_page_work_one_after_the_other(
+    page: Path, fake: FakeSops, dags_folder: Path, airflow_home: Path, runs: object
+) -> None:
+    known = environ(fake, airflow_home, dags_folder)
+    del known["AIRFLOW_CONN_SOPS_DEFAULT"]  # the page's commands make it
+    for block in blocks(page):
+        if not is_for_airflow(block):
+            continue
+        done = subprocess.run(
+            ["bash", "-euc", FakeSites(fake).adapt(block.text)],
+            env=known,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, f"{block}:\n{block.text}\n{done.stdout}"
