@@ -339,7 +339,9 @@ _ESB_CODES = range(1_306_000, 1_307_000)
 ESB_UNCODED = 1_306_000
 #: ESB's code for wrong parameters; its newer versions refuse credentials with it.
 ESB_PARAMETERS = 1_306_406
-_ESB_CREDENTIALS = re.compile(
+#: The API gateway's code for wrong parameters; its older versions refuse credentials with it.
+GATEWAY_PARAMETERS = 1_640_001
+_CREDENTIALS_WORDS = re.compile(
     r"app (code|secret)|app_(code|secret)|signature|authentication|access_token|user token|bk_token|bk_username", re.I
 )
 _ESB_ITSELF = re.compile(r"component error|system error|internal server error", re.I)
@@ -349,7 +351,7 @@ _ESB_NOT_FOUND = re.compile(r"status code: (302|404|405)", re.I)
 
 def _esb_means_itself(message: str) -> bool:
     """Tell whether ESB's code for everything goes with words of ESB, not of SOPS."""
-    return not message or bool(_ESB_CREDENTIALS.search(message) or _ESB_ITSELF.search(message))
+    return not message or bool(_CREDENTIALS_WORDS.search(message) or _ESB_ITSELF.search(message))
 
 
 def _gateway_error_class(code: int | None, status: int, message: str) -> type[errors.SopsGatewayError]:
@@ -369,7 +371,7 @@ def _gateway_error_class(code: int | None, status: int, message: str) -> type[er
     }
     if code in by_code:
         return by_code[code]
-    if code in (ESB_UNCODED, ESB_PARAMETERS) and _ESB_CREDENTIALS.search(message):
+    if code in (ESB_UNCODED, ESB_PARAMETERS, GATEWAY_PARAMETERS) and _CREDENTIALS_WORDS.search(message):
         return errors.SopsAuthenticationError
     if code is not None and 1_306_200 <= code < 1_306_300 and _ESB_NOT_FOUND.search(message):
         return errors.SopsApiNotFoundError

@@ -102,6 +102,12 @@ GATEWAY = [
         ("code 1640001, HTTP 400", "Check the call's parameters"),
     ),
     Refusal(
+        "wrong app secret, as older gateways say it",
+        gateway(1640001, 400, 'Parameters error [reason="bk_app_code or bk_app_secret is incorrect"]'),
+        errors.SopsAuthenticationError,
+        ("code 1640001, HTTP 400", CHECK_CREDENTIALS),
+    ),
+    Refusal(
         "too large",
         gateway(1641301, 413, "Request body size too large"),
         errors.SopsGatewayError,
