@@ -27,6 +27,8 @@ DEFINITE = (
 DENIED = (errors.SopsApiPermissionError, errors.SopsApiNotFoundError)
 #: Seconds without any change after which it is asked whether the task waits for a person.
 INTERVENTION_AFTER = 300.0
+#: Seconds after which new processes, which do not know what was told, tell again that a task is paused.
+REMIND_AFTER = 600.0
 
 DETAIL_ONLY_NOTICE = (
     "The app may not call get_task_status, so this wait reads get_task_detail alone. It costs: SOPS answers it from a "
@@ -116,7 +118,8 @@ class Watch:
         try:
             notices: list[str] = []
             status = yield from read_status(self.place, self.task_id, self.grants, notices, keep=self._keep)
-            lines += [Line(notice, warning=True) for notice in notices]
+            if self.told_until is None:  # an earlier process has said it
+                lines += [Line(notice, warning=True) for notice in notices]
             if self.detail is None and not status.is_deleted:
                 yield from self._read_detail_once()
             look = yield from self.consider(status, now, progress=True)
@@ -157,7 +160,7 @@ class Watch:
             return Look(Next.WAIT, status, lines=tuple(lines))
         if verdict.next is Next.SUCCESS:
             status = yield from self._complete(status)
-        return Look(verdict.next, status, verdict.reason, tuple(lines))
+        return Look(verdict.next, replace(status, task_url=self.task_url), verdict.reason, tuple(lines))
 
     def progress(self, now: float) -> Steps[list[Line]]:
         """Read how far the task's nodes are, for the log alone; nothing is judged."""
@@ -269,7 +272,10 @@ class Watch:
         if first and self.told_until is not None:
             since = status.last_change.timestamp() if status.last_change else 0.0
             self.changed_at = since or now
-            if since < self.told_until:
+            self.intervention_asked = self.changed_at + INTERVENTION_AFTER < self.told_until
+            # a pause leaves no time behind: whether it was told of is not known, so it is told of now and then
+            remind = status.state.is_suspended and now // REMIND_AFTER != self.told_until // REMIND_AFTER
+            if since < self.told_until and not remind:
                 return []
         where = f" {self.task_url}" if status.state.is_suspended and self.task_url else ""
         lines = [Line(f"SOPS task {self.task_id} {status.name!r}: {shown}.{where}")]
