@@ -351,7 +351,7 @@ def describe_progress(status: TaskStatus, detail: TaskDetail | None) -> str:
     now = [node.name for node in leaves if node.state not in (TaskState.FINISHED, TaskState.CREATED)]
     total = count_activities(detail.pipeline_tree) if detail else 0
     parts = [str(status.state)]
-    if leaves or total:
+    if leaves or (total and status.state is TaskState.CREATED):  # a detail says nothing of the nodes
         parts.append(f"{done} of {total} nodes done" if total >= done and total else f"{done} nodes done")
     if now:
         word = "failed or running" if status.state is TaskState.FAILED else "now"
