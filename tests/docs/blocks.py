@@ -32,15 +32,24 @@ class Block:
         return [" ".join(line.split()) for line in joined.splitlines() if line.strip()]
 
 
+README = ROOT / "README.md"
+DESIGN = ROOT / "docs" / "design.md"
+
+
+def translated_pages() -> list[Path]:
+    """Give the pages in English that are there in Chinese too."""
+    return [README, *sorted((ROOT / "docs" / "en").rglob("*.md"))]
+
+
 def pages() -> list[Path]:
-    """Give the pages in English."""
-    return [ROOT / "README.md", *sorted(page for page in (ROOT / "docs").rglob("*.md") if "zh" not in page.parts)]
+    """Give all pages in English."""
+    return [*translated_pages(), DESIGN]
 
 
 def translation(page: Path) -> Path:
     """Give the page in Chinese."""
-    if page.parent == ROOT:
-        return page.with_name(f"{page.stem}.zh-CN.md")
+    if page == README:
+        return ROOT / "README.zh-CN.md"
     return ROOT / "docs" / "zh" / page.relative_to(ROOT / "docs" / "en")
 
 
@@ -71,3 +80,14 @@ def _python_without_comments(text: str) -> str:
     kept = [token for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.type != tokenize.COMMENT]
     lines = tokenize.untokenize(kept).splitlines()
     return "\n".join(line.rstrip() for line in lines if line.strip())
+
+
+def links(page: Path) -> list[str]:
+    """Give the addresses of a page's links and pictures."""
+    return re.findall(r"\]\(([^)\s]+)\)", _FENCE.sub("", page.read_text()))
+
+
+def anchors(page: Path) -> set[str]:
+    """Give the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ +(.+?) *$", _FENCE.sub("", page.read_text()), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

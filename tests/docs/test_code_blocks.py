@@ -26,7 +26,19 @@ from airflow_provider_sops.connection import EXTRA_FIELDS, Site, parse_connectio
 from airflow_provider_sops.sops.client import SopsClient
 from airflow_provider_sops.sops.errors import SopsNotFoundError
 from airflow_provider_sops.testing import FakeSops, Request
-from tests.docs.blocks import ROOT, Block, blocks, pages, translation, without_comments
+from tests.docs.blocks import (
+    DESIGN,
+    README,
+    ROOT,
+    Block,
+    anchors,
+    blocks,
+    links,
+    pages,
+    translated_pages,
+    translation,
+    without_comments,
+)
 from tests.docs.dag_runs import DagRun, environ, run_dags
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -35,6 +47,10 @@ OUTPUTS = {"IP": "10.0.0.8", "EXIT": "0"}
 #: the id that the pages use: the first task of the fake
 TASK_ID = 50001
 _BASH_OF_AIRFLOW_2 = importlib.util.find_spec("airflow.providers.standard") is None
+
+
+def _name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
 
 
 def _only(language: str, kind: Callable[[Block], bool] = lambda block: True) -> list[Any]:
@@ -96,20 +112,38 @@ def test_a_rule_covers_the_block(block: Block) -> None:
         assert block.language in ("json", "python"), f"no rule for blocks of {block.language!r}"
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", translated_pages(), ids=_name)
 def test_both_languages_have_the_same_blocks(page: Path) -> None:
     ours = [(block.language, without_comments(block.language, block.text)) for block in blocks(page)]
     theirs = [(block.language, without_comments(block.language, block.text)) for block in blocks(translation(page))]
     assert ours == theirs
 
 
+@pytest.mark.parametrize("page", [*pages(), *map(translation, translated_pages())], ids=_name)
+def test_links_inside_the_project_lead_somewhere(page: Path) -> None:
+    for link in links(page):
+        path, _, anchor = link.partition("#")
+        if ":" in path:
+            continue
+        target = (page.parent / unquote(path)).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or unquote(anchor) in anchors(target), link
+
+
+def test_the_design_page_names_every_module() -> None:
+    package = ROOT / "airflow_provider_sops"
+    named = set(re.findall(r"`(?:\w+/)?(\w+\.py)`", DESIGN.read_text()))
+    there = {module.name for module in package.rglob("*.py")}
+    assert named == there - {"__init__.py"}
+
+
 def test_both_readmes_name_every_field_of_the_connection() -> None:
-    for page in (ROOT / "README.md", translation(ROOT / "README.md")):
+    for page in (README, translation(README)):
         named = re.findall(r"^\| .*?extra.*?`(\w+)` \|", page.read_text(), re.M)
         assert sorted(named) == sorted(EXTRA_FIELDS)
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", translation(ROOT / "README.md")], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [README, translation(README)], ids=_name)
 def test_the_first_line_says_that_it_is_not_mozilla_sops(page: Path) -> None:
     assert "Mozilla SOPS" in page.read_text().splitlines()[0]
 
@@ -276,7 +310,7 @@ def test_a_dag_succeeds(block: Block, dags_folder: Path, runs: dict[Path, dict[s
 @pytest.mark.parametrize(
     "page",
     [page for page in pages() if any(is_for_airflow(block) for block in blocks(page))],
-    ids=lambda page: str(page.relative_to(ROOT)),
+    ids=_name,
 )
 def test_the_commands_of_a_page_work_one_after_the_other(
     page: Path, fake: FakeSops, dags_folder: Path, airflow_home: Path, runs: object
