@@ -42,5 +42,6 @@ def move_time(monkeypatch: pytest.MonkeyPatch, moved: MovedTime, *more_modules: 
     """Let all loaded modules of the provider, and some more, take their time from ``moved``."""
     for name, module in list(sys.modules.items()):
         ours = name.startswith("airflow_provider_sops.") and ".testing" not in name
-        if (ours or name in more_modules) and getattr(module, "time", None) is time:
+        known = getattr(module, "time", None)
+        if (ours or name in more_modules) and (known is time or isinstance(known, MovedTime)):
             monkeypatch.setattr(module, "time", moved)
