@@ -59,11 +59,18 @@ APIS: Mapping[str, Api] = {
     "create_periodic_task": _post(*_TEMPLATE),
     "create_task": _post(*_TEMPLATE),
     "create_template": _post(*_BIZ),
+    "dispatch_plugin_query": _post(),
     "fast_create_task": _post(*_BIZ),
     "get_clocked_task_list": _get(*_BIZ),
+    "get_common_template_info": _get("template_id"),
+    "get_common_template_list": _get(),
     "get_functionalization_task_list": _get(),
+    "get_mini_app_list": _get(*_BIZ),
+    "get_periodic_task_info": _get(*_TASK),
     "get_periodic_task_list": _get(*_BIZ),
+    "get_plugin_detail": _get(*_BIZ),
     "get_plugin_list": _get(*_BIZ),
+    "get_task_count": _get(*_BIZ),
     "get_task_detail": _get(*_TASK),
     "get_task_list": _get(*_BIZ),
     "get_task_node_data": _get("bk_biz_id", "task_id"),
@@ -78,11 +85,19 @@ APIS: Mapping[str, Api] = {
     "get_template_schemes": _get("bk_biz_id", "template_id"),
     "get_user_project_detail": _get(*_BIZ),
     "get_user_project_list": _get(),
+    "import_common_template": _post(),
+    "import_project_template": _post(*_BIZ),
+    "modify_constants_for_periodic_task": _post(*_TASK),
     "modify_constants_for_task": _post(*_TASK),
+    "modify_cron_for_periodic_task": _post(*_TASK),
     "node_callback": _post(*_TASK),
     "operate_node": _post("bk_biz_id", "task_id"),
     "operate_task": _post(*_TASK),
+    "preview_common_task_tree": _read_by_post("bk_biz_id", "template_id"),
     "preview_task_tree": _read_by_post("bk_biz_id", "template_id"),
+    "query_task_count": _read_by_post(*_BIZ),
+    "register_project": _post(),
+    "set_periodic_task_enabled": _post(*_TASK),
     "start_task": _post(*_TASK),
 }
 
@@ -154,23 +169,21 @@ def make_call(
     if not name.isidentifier():
         raise SopsConfigError("name", f"{name!r} is not the name of an API")
     given = {key: value for key, value in params.items() if value is not None}
-    if bk_biz_id is not None:
-        given.setdefault("bk_biz_id", bk_biz_id)
+    possible_ids = given if bk_biz_id is None else {"bk_biz_id": bk_biz_id, **given}
     api = APIS.get(name)
     if api is None or http_method or ids is not None:
-        api = _unlisted_api(name, given, http_method, ids)
+        api = _unlisted_api(name, possible_ids, http_method, ids)
     path_ids = []
     for id_name in api.ids:
-        if id_name not in given:
+        if id_name not in possible_ids:
             problem = f"{name} needs it"
             if id_name == "bk_biz_id":
                 problem += ": give it to the call or as the connection's default business"
             raise SopsConfigError(id_name, problem)
-        path_ids.append((id_name, parse_id(id_name, given.pop(id_name))))
+        path_ids.append((id_name, parse_id(id_name, possible_ids[id_name])))
+        given.pop(id_name, None)
     if "bk_biz_id" in api.ids and scope != "cmdb_biz":
         given.setdefault("scope", scope)
-    if not api.ids:
-        given.pop("bk_biz_id", None)
     return Call(name=name, method=api.method, ids=tuple(path_ids), params=given, reads=api.reads)
 
 

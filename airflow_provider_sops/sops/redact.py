@@ -13,7 +13,7 @@ MASK = "***"
 _SHORTEST_SECRET = 3
 #: The credentials that ESB takes as parameters, wherever they stand in a query string or a JSON text.
 _CREDENTIAL_PARAMETER = re.compile(
-    r"""(bk_app_secret|app_secret|bk_token|bk_ticket|access_token)(=|%3D|["']?\s*:\s*["']?)([^&\s"'\\,}]+)"""
+    r"""(bk_app_secret|app_secret|bk_token|bk_ticket|access_token)(=|%3D|\\*["']?\s*:\s*\\*["']?)([^&\s"'\\,}]+)"""
 )
 #: HTTP libraries write whole URLs into these loggers.
 _HTTP_LOGGERS = ("urllib3.connectionpool", "urllib3.util.retry", "httpx", "httpcore.connection", "httpcore.http11")
