@@ -87,12 +87,6 @@ test-airflow: ## all tests in an environment of its own with another Airflow: VE
 test-matrix: ## all tests with every supported Airflow, and with the newest on every supported Python
 	@$(PYTHON) tools/matrix.py $(ARGS)
 
-.PHONY: test-ui
-test-ui: env ## a user's way through the web page, in Debian's Chromium (installed if it is not there)
-	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium fonts-noto-cjk; }
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints $(CONSTRAINTS) --group ui
-	@$(IN_TEMP_HOME) $(BIN)/python -m pytest tests/ui $(ARGS)
-
 .PHONY: constraints
 constraints: env ## resolve the files in constraints/ anew
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tools/constraints.py $(ARGS)

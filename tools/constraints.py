@@ -3,8 +3,7 @@
 
 Airflow leaves most of its dependencies open. With today's versions of them, some older releases install and then cannot
 run a task. So each release gets the newest set of the days in which it came out, on every supported Python, with
-one exception: common-compat, of which the provider needs a newer one than the older releases had. The newest Airflow's
-file also pins what only `make test-ui` needs.
+one exception: common-compat, of which the provider needs a newer one than the older releases had.
 
 Run it after a change of the dependencies (`make constraints`), then `make test-matrix`: installing is no proof.
 """
@@ -25,19 +24,17 @@ CUTOFFS = {
     "3.2.2": "2026-05-31",
     "3.3.2": "2026-09-25",
 }
-NEWEST = "3.3.2"
-NEWER = {"apache-airflow-providers-common-compat": "2026-11-20", "playwright": "2026-11-20"}
+NEWER = {"apache-airflow-providers-common-compat": "2026-11-20"}
 
 
 def compile_pins(airflow: str, python: str) -> set[str]:
     """Resolve the project with its tools for one Airflow on one Python."""
-    groups = ("dev", "ui") if airflow == NEWEST else ("dev",)
     newer = [option for name, date in NEWER.items() for option in ("--exclude-newer-package", f"{name}={date}")]
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as wanted:
         wanted.write(f"apache-airflow=={airflow}\n")
         wanted.flush()
         command = ["uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--no-emit-index-url"]
-        sources = ["pyproject.toml", "--extra", "testing", *(f"--group={group}" for group in groups), wanted.name]
+        sources = ["pyproject.toml", "--extra", "testing", "--group", "dev", wanted.name]
         options = [*sources, "--python-version", python, "--exclude-newer", CUTOFFS[airflow], *newer]
         done = subprocess.run([*command, *options], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     return set(done.stdout.split())
