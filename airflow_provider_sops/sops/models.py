@@ -158,6 +158,8 @@ class TaskDetail:
         passwords = {bare_name(key) for key, constant in self.constants.items() if _is_password(constant)}
         values = [constant.get("value") for key, constant in self.constants.items() if bare_name(key) in passwords]
         values += [output.value for output in self.outputs if output.name in passwords]
+        # some versions wrap it: {"tag": …, "value": …}
+        values = [value.get("value") if isinstance(value, dict) else value for value in values]
         return [value for value in values if isinstance(value, str) and value]
 
 
@@ -246,7 +248,7 @@ def parse_time(value: object) -> pendulum.DateTime | None:
         moment = pendulum.parse(text, tz="UTC")
     except ValueError as error:
         raise ValueError(f"not a time: {value!r}") from error
-    if not isinstance(moment, pendulum.DateTime):
+    if not isinstance(moment, pendulum.DateTime) or text[4:5] != "-":  # a time of day would be taken for today's
         raise ValueError(f"not a time: {value!r}")
     return moment
 

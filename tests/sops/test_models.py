@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One model out of both generations of answers, read from what was recorded."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pendulum
+import pytest
+
+from airflow_provider_sops.sops import errors, models
+from airflow_provider_sops.sops.gateway import Answer
+from airflow_provider_sops.sops.models import TaskState, parse_time
+from tests.samples_of_sops import DOOR, OLD_DETAIL, RECORDED, answer_of, answer_with, call_of, reply_of
+
+READERS: dict[str, Callable[[Answer], Any]] = {
+    "create_and_start_task": models.created_task,
+    "create_task": models.created_task,
+    "fast_create_task": models.created_task,
+    "get_task_detail": models.task_detail,
+    "get_task_list": models.task_list,
+    "get_task_node_detail": models.node_detail,
+    "get_task_status": models.task_status,
+    "get_tasks_manual_intervention_state": models.interventions,
+    "get_tasks_status": models.tasks_status,
+    "get_template_info": models.template,
+    "get_template_list": models.template_list,
+}
+
+
+def detail_of(data: Any) -> models.TaskDetail:
+    return models.task_detail(answer_with("get_task_detail", data, task_id=10))
+
+
+def status_of(data: Any) -> models.TaskStatus:
+    return models.task_status(answer_with("get_task_status", data, task_id=10))
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_recorded_answer_can_be_read(path: Path) -> None:
+    call, reply = call_of(path), reply_of(path)
+    if call is None:  # made on purpose as no client would
+        return
+    if reply.status != 200 or b'"result": false' in reply.body:
+        with pytest.raises(errors.SopsError) as caught:
+            DOOR.read(call, reply)
+        assert type(caught.value) is not errors.SopsError
+        return
+    answer = DOOR.read(call, reply)
+    if call.name in READERS:
+        assert READERS[call.name](answer) is not None
+
+
+# ---- times ----
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2019-01-17 04:13:15", "2019-01-17T04:13:15+00:00"),
+        ("2026-11-22 21:03:25 +0800", "2026-11-22T21:03:25+08:00"),
+        ("2026-11-22 21:03:25 -0330", "2026-11-22T21:03:25-03:30"),
+        ("2026-11-22 21:03:25 +0000", "2026-11-22T21:03:25+00:00"),
+        ("2026-11-22T13:11:00.852Z", "2026-11-22T13:11:00.852000+00:00"),
+        ("2026-11-22T13:11:00Z", "2026-11-22T13:11:00+00:00"),
+        ("2026-11-22T21:03:25+08:00", "2026-11-22T21:03:25+08:00"),
+        (" 2026-11-22 21:03:25 ", "2026-11-22T21:03:25+00:00"),
+    ],
+)
+def test_a_time(text: str, moment: str) -> None:
+    parsed = parse_time(text)
+    assert isinstance(parsed, pendulum.DateTime)
+    assert parsed == pendulum.parse(moment)
+    assert parsed.utcoffset() is not None
+    assert parsed.isoformat().replace("Z", "+00:00") == moment
+
+
+@pytest.mark.parametrize("nothing", ["", None])
+def test_a_time_that_is_not_yet_known(nothing: Any) -> None:
+    assert parse_time(nothing) is None
+
+
+@pytest.mark.parametrize("text", ["soon", "2026-13-45 99:99:99", 1795352598, {"at": 1}, "P1D", " ", "21:03:25"])
+def test_what_is_no_time(text: Any) -> None:
+    with pytest.raises(ValueError, match="time"):
+        parse_time(text)
+
+
+# ---- states ----
+
+
+@pytest.mark.parametrize("word", ["FINISHED", "REVOKED", "EXPIRED"])
+def test_what_is_final(word: str) -> None:
+    assert models.parse_state(word).is_final
+
+
+@pytest.mark.parametrize("word", ["CREATED", "READY", "RUNNING", "SUSPENDED", "NODE_SUSPENDED", "BLOCKED", "FAILED"])
+def test_what_is_not_final(word: str) -> None:
+    assert models.parse_state(word) is TaskState(word)
+    assert not models.parse_state(word).is_final
+
+
+@pytest.mark.parametrize("word", ["DREAMING", "", "finished", "ENDED", "UNKNOWN", None, 5, ["FINISHED"]])
+def test_a_word_that_nobody_knows_is_no_end(word: Any) -> None:
+    assert models.parse_state(word) is TaskState.UNKNOWN
+    assert not TaskState.UNKNOWN.is_final
+
+
+# ---- the detail of both generations ----
+
+
+def test_the_detail_of_an_old_server() -> None:
+    detail = detail_of(OLD_DETAIL["data"])
+    assert (detail.task_id, detail.name) == (10, "job输出变量测试_20190117121300")
+    assert (detail.project_id, detail.project_name, detail.template_id) == (2, "蓝鲸", 266)
+    assert detail.finish_time is not None
+    assert detail.finish_time.isoformat() == "2019-01-17T04:13:15+00:00"
+    assert detail.start_time == pendulum.datetime(2019, 1, 17, 4, 13, 8)
+    assert detail.create_time == pendulum.datetime(2019, 1, 17, 4, 13, 3)
+    assert detail.elapsed_time == 7
+    assert (detail.creator, detail.executor, detail.create_method) == ("admin", "admin", "app")
+    assert detail.task_url == "http://bk_sops_host/taskflow/execute/3/?instance_id=15364"
+    assert [(one.key, one.name, one.value, one.label) for one in detail.outputs] == [
+        ("${job_script_type}", "job_script_type", "1", "脚本类型"),
+        ("${IP}", "IP", "127.0.0.1", "IP"),
+        ("${EXIT}", "EXIT", "0", "EXIT"),
+    ]
+
+
+def test_the_detail_of_a_current_server() -> None:
+    detail = models.task_detail(answer_of("01-lifecycle-two-sleeps/20"))
+    assert (detail.name, detail.project_id, detail.project_name, detail.template_id) == (
+        "rec lifecycle",
+        7,
+        "蓝鲸",
+        101,
+    )
+    assert detail.finish_time is not None
+    assert detail.finish_time.utcoffset() == pendulum.duration(hours=8)
+    assert {one.name for one in detail.outputs} == {"IP", "EXIT", "job_script_type"}
+    running = models.task_detail(answer_of("01-lifecycle-two-sleeps/15"))
+    assert running.finish_time is None
+    assert running.start_time is not None
+    created = models.task_detail(answer_of("01-lifecycle-two-sleeps/09"))
+    assert (created.start_time, created.outputs) == (None, ())
+
+
+@pytest.mark.parametrize("nothing", ["", None, "missing"])
+def test_not_yet_is_said_in_three_ways(nothing: Any) -> None:
+    for name in ("finish_time", "end_time", "start_time", "template_id", "outputs", "constants", "elapsed_time"):
+        data = copy.deepcopy(OLD_DETAIL["data"])
+        data["finish_time"] = data["end_time"]
+        data.pop("end_time")
+        data[name] = [] if name == "outputs" and nothing == "" else nothing
+        if nothing == "missing":
+            del data[name]
+        detail = detail_of(data)
+        if name == "outputs":
+            assert detail.outputs == ()
+        elif name == "finish_time":
+            assert detail.finish_time is None
+        elif name == "template_id":
+            assert detail.template_id is None
+
+
+def test_outputs_keep_their_types() -> None:
+    detail = models.task_detail(answer_of("08-output-types/06"))
+    by_name = {output.name: output.value for output in detail.outputs}
+    raw = {item["key"]: item["value"] for item in answer_of("08-output-types/06").data["outputs"]}
+    assert {f"${{{name}}}": value for name, value in by_name.items()} == raw
+    kinds = {type(value) for value in by_name.values()}
+    assert kinds >= {str, int, bool, dict, list, type(None)}
+
+
+def test_values_of_passwords_are_known() -> None:
+    data = copy.deepcopy(OLD_DETAIL["data"])
+    data["constants"]["${EXIT}"] |= {"custom_type": "password", "value": "entered"}
+    data["constants"]["${IP}"] |= {"source_tag": "password.password", "value": {"tag": "variable", "value": "x1y2"}}
+    data["outputs"] += [{"key": "${EXIT}", "value": "put out", "name": ""}]
+    detail = detail_of(data)
+    assert set(detail.secret_values) >= {"entered", "put out", "x1y2"}
+    assert "put out" not in repr(detail)
+    assert "entered" not in repr(detail)
+
+
+# ---- what the detail tells of the state ----
+
+
+@pytest.mark.parametrize(
+    ("changes", "state"),
+    [
+        ({}, TaskState.FINISHED),
+        ({"end_time": ""}, TaskState.FINISHED),
+        ({"outputs": []}, TaskState.ENDED),
+        ({"outputs": [], "end_time": ""}, TaskState.RUNNING),
+        ({"outputs": [], "end_time": "", "start_time": ""}, TaskState.CREATED),
+    ],
+)
+def test_the_state_that_a_detail_tells(changes: dict[str, Any], state: TaskState) -> None:
+    status = models.status_from_detail(detail_of(OLD_DETAIL["data"] | changes))
+    assert status.state is state
+    assert (status.finish_time is None) == (changes.get("end_time") == "")
+
+
+# ---- status ----
+
+
+def test_the_status_of_one_task() -> None:
+    status = models.task_status(answer_of("01-lifecycle-two-sleeps/19"))
+    assert (status.task_id, status.state, status.name) == (50101, TaskState.FINISHED, "rec lifecycle")
+    assert status.finish_time is not None
+    assert [node.name for node in status.steps] == ["show vars", "sleep1", "sleep2"]
+    created = models.task_status(answer_of("01-lifecycle-two-sleeps/07"))
+    assert (created.state, created.finish_time, created.nodes) == (TaskState.CREATED, None, ())
+    expired = models.task_status(answer_of("16e-EXPIRED-and-deleted/03"))
+    assert (expired.state, expired.finish_time) == (TaskState.EXPIRED, None)
+
+
+def test_why_nodes_failed() -> None:
+    status = models.task_status(answer_of("05a-node-failed-retry/04"))
+    assert status.state is TaskState.FAILED
+    (text,) = status.ex_data.values()
+    assert "500" in text
+    assert status.failed_at is not None
+    assert models.task_status(answer_of("05a-node-failed-retry/03")).ex_data == {}
+
+
+def test_the_status_of_many_tasks() -> None:
+    found = models.tasks_status(answer_of("01-lifecycle-two-sleeps/21"))
+    (status,) = found.values()
+    assert list(found) == [50101]
+    assert (status.state, status.current_flow, status.flow_type) == (TaskState.FINISHED, "finished", "common")
+    assert status.finish_time is not None
+    assert status.task_url.startswith("http")
+    (deleted,) = models.tasks_status(answer_of("16e-EXPIRED-and-deleted/13")).values()
+    assert deleted.is_deleted is True
+    (revoked,) = models.tasks_status(answer_of("04-pause-resume-revoke/28")).values()
+    assert revoked.state is TaskState.REVOKED
+
+
+def test_the_name_is_the_tasks_own() -> None:
+    row = {"id": 7, "name": "mine", "status": {"state": "CREATED", "name": "another's"}, "is_deleted": False}
+    assert models.tasks_status(answer_with("get_tasks_status", [row]))[7].name == "mine"
+
+
+def test_a_subprocess() -> None:
+    status = models.task_status(answer_of("09a-subprocess/03"))
+    paths = {node.name: [above.name for above in path] for top in status.nodes for node, path in top.walk()}
+    assert paths["child sleep"] == ["sub"]
+    assert "sub" not in [node.name for node in status.steps]
+
+
+# ---- wrong types ----
+
+STATUS = {"state": "RUNNING", "children": {}}
+
+
+@pytest.mark.parametrize(
+    ("api", "data", "says"),
+    [
+        ("get_task_status", [], "list where an object belongs"),
+        ("get_task_status", None, "NoneType where an object belongs"),
+        ("get_task_status", {}, "state is None where a word belongs"),
+        ("get_task_status", {"state": 5}, "state is 5 where a word belongs"),
+        ("get_task_status", STATUS | {"finish_time": {"at": 1}}, "a time must be a string"),
+        ("get_task_status", STATUS | {"finish_time": "soon"}, "not a time: 'soon'"),
+        ("get_task_status", STATUS | {"children": {"n1": {"start_time": 5}}}, "a time must be a string"),
+        ("get_tasks_status", {}, "data is dict where a list belongs"),
+        ("get_tasks_status", [5], "int where an object belongs"),
+        ("get_tasks_status", [{"id": 1, "status": []}], "list where an object belongs"),
+        ("get_tasks_status", [{"id": None, "status": STATUS}], "an id is None"),
+        ("get_tasks_status", [{"id": "x", "status": STATUS}], "invalid literal"),
+        ("get_task_detail", [OLD_DETAIL["data"]], "list where an object belongs"),
+        ("get_task_detail", {}, "an id is None"),
+        ("get_task_detail", {"id": 1, "outputs": {}}, "outputs is dict where a list belongs"),
+        ("get_task_detail", {"id": 1, "outputs": [5]}, "an output is not an object with key and value but int"),
+        ("get_task_detail", {"id": 1, "outputs": [{"key": "${IP}"}]}, "an output is not an object with key and value"),
+        ("get_task_detail", {"id": 1, "outputs": [{"key": 5, "value": 1}]}, "an output is not an object"),
+        ("get_task_list", {"rows": []}, "data is dict where a list belongs"),
+        ("get_task_list", [{"id": True}], "an id is True"),
+        ("get_template_list", None, "data is NoneType where a list belongs"),
+        ("get_template_info", [], "list where an object belongs"),
+        ("create_task", {"task_url": "x"}, "an id is None"),
+        ("create_task", "ok", "str where an object belongs"),
+        ("get_task_node_detail", [], "list where an object belongs"),
+        ("get_tasks_manual_intervention_state", [{"id": []}], "an id is []"),
+    ],
+)
+def test_wrong_types_are_an_error_that_says_so(api: str, data: Any, says: str) -> None:
+    with pytest.raises(errors.SopsInvalidAnswerError) as caught:
+        READERS[api](answer_with(api, data, task_id=10))
+    message = str(caught.value)
+    assert message.startswith(f"{api} of SOPS task 10: the answer is not one of SOPS': ")
+    assert says in message
+    assert "[request id r-1]" in message
+    assert message.endswith("check that this provider supports its version.")
