@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading outputs past caches and the race at the end, and explaining a failure; over real HTTP, without Airflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_sops.sops import errors
+from airflow_provider_sops.sops.explain import explain
+from airflow_provider_sops.sops.models import TaskState
+from airflow_provider_sops.sops.outputs import OutputsUnavailable, TaskOutputs, read_outputs, select
+from airflow_provider_sops.sops.watch import Place
+from airflow_provider_sops.testing import FakeSops
+from tests.clients import connect_to
+from tests.times import MovedTime, move_time
+
+SECRET_INPUTS = Path(__file__).parents[1] / "secret_inputs.toml"
+
+
+@pytest.fixture
+def cached_sops(make_sops: Callable[..., FakeSops]) -> FakeSops:
+    """A fake SOPS with its caches, whose time stands still."""
+    fake = make_sops(caches=True)
+    fake.clock.stop()
+    return fake
+
+
+@pytest.fixture(autouse=True)
+def moved(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> MovedTime:
+    """Pauses move the fake's time instead of ours."""
+
+    def advance(seconds: float) -> None:
+        if "cached_sops" in request.fixturenames:
+            request.getfixturevalue("cached_sops").advance(seconds)
+
+    moved = MovedTime(advance)
+    move_time(monkeypatch, moved)
+    return moved
+
+
+def outputs_of(sops: FakeSops, task_id: int, api_type: str = "apigw", **more: Any) -> TaskOutputs:
+    with connect_to(sops, api_type) as client:
+        return client.run(read_outputs(task_id, Place(2), **more))
+
+
+def unavailable(sops: FakeSops, task_id: int, **more: Any) -> OutputsUnavailable:
+    with pytest.raises(OutputsUnavailable) as caught:
+        outputs_of(sops, task_id, **more)
+    assert str(caught.value).startswith(f"SOPS task {task_id} ")
+    return caught.value
+
+
+def test_a_detail_read_just_before_the_end_does_no_harm(cached_sops: FakeSops, api_type: str, moved: MovedTime) -> None:
+    task_id = cached_sops.create_task()
+    cached_sops.advance(3)
+    with connect_to(cached_sops, api_type) as client:
+        before = client.call("get_task_detail", task_id=task_id).data
+        assert (before["outputs"], before["finish_time"]) == ([], "")
+        client.call("get_task_status", task_id=task_id)
+        cached_sops.advance(1)
+        assert cached_sops.task(task_id).state == "FINISHED"
+        # whoever asks the same as before gets the stale answer …
+        assert client.call("get_task_detail", task_id=task_id).data["outputs"] == []
+        assert client.call("get_task_status", task_id=task_id).data["state"] == "RUNNING"
+    # … but not the one who needs the outputs, and at once
+    outputs = outputs_of(cached_sops, task_id, api_type)
+    assert outputs.values == {"IP": "127.0.0.1", "EXIT": "0", "job_script_type": "1"}
+    assert outputs.detail.finish_time is not None
+    assert moved.sleeps == []
+    assert outputs.notices == ()
+
+
+def test_old_values_of_an_earlier_read_are_not_taken(cached_sops: FakeSops) -> None:
+    task_id = cached_sops.create_task()
+    cached_sops.advance(10)
+    first = outputs_of(cached_sops, task_id)
+    cached_sops.task(task_id).outputs = [{"key": "${IP}", "value": "new", "name": "IP"}]
+    assert outputs_of(cached_sops, task_id).values == {"IP": "new"}
+    assert first.values["IP"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("granted", [None, ["get_task_detail"]])
+def test_the_race_at_the_end(make_sops: Callable[..., FakeSops], granted: list[str] | None, moved: MovedTime) -> None:
+    sops = make_sops(granted=granted)
+    task_id = sops.create_task()
+    sops.advance(10)
+    sops.faults.add(kind="end_race", reads=5)
+    outputs = outputs_of(sops, task_id)
+    assert outputs.detail.finish_time is not None
+    assert outputs.values["IP"] == "127.0.0.1"
+    assert 1 <= len(moved.sleeps) <= 5
+
+
+def test_an_end_that_never_comes(cached_sops: FakeSops, moved: MovedTime) -> None:
+    task_id = cached_sops.create_task()
+    cached_sops.advance(10)
+    cached_sops.faults.add(kind="end_race", seconds=10_000)
+    problem = unavailable(cached_sops, task_id)
+    assert "is FINISHED, but SOPS has given no end time for 120 s, so its outputs may not be complete" in str(problem)
+    assert "Look at the task's page: http://" in str(problem)
+    assert sum(moved.sleeps) == 120
+
+
+@pytest.mark.parametrize("granted", [None, ["get_task_detail"]])
+def test_the_detail_alone(make_sops: Callable[..., FakeSops], granted: list[str] | None, api_type: str) -> None:
+    sops = make_sops(granted=granted)
+    task_id = sops.create_task()
+    sops.advance(10)
+    outputs = outputs_of(sops, task_id, api_type)
+    assert outputs.values == {"IP": "127.0.0.1", "EXIT": "0", "job_script_type": "1"}
+    assert len(outputs.notices) == (0 if granted is None else 1)
+    assert all("get_task_detail alone" in notice for notice in outputs.notices)
+
+
+@pytest.mark.parametrize(
+    ("act", "template", "state", "says"),
+    [
+        (
+            None,
+            "Long sleep",
+            "RUNNING",
+            "has not finished: it is RUNNING, and outputs come at the end. Put a",
+        ),
+        ("pause", "Long sleep", "SUSPENDED", "has not finished: it is SUSPENDED"),
+        ("revoke", "Long sleep", "REVOKED", "was ended as REVOKED, so it has no outputs."),
+        ("expire", "Two steps with outputs", "EXPIRED", "was ended as EXPIRED, so it has no outputs."),
+        (None, "Always fails", "FAILED", "has FAILED, so it has no outputs."),
+    ],
+)
+def test_a_task_without_outputs(sops: FakeSops, act: str | None, template: str, state: str, says: str) -> None:
+    task_id = sops.create_task(template)
+    sops.advance(10)
+    if act == "expire":
+        sops.expire_task(task_id)
+    elif act:
+        sops.operate(task_id, act)
+    problem = unavailable(sops, task_id)
+    assert f"SOPS task {task_id} {template!r} {says}" in str(problem)
+    assert problem.status is not None
+    assert problem.status.state is TaskState(state)
+
+
+def test_a_task_that_was_never_started(sops: FakeSops) -> None:
+    assert "it is CREATED" in str(unavailable(sops, sops.create_task(start=False)))
+
+
+def test_a_deleted_task(sops: FakeSops) -> None:
+    task_id = sops.create_task()
+    sops.advance(10)
+    sops.delete_task(task_id)
+    assert str(unavailable(sops, task_id)) == f"SOPS task {task_id} 'Two steps with outputs' was deleted in SOPS."
+
+
+def test_a_task_that_is_not_there(sops: FakeSops, api_type: str) -> None:
+    with pytest.raises(errors.SopsNotFoundError):
+        outputs_of(sops, 4242, api_type)
+
+
+def test_a_finish_without_outputs(make_sops: Callable[..., FakeSops]) -> None:
+    sops = make_sops()
+    task_id = sops.create_task("No outputs")
+    sops.advance(10)
+    assert outputs_of(sops, task_id).values == {}
+    sops.deny("get_task_status")
+    assert "ended without outputs, and its state is unknown" in str(unavailable(sops, task_id))
+    assert outputs_of(sops, task_id, assume_finished=True).values == {}
+
+
+def test_selecting() -> None:
+    outputs = {"IP": 1, "EXIT": 2, "中文": 3}
+    assert select(outputs, None) == outputs
+    assert select(outputs, ["${EXIT}", "$<IP>", "中文"]) == {"EXIT": 2, "IP": 1, "中文": 3}
+    assert select(outputs, []) == {}
+    with pytest.raises(KeyError) as caught:
+        select(outputs, ["IP", "HOST", "$<PORT>"])
+    assert caught.value.args == ("no output ${HOST}, ${PORT}; there are: ${EXIT}, ${IP}, ${中文}",)
+    with pytest.raises(KeyError, match="there are: none"):
+        select({}, ["IP"])
+
+
+# ---- why it failed ----
+
+
+def explanation(sops: FakeSops, task_id: int, api_type: str = "apigw") -> str:
+    with connect_to(sops, api_type) as client:
+        return client.run(explain(task_id, Place(2), None))
+
+
+def test_an_explanation_names_node_plugin_message_inputs_log_and_page(sops: FakeSops, api_type: str) -> None:
+    task_id = sops.create_task("Always fails")
+    sops.advance(5)
+    node = sops.task(task_id).node("call")
+    lines = explanation(sops, task_id, api_type).splitlines()
+    assert lines[0] == (
+        f"  Node 'call' (plugin bk_http_request, id {node.id}) failed: 请求异常，详细信息: Connection refused"
+    )
+    assert lines[1].startswith('    inputs: {"bk_http_request_method": "GET", "bk_http_request_url": "http://service.')
+    assert any(line.startswith("    log: ") and "[ERROR] 请求异常" in line for line in lines)
+    assert lines[-1] == f"  Task page: {sops.site.task_url(sops.task(task_id))}"
+
+
+def test_an_explanation_of_a_node_in_a_subprocess(sops: FakeSops) -> None:
+    task_id = sops.create_task("With a subprocess that fails")
+    sops.advance(5)
+    assert "Node 'child call' (plugin bk_http_request" in explanation(sops, task_id)
+    assert ") in subprocess sub failed: " in explanation(sops, task_id)
+
+
+def test_an_explanation_shows_no_password(make_sops: Callable[..., FakeSops], api_type: str) -> None:
+    sops = make_sops(templates=SECRET_INPUTS)
+    task_id = sops.create_task("Tells its password")
+    sops.advance(5)
+    text = explanation(sops, task_id, api_type)
+    assert "failed: cannot log in with ***" in text
+    assert "http://admin:***@service.example.com/" in text
+    assert "Zq7" not in text
+
+
+@pytest.mark.parametrize(
+    ("denied", "says"),
+    [
+        (["get_task_node_detail"], "failed: 请求异常"),
+        (["get_task_node_log"], "inputs: "),
+        (["get_task_detail"], "failed: 请求异常"),
+        (["get_task_detail", "get_task_node_detail", "get_task_node_log"], "Node 'call' (id n"),
+        (["get_task_status"], "Why it failed could not be read: get_task_status of SOPS task"),
+    ],
+)
+def test_what_cannot_be_read_does_not_hide_the_rest(sops: FakeSops, denied: list[str], says: str) -> None:
+    task_id = sops.create_task("Always fails")
+    sops.advance(5)
+    sops.deny(*denied)
+    assert says in explanation(sops, task_id)
+
+
+def test_an_explanation_has_an_end(sops: FakeSops) -> None:
+    task_id = sops.create_task("Always fails")
+    sops.advance(5)
+    node = sops.task(task_id).node("call")
+    node.ex_data = "x" * 10_000
+    node.inputs = {"script": "y" * 10_000}
+    assert len(explanation(sops, task_id)) < 4000

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The judgement itself, without I/O: each state under each policy, and what it remembers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pendulum
+import pytest
+
+from airflow_provider_sops.sops.errors import SopsConfigError
+from airflow_provider_sops.sops.models import FINAL_STATES, NodeStatus, TaskState, TaskStatus
+from airflow_provider_sops.sops.verdict import (
+    AUTO_RETRY_RECHECK,
+    END_TIME_PATIENCE,
+    Next,
+    Since,
+    WaitPolicy,
+    check_choice,
+    judge,
+    parse_allowed_states,
+)
+
+NOW = 1_000_000.0
+END = pendulum.from_timestamp(NOW - 5)
+WAIT, SUCCESS, FAILURE = Next.WAIT, Next.SUCCESS, Next.FAILURE
+ASK_STATUS, ASK_DETAIL = Next.ASK_STATUS, Next.ASK_DETAIL
+
+
+def status(state: str, **fields: Any) -> TaskStatus:
+    ended = TaskState(state) in (TaskState.FINISHED, TaskState.ENDED)
+    return TaskStatus(7, TaskState(state), **{"finish_time": END if ended else None, **fields})
+
+
+def verdict(state: str | TaskStatus, *, fresh: bool = False, since: Since | None = None, **policy: Any) -> Next:
+    one = status(state) if isinstance(state, str) else state
+    if "allowed" in policy:
+        policy["allowed_states"] = frozenset(TaskState(word) for word in policy.pop("allowed"))
+    return judge(one, WaitPolicy(**policy), since or Since(), NOW, fresh=fresh).next
+
+
+ALL = [state.value for state in FINAL_STATES]
+
+
+@pytest.mark.parametrize(
+    ("state", "policy", "follows"),
+    [
+        *((state, {}, WAIT) for state in ("CREATED", "READY", "RUNNING", "BLOCKED", "SUSPENDED", "NODE_SUSPENDED")),
+        ("FINISHED", {}, SUCCESS),
+        ("REVOKED", {}, FAILURE),
+        ("EXPIRED", {}, FAILURE),
+        ("REVOKED", {"allowed": ["REVOKED"]}, SUCCESS),
+        ("EXPIRED", {"allowed": ["FINISHED", "EXPIRED"]}, SUCCESS),
+        ("FINISHED", {"allowed": ["REVOKED"]}, FAILURE),
+        ("ENDED", {}, FAILURE),
+        ("ENDED", {"assume_finished": True}, SUCCESS),
+        ("ENDED", {"assume_finished": True, "allowed": ["REVOKED"]}, FAILURE),
+        ("ENDED", {"allowed": ALL}, SUCCESS),
+        ("ENDED", {"allowed": ["FINISHED", "REVOKED"]}, FAILURE),
+        ("SUSPENDED", {"on_suspended": "fail"}, ASK_STATUS),
+        ("NODE_SUSPENDED", {"on_suspended": "fail"}, ASK_STATUS),
+        ("FAILED", {}, ASK_STATUS),
+        ("FAILED", {"on_failed": "wait"}, ASK_STATUS),
+        ("FAILED", {"failed_grace": 60.0}, ASK_STATUS),
+    ],
+)
+def test_a_status_that_may_be_a_cached_one(state: str, policy: dict[str, Any], follows: Next) -> None:
+    assert verdict(state, **policy) is follows
+
+
+@pytest.mark.parametrize(
+    ("state", "policy", "follows"),
+    [
+        ("SUSPENDED", {"on_suspended": "fail"}, FAILURE),
+        ("NODE_SUSPENDED", {"on_suspended": "fail"}, FAILURE),
+        ("FAILED", {}, FAILURE),
+        ("FAILED", {"on_failed": "wait"}, WAIT),
+        ("FAILED", {"failed_grace": 60.0}, WAIT),
+        ("FAILED", {"on_failed": "wait", "failed_grace": 0.0}, FAILURE),
+    ],
+)
+def test_a_fresh_status(state: str, policy: dict[str, Any], follows: Next) -> None:
+    assert verdict(state, fresh=True, **policy) is follows
+
+
+@pytest.mark.parametrize("state", [state.value for state in TaskState if state is not TaskState.UNKNOWN])
+def test_a_deleted_task_is_a_failure_in_every_state(state: str) -> None:
+    assert verdict(status(state, is_deleted=True), allowed=ALL) is FAILURE
+
+
+def test_no_unknown_state_is_a_success() -> None:
+    assert verdict("UNKNOWN", allowed=ALL, assume_finished=True) is WAIT
+
+
+def test_an_end_is_an_end_only_with_its_end_time() -> None:
+    since = Since()
+    racing = status("FINISHED", finish_time=None)
+    assert verdict(racing, since=since) is WAIT
+    assert since.finished == NOW
+    later = judge(racing, WaitPolicy(), since, NOW + END_TIME_PATIENCE - 1)
+    assert later.next is WAIT
+    assert judge(racing, WaitPolicy(), since, NOW + END_TIME_PATIENCE).next is ASK_DETAIL
+    assert judge(status("FINISHED"), WaitPolicy(), since, NOW + 1).next is SUCCESS
+    assert judge(status("RUNNING"), WaitPolicy(), since, NOW).next is WAIT
+    assert since.finished is None
+
+
+def failed(pending: bool | None = None, at: float | None = None) -> TaskStatus:
+    time = None if at is None else pendulum.from_timestamp(at)
+    node = NodeStatus("n1", "call", TaskState.FAILED, finish_time=time)
+    return status("FAILED", nodes=(node,), auto_retry_pending=pending)
+
+
+def test_an_automatic_retry_is_waited_for_and_asked_about_again() -> None:
+    since, policy = Since(), WaitPolicy()
+    assert judge(failed(), policy, since, NOW).next is ASK_STATUS
+    assert judge(failed(pending=True), policy, since, NOW, fresh=True).next is WAIT
+    assert judge(failed(), policy, since, NOW + AUTO_RETRY_RECHECK - 1).next is WAIT
+    assert judge(failed(), policy, since, NOW + AUTO_RETRY_RECHECK).next is ASK_STATUS
+    assert judge(failed(pending=False), policy, since, NOW + AUTO_RETRY_RECHECK, fresh=True).next is FAILURE
+
+
+def test_the_grace_begins_when_the_node_failed() -> None:
+    policy = WaitPolicy(failed_grace=60)
+    assert judge(failed(at=NOW - 59), policy, Since(), NOW, fresh=True).next is WAIT
+    assert judge(failed(at=NOW - 60), policy, Since(), NOW, fresh=True).next is FAILURE
+    # a clock of SOPS that goes ahead of ours does not make the grace longer than it is
+    ahead = Since()
+    assert judge(failed(at=NOW + 500), policy, ahead, NOW, fresh=True).next is WAIT
+    assert ahead.failed == NOW
+
+
+def test_the_grace_is_not_asked_about_before_it_is_over() -> None:
+    policy, since = WaitPolicy(failed_grace=60), Since()
+    assert judge(failed(), policy, since, NOW).next is ASK_STATUS
+    assert judge(failed(pending=False), policy, since, NOW, fresh=True).next is WAIT
+    assert judge(failed(), policy, since, NOW + 59).next is WAIT
+    assert judge(failed(), policy, since, NOW + 60).next is ASK_STATUS
+
+
+def test_a_retried_task_gets_its_whole_grace_again() -> None:
+    policy, since = WaitPolicy(failed_grace=60), Since()
+    judge(failed(), policy, since, NOW)
+    judge(status("RUNNING"), policy, since, NOW + 30)
+    assert (since.failed, since.asked) == (None, None)
+    assert judge(failed(), policy, since, NOW + 70).next is ASK_STATUS
+    assert judge(failed(pending=False), policy, since, NOW + 70, fresh=True).next is WAIT
+
+
+def test_a_reason_ends_a_sentence() -> None:
+    for one in (status("REVOKED"), status("ENDED"), replace(status("RUNNING"), is_deleted=True)):
+        reason = judge(one, WaitPolicy(), Since(), NOW).reason
+        assert reason.startswith(("has ", "was ", "is "))
+        assert not reason.endswith(".")
+
+
+def test_allowed_states() -> None:
+    assert parse_allowed_states("REVOKED") == {TaskState.REVOKED}
+    assert parse_allowed_states([TaskState.FINISHED, "EXPIRED"]) == {TaskState.FINISHED, TaskState.EXPIRED}
+    for words in (["FAILED"], ["finished"], [], ["FINISHED", "ENDED"], [5]):
+        with pytest.raises(SopsConfigError, match=r"^allowed_states: "):
+            parse_allowed_states(words)  # type: ignore[arg-type]
+
+
+def test_a_choice() -> None:
+    check_choice("on_failed", "wait", ("fail", "wait"))
+    with pytest.raises(SopsConfigError, match="on_failed: must be 'fail' or 'wait', not 'no'"):
+        check_choice("on_failed", "no", ("fail", "wait"))
