@@ -26,6 +26,12 @@ class Block:
         return f"{self.file}:{self.line}"
 
     @property
+    def filename(self) -> str | None:
+        """The name of the file that a block is, which its first line says in a comment."""
+        match = re.match(r"# ([\w.]+\.(?:py|toml))\n", self.text)
+        return match[1] if match else None
+
+    @property
     def commands(self) -> list[str]:
         """The commands of a shell block, continued lines joined, without comments."""
         joined = without_comments(self.language, self.text).replace("\\\n", " ")

@@ -7,6 +7,7 @@ left out.
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import re
@@ -22,6 +23,7 @@ from urllib.parse import unquote
 
 import pytest
 
+from airflow_provider_sops import __version__
 from airflow_provider_sops.connection import EXTRA_FIELDS, Site, parse_connection
 from airflow_provider_sops.sops.client import SopsClient
 from airflow_provider_sops.sops.errors import SopsNotFoundError
@@ -68,12 +70,24 @@ def is_test(block: Block) -> bool:
     return re.search(r"^def test_", block.text, re.M) is not None
 
 
+def is_script(block: Block) -> bool:
+    return not is_dag(block) and not is_test(block)
+
+
+def is_connection(block: Block) -> bool:
+    return "conn_type" in json.loads(block.text)
+
+
+def is_server(block: Block) -> bool:
+    return without_comments("bash", block.text).startswith("python -m airflow_provider_sops.testing")
+
+
 def is_connection_variable(block: Block) -> bool:
     return without_comments("bash", block.text).startswith("export AIRFLOW_CONN_")
 
 
 def is_for_airflow(block: Block) -> bool:
-    return block.language == "bash" and any("airflow " in command for command in block.commands)
+    return block.language == "bash" and any(_program(command) == "airflow" for command in block.commands)
 
 
 # ---- commands that cannot be run here: they would need the network, or run these very tests. Why, and what is checked.
@@ -89,6 +103,9 @@ def _check_pip(command: list[str]) -> None:
     # would install into the environment of these tests, from the network
     assert command[1] == "install"
     for wanted in command[2:]:
+        if wanted.startswith("dist/"):
+            assert wanted == f"dist/{PROJECT['name'].replace('-', '_')}-{__version__}-py3-none-any.whl"
+            continue
         name, _, extra = wanted.rstrip("]").partition("[")
         assert name in (".", PROJECT["name"])
         assert not extra or extra in PROJECT["optional-dependencies"]
@@ -107,9 +124,10 @@ CHECKED_ONLY: dict[str, Callable[[list[str]], None]] = {"make": _check_make, "pi
 def test_a_rule_covers_the_block(block: Block) -> None:
     if block.language == "bash":
         known = {*CHECKED_ONLY, "airflow"}
-        assert is_connection_variable(block) or {_program(command) for command in block.commands} <= known
+        special = is_connection_variable(block) or is_server(block)
+        assert special or {_program(command) for command in block.commands} <= known
     else:
-        assert block.language in ("json", "python"), f"no rule for blocks of {block.language!r}"
+        assert block.language in ("json", "python", "toml"), f"no rule for blocks of {block.language!r}"
 
 
 @pytest.mark.parametrize("page", translated_pages(), ids=_name)
@@ -137,6 +155,14 @@ def test_the_design_page_names_every_module() -> None:
     assert named == there - {"__init__.py"}
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_every_exception_has_its_entry(language: str) -> None:
+    headings = re.findall(r"^### (\w+)$", (ROOT / "docs" / language / "failures.md").read_text(), re.M)
+    defined = ast.parse((ROOT / "airflow_provider_sops" / "exceptions.py").read_text()).body
+    classes = {node.name for node in defined if isinstance(node, ast.ClassDef)}
+    assert sorted(headings) == sorted(classes | {"AirflowSensorTimeout"})
+
+
 def test_both_readmes_name_every_field_of_the_connection() -> None:
     for page in (README, translation(README)):
         named = re.findall(r"^\| .*?extra.*?`(\w+)` \|", page.read_text(), re.M)
@@ -148,7 +174,9 @@ def test_the_first_line_says_that_it_is_not_mozilla_sops(page: Path) -> None:
     assert "Mozilla SOPS" in page.read_text().splitlines()[0]
 
 
-@pytest.mark.parametrize("block", _only("bash", lambda block: not is_connection_variable(block)))
+@pytest.mark.parametrize(
+    "block", _only("bash", lambda block: not is_connection_variable(block) and not is_server(block))
+)
 def test_commands_that_are_only_checked(block: Block) -> None:
     for command in block.commands:
         check = CHECKED_ONLY.get(_program(command))
@@ -157,8 +185,7 @@ def test_commands_that_are_only_checked(block: Block) -> None:
 
 
 def _program(command: str) -> str:
-    words = shlex.split(command)
-    return next(word for word in words if "=" not in word)
+    return next(word for word in command.split() if "=" not in word)
 
 
 # ---- connections ----
@@ -176,6 +203,7 @@ class FakeSites:
             "https://bkapi.example.com": self.fake.url,
             "https://paas.example.com": self.fake.url,
             "my-app-secret": self.fake.app_secret,
+            "my-access-token": next(iter(self.fake.access_tokens)),
             "my-app": self.fake.app_code,
         }
 
@@ -202,7 +230,16 @@ def fake() -> Iterator[FakeSops]:
         yield fake
 
 
-@pytest.mark.parametrize("block", _only("json"))
+@pytest.mark.parametrize("block", _only("json", lambda block: not is_connection(block)))
+def test_a_result_in_json_has_the_fields_of_a_real_one(block: Block, runs: dict[Path, dict[str, DagRun]]) -> None:
+    real = next(
+        run.xcom("wait") for dags in runs.values() for run in dags.values() if ("wait", "return_value") in run.xcoms
+    )
+    shown = json.loads(block.text)
+    assert {key: type(value) for key, value in shown.items()} == {key: type(value) for key, value in real.items()}
+
+
+@pytest.mark.parametrize("block", _only("json", is_connection))
 def test_a_connection_in_json_works(block: Block, fake: FakeSops) -> None:
     _try_out(json.loads(FakeSites(fake).adapt(block.text)))
 
@@ -216,7 +253,7 @@ def test_a_connection_in_a_variable_says_the_same_as_in_json(block: Block, fake:
         stdout=subprocess.PIPE,
         text=True,
     ).stdout.strip()
-    in_json = next(json.loads(block.text) for block in BLOCKS if block.language == "json")
+    in_json = next(json.loads(block.text) for block in BLOCKS if block.language == "json" and is_connection(block))
     if value.startswith("{"):
         _try_out(json.loads(FakeSites(fake).adapt(value)))
     host = "https://bkapi.example.com/api/bk-sops/prod"
@@ -262,7 +299,7 @@ def dags_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _dag_file(folder: Path, block: Block) -> Path:
-    return folder / f"{re.sub('[^a-z0-9]+', '_', block.file.lower())}_{block.line}.py"
+    return folder / (block.filename or f"{re.sub('[^a-z0-9]+', '_', block.file.lower())}_{block.line}.py")
 
 
 def _for_this_airflow(text: str) -> str:
@@ -289,9 +326,9 @@ def runs(fake: FakeSops, dags_folder: Path, airflow_home: Path) -> dict[Path, di
 def _conf(block: Block, fake: FakeSops) -> dict[str, Any]:
     if "sops_task_id" not in block.text:
         return {}
-    if "deferrable=True" not in block.text:
+    if "deferrable=True" not in block.text or block.file != "README.md":
         return {"sops_task_id": TASK_ID}
-    # still running when it is first looked at, so that there is something to wait for
+    # not started when it is first looked at, so that there is something to wait for: once is enough, it takes a while
     return {"sops_task_id": fake.create_task("Two steps with outputs", constants=OUTPUTS, start=False)}
 
 
@@ -304,28 +341,83 @@ def test_a_dag_succeeds(block: Block, dags_folder: Path, runs: dict[Path, dict[s
             assert run.xcom("use") == "10.0.0.8 ended with 0"
 
 
+# ---- tests, scripts and files ----
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of all pages that are no DAGs."""
+    folder = tmp_path_factory.mktemp("files")
+    for block in BLOCKS:
+        if block.filename and not (block.language == "python" and is_dag(block)):
+            (folder / block.filename).write_text(block.text)
+    return folder
+
+
+@pytest.mark.parametrize("block", _only("python", is_test))
+def test_tests_pass(
+    block: Block, fake: FakeSops, folder: Path, dags_folder: Path, airflow_home: Path, runs: object
+) -> None:
+    known = environ(fake, airflow_home, dags_folder) | {"PYTHONPATH": str(dags_folder)}
+    del known["AIRFLOW_CONN_SOPS_DEFAULT"]  # comes from the fixture
+    assert block.filename
+    done = _run([sys.executable, "-m", "pytest", "-p", "no:cacheprovider", block.filename], known, folder)
+    assert f"{block.text.count('def test_')} passed" in done
+
+
+@pytest.mark.parametrize("block", _only("python", is_script))
+def test_a_script_runs(
+    block: Block, fake: FakeSops, folder: Path, dags_folder: Path, airflow_home: Path, runs: object
+) -> None:
+    text = FakeSites(fake).adapt(block.text)
+    assert _run([sys.executable, "-c", text], environ(fake, airflow_home, dags_folder), folder).strip()
+
+
+@pytest.mark.parametrize("block", _only("toml"))
+def test_templates_make_tasks(block: Block, folder: Path) -> None:
+    assert block.filename
+    with FakeSops(templates=folder / block.filename) as own:
+        task_id = own.create_task(next(iter(own.site.templates)))
+        own.advance(60)
+        assert own.task(task_id).state == "FINISHED"
+        assert {output["name"] for output in own.task(task_id).outputs} == {"IP", "VERSION"}
+
+
+@pytest.mark.parametrize("block", _only("bash", is_server))
+def test_the_server_starts(block: Block) -> None:
+    (command,) = block.commands
+    words = shlex.split(command)
+    assert words[0] == "python"
+    words[words.index("--port") + 1] = "0"
+    process = subprocess.Popen([sys.executable, *words[1:]], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(4)]
+    finally:
+        process.terminate()
+        process.wait(10)
+    assert lines[0].startswith("http://127.0.0.1:")
+    assert json.loads(lines[1])["conn_type"] == "sops"
+    assert lines[2].startswith("AIRFLOW_CONN_SOPS_DEFAULT=sops://")
+    assert lines[3] == f"task {TASK_ID}: Two steps with outputs\n"
+
+
+def _run(command: list[str], known: dict[str, str], folder: Path | None = None) -> str:
+    done = subprocess.run(
+        command, env=known, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
 # ---- commands of Airflow ----
 
 
-@pytest.mark.parametrize(
-    "page",
-    [page for page in pages() if any(is_for_airflow(block) for block in blocks(page))],
-    ids=_name,
-)
-def test_the_commands_of_a_page_work_one_after_the_other(
-    page: Path, fake: FakeSops, dags_folder: Path, airflow_home: Path, runs: object
+def test_the_commands_of_the_pages_work_one_after_the_other(
+    fake: FakeSops, dags_folder: Path, airflow_home: Path, runs: object
 ) -> None:
     known = environ(fake, airflow_home, dags_folder)
-    del known["AIRFLOW_CONN_SOPS_DEFAULT"]  # the page's commands make it
-    for block in blocks(page):
-        if not is_for_airflow(block):
-            continue
-        done = subprocess.run(
-            ["bash", "-euc", FakeSites(fake).adapt(block.text)],
-            env=known,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-        )
-        assert done.returncode == 0, f"{block}:\n{block.text}\n{done.stdout}"
+    del known["AIRFLOW_CONN_SOPS_DEFAULT"]  # the pages' commands make it
+    texts = [block.text for block in BLOCKS if is_for_airflow(block)]
+    for text in dict.fromkeys(texts):  # the same on several pages is run once
+        _run(["bash", "-euc", FakeSites(fake).adapt(text)], known)
