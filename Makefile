@@ -65,6 +65,16 @@ demo: env ## a real Airflow run against the fake SOPS, told as a short story
 test: env ## all tests (ARGS="-k name" for some)
 	@$(IN_TEMP_HOME) $(BIN)/python -m pytest $(ARGS)
 
+.PHONY: test-ui
+test-ui: env ## the web page of a real Airflow in a real Chromium, with the fake SOPS; takes the pictures in docs/img/
+	@tools/debian.sh chromium=chromium fonts-noto-cjk='/usr/share/fonts/opentype/noto/*CJK*'
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --requirements tests/ui/requirements.txt
+	@$(IN_TEMP_HOME) $(BIN)/python -m pytest --show-capture=stdout tests/ui $(ARGS)
+
+.PHONY: test-standalone
+test-standalone: env ## deferred waits in a real `airflow standalone`: kills, outages, stale replicas (ten minutes or more)
+	@$(IN_TEMP_HOME) $(BIN)/python -m pytest --show-capture=stdout tests/standalone $(ARGS)
+
 .PHONY: lint
 lint: env ## ruff, mypy --strict, the border between the layers, licence lines
 	$(BIN)/ruff check .

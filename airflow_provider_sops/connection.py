@@ -35,25 +35,36 @@ EXTRA_FIELDS: Mapping[str, Mapping[str, Any]] = {
         "description": "Access token of app and user; enough by itself.",
         "secret": True,
     },
-    "bk_biz_id": {"label": "Default business", "description": "bk_biz_id that is used where a task names none."},
+    "bk_biz_id": {
+        "label": "Default business",
+        "description": "The bk_biz_id that is used where a task names none, such as 2.",
+        "type": "integer",
+    },
     "scope": {
         "label": "Scope",
         "description": "What bk_biz_id is: cmdb_biz (a CMDB business, the default) or project (a SOPS project).",
         "enum": ["cmdb_biz", "project"],
     },
     "verify": {"label": "Verify TLS", "description": "true (default), false, or the path of a CA bundle."},
-    "timeout": {"label": "Timeout", "description": "Seconds to wait for an answer; default 30."},
+    "timeout": {"label": "Timeout", "description": "Seconds to wait for an answer; default 30.", "type": "number"},
     "proxies": {"label": "Proxies", "description": 'Proxy address, or JSON like {"https": "http://proxy:3128"}.'},
-    "headers": {"label": "Headers", "description": "Further headers of every request, as JSON.", "secret": True},
+    "headers": {
+        "label": "Headers",
+        "description": "Further headers of every request, as JSON. Who may read connections sees them, unless [core] "
+        "sensitive_var_conn_names has the word headers.",
+        "secret": True,
+    },
     "tenant_id": {"label": "Tenant", "description": "Sent as X-Bk-Tenant-Id; multi-tenant sites only."},
 }
 
 #: Labels and placeholders of the form's common fields, in the provider info's spelling.
 UI_FIELD_BEHAVIOUR: Mapping[str, Any] = {
-    "hidden-fields": ["schema", "port"],
+    "hidden-fields": ["schema"],
     "relabeling": {"host": "SOPS address", "login": "App code", "password": "App secret"},
     "placeholders": {
         "host": "https://bkapi.example.com/api/bk-sops/prod",
+        # the page of Airflow 3.3.2 cannot test a connection that is saved without a port
+        "port": "443 (optional; Airflow 3.3 needs it for its Test button)",
         "login": "bk_app_code",
         "password": "bk_app_secret",
         "bk_username": "admin",
@@ -68,11 +79,12 @@ def conn_fields() -> dict[str, Any]:
     """Give the form's extra fields as the provider info describes them, for Airflow 3.2 and newer."""
     fields = {}
     for name, spec in EXTRA_FIELDS.items():
-        schema: dict[str, Any] = {"type": ["string", "null"]}
+        schema: dict[str, Any] = {"type": [spec.get("type", "string"), "null"]}
         if spec.get("secret"):
             schema["format"] = "password"
         if "enum" in spec:
-            schema["enum"] = [*spec["enum"], None]
+            # null is no choice of its own, or the form shows the word "null"; it is what an empty field gives
+            schema["enum"] = list(spec["enum"])
         fields[name] = {"label": spec["label"], "description": spec["description"], "schema": schema}
     return fields
 
@@ -145,7 +157,13 @@ def _parse_address(host: str | None, schema: str | None, port: int | None, api_t
         raise SopsConfigError("host", f"must be an http or https address, not {parts.scheme}")
     if parts.username or parts.password or parts.query or parts.fragment or not parts.hostname:
         raise SopsConfigError("host", "must be an address like https://bkapi.example.com/api/bk-sops/prod and no more")
-    netloc = parts.netloc if parts.port or not port else f"{parts.netloc}:{port}"
+    try:
+        own_port = parts.port
+    except ValueError as error:
+        raise SopsConfigError("host", f"has a port that is none: {error}") from error
+    if own_port and port and own_port != port:
+        raise SopsConfigError("port", f"is {port}, but the host says {own_port}")
+    netloc = parts.netloc if own_port or not port else f"{parts.netloc}:{port}"
     path = parts.path.rstrip("/")
     if schema and schema not in ("http", "https"):
         path = f"{path}/{schema.strip('/')}"

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One ``airflow standalone`` and one fake SOPS for all tests of the web page."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_sops.testing import FakeSopsClient
+from tests.live.airflow import ROOT, Standalone
+from tests.live.fake import fake_process
+
+
+@pytest.fixture(scope="session")
+def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeSopsClient]:
+    """A fake SOPS in a process of its own."""
+    with fake_process(tmp_path_factory.mktemp("fake")) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
+    """An Airflow with the example DAGs and those of these tests, without any connection."""
+    home = tmp_path_factory.mktemp("airflow")
+    dags = Path(shutil.copytree(ROOT / "example_dags", home / "dags"))
+    shutil.copytree(Path(__file__).parent / "dags", dags, dirs_exist_ok=True)
+    # as the form's help says of headers
+    with Standalone(home, dags, AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES="headers") as standalone:
+        yield standalone
+        secrets = (b"demo-secret", b"demo-token", b"demo-access-token")
+        shown = [path for path in standalone.written() if any(secret in path.read_bytes() for secret in secrets)]
+        assert not shown, f"a secret shows in {shown}"

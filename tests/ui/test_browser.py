@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A user's way through the web page, in a real browser: the connection, a run, the link, the XComs, the log.
+
+The screenshots of it are the ones in ``docs/img/``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from airflow_provider_sops.connection import EXTRA_FIELDS
+from airflow_provider_sops.testing import FakeSopsClient
+from tests.live.airflow import ROOT, Standalone
+from tests.live.processes import wait_until
+from tests.ui.browser import Album, browser_page
+
+DAG_ID = "sops_wait_and_use_outputs"
+TASK_NAME = "Check host 10.0.0.8"
+ALBUM = Album(ROOT / "docs" / "img")
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    """A page of the browser."""
+    with browser_page() as page:
+        yield page
+
+
+def test_a_user_connects_and_runs_the_example(page: Page, site: Standalone, fake: FakeSopsClient) -> None:
+    fill_in_the_connection(page, site, fake)
+    press_test(page)
+    # it runs for longer than the ten seconds from one look to the next, so that the log shows it running
+    constants = {"IP": "10.0.0.8", "EXIT": "0", "seconds": "20"}
+    task_id = fake.create_task("Long sleep", name=TASK_NAME, constants=constants, start=False)
+    run_id = trigger_the_dag(page, site, task_id)
+    wait_until("the sensor has looked", lambda: fake.count("get_task_status") > 0, seconds=300)
+    fake.start_task(task_id)
+    watch_it_succeed(page, site, run_id)
+    run_page = f"{site.api.url}/dags/{DAG_ID}/runs/{run_id}/tasks"
+    read_the_log(page, f"{run_page}/wait", task_id)
+    open_the_link(page, f"{run_page}/wait", task_id)
+    read_the_xcoms(page, f"{run_page}/outputs")
+
+
+def fill_in_the_connection(page: Page, site: Standalone, fake: FakeSopsClient) -> None:
+    page.goto(f"{site.api.url}/connections")
+    page.get_by_role("button", name="Add Connection").click()
+    form = page.get_by_role("dialog")
+    form.locator("input[name=connection_id]").fill("sops_default")
+    form.get_by_role("combobox").fill("BlueKing")
+    page.get_by_role("option", name="BlueKing SOPS").click()
+    form.locator("input[name=host]").fill(fake.status()["apigw_url"])
+    form.locator("input[name=port]").fill(fake.url.rpartition(":")[2])
+    form.locator("input[name=login]").fill("demo-app")
+    form.locator("input[name=password]").fill("demo-secret")
+    for label in ("SOPS address", "App code", "App secret"):
+        expect(form.get_by_text(label, exact=True)).to_be_visible()
+    expect(form.locator("input[name=password]")).to_have_attribute("type", "password")
+    ALBUM.take(page, "connection-form", height=900, of=form)
+
+    form.get_by_text("Extra Fields", exact=True).click()
+    form.locator("[name=element_bk_username]").fill("admin")
+    form.locator("[name=element_bk_biz_id]").fill("2")
+    for name in ("bk_token", "access_token", "headers"):
+        expect(form.locator(f"[name=element_{name}]")).to_have_attribute("type", "password")
+    expect(form.get_by_text("null", exact=True)).to_have_count(0)
+    ALBUM.take(page, "connection-form-extra", height=2000, of=form)
+    with page.expect_request(lambda request: request.method == "POST") as posted:
+        form.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("cell", name="sops_default")).to_be_visible()
+    wanted = dict.fromkeys(EXTRA_FIELDS) | {"bk_username": "admin", "bk_biz_id": 2}
+    assert json.loads(posted.value.post_data_json["extra"]) == wanted
+
+
+def press_test(page: Page) -> None:
+    page.reload()
+    page.get_by_role("button", name="Test Connection").click()
+    said = page.get_by_text("answers and the credentials are right")
+    expect(said.first).to_be_visible()
+    ALBUM.take(page, "connection-test", height=420)
+
+
+def trigger_the_dag(page: Page, site: Standalone, task_id: int) -> str:
+    wait_until("the example is there", lambda: site.api.ask("GET", f"dags/{DAG_ID}")["dag_id"], seconds=120)
+    page.goto(f"{site.api.url}/dags/{DAG_ID}")
+    page.get_by_role("button", name="Trigger").first.click()
+    form = page.get_by_role("dialog")
+    field = form.locator("[name=element_sops_task_id]")
+    field.fill(str(task_id))
+    expect(form.get_by_text("The id of the SOPS task")).to_be_visible()
+    ALBUM.take(page, "dag-trigger", height=900)
+    form.get_by_role("button", name="Trigger").click()
+    runs = wait_until("the run is there", lambda: site.api.ask("GET", f"dags/{DAG_ID}/dagRuns")["dag_runs"], seconds=60)
+    return str(runs[0]["dag_run_id"])
+
+
+def watch_it_succeed(page: Page, site: Standalone, run_id: str) -> None:
+    page.goto(f"{site.api.url}/dags/{DAG_ID}/runs/{run_id}")
+    expect(page.get_by_text("Running", exact=True).first).to_be_visible()
+    assert site.api.wait_for_run(DAG_ID, run_id, seconds=400) == "success"
+    page.reload()
+    expect(page.get_by_text("Success", exact=True)).to_have_count(4)
+    for task in ("wait", "outputs", "use"):
+        expect(page.get_by_text(task, exact=True).first).to_be_visible()
+    ALBUM.take(page, "dag-run")
+
+
+def read_the_log(page: Page, task_page: str, task_id: int) -> None:
+    page.goto(task_page)
+    for text in ("RUNNING, . of 3 nodes done", "FINISHED, 3 of 3 nodes done"):
+        expect(page.get_by_text(re.compile(f"SOPS task {task_id} .*{text}")).first).to_be_visible()
+    ALBUM.take(page, "task-log", width=1320, height=600)
+
+
+def open_the_link(page: Page, task_page: str, task_id: int) -> None:
+    page.goto(f"{task_page}/details")
+    link = page.get_by_role("link", name="SOPS task")
+    expect(link).to_be_visible()
+    ALBUM.take(page, "task-link", height=620)
+    with page.expect_popup() as popup:
+        link.click()
+    sops = popup.value
+    expect(sops.get_by_role("heading", name=TASK_NAME)).to_be_visible()
+    expect(sops.get_by_role("cell", name=str(task_id), exact=True)).to_be_visible()
+    expect(sops.get_by_text("${IP}")).to_be_visible()
+    ALBUM.take(sops, "sops-task", height=840)
+    sops.close()
+
+
+def read_the_xcoms(page: Page, task_page: str) -> None:
+    page.goto(f"{task_page}/xcom")
+    for key in ("IP", "${IP}", "EXIT", "${EXIT}", "return_value"):
+        expect(page.get_by_role("cell", name=key, exact=True)).to_be_visible()
+    expect(page.get_by_text("10.0.0.8", exact=True).first).to_be_visible()
+    ALBUM.take(page, "xcoms")
