@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -51,6 +53,9 @@ def site_of(connection: Connection, extra: Mapping[str, Any]) -> Site:
     )
     for secret in site.secrets:
         mask_secret(secret)
+    bundle = site.settings.verify
+    if isinstance(bundle, str) and not os.path.exists(bundle):
+        raise errors.SopsConfigError("verify", f"there is no file {bundle!r} on this machine")
     return site
 
 
@@ -347,9 +352,9 @@ class SopsHook(BaseHook):
         """
         try:
             site = self.site
-            client = SopsClient(site.door, settings=site.settings, retry=NO_RETRY)
+            client = SopsClient(site.door, scope=site.scope, settings=site.settings, retry=NO_RETRY)
             with client:
-                return _probe(client, self._bk_biz_id or site.bk_biz_id or 1)
+                return _probe(client, site.bk_biz_id)
         except Exception as error:
             return False, str(error)
 
@@ -364,40 +369,56 @@ class SopsHook(BaseHook):
         return self.send(call)
 
 
-def _probe(client: SopsClient, bk_biz_id: int | str) -> tuple[bool, str]:
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    """What trying one API gave."""
+
+    text: str
+    #: the app may call it, and the user may see what it answers
+    granted: bool = False
+    #: the credentials were looked at and found right
+    known: bool = True
+    #: nothing more can be found out
+    fatal: bool = False
+    #: SOPS does not know the business
+    no_business: bool = False
+
+
+def _probe(client: SopsClient, bk_biz_id: int | None) -> tuple[bool, str]:
     """Try the two APIs and put what was seen into one sentence."""
-    address = client.door.base_url
     projects = _probe_one(client, "get_user_project_list")
     if projects.fatal:
         return False, projects.text
     # any id will do: that there is no such task says that it may be asked for
-    detail = _probe_one(client, "get_task_detail", task_id=1, bk_biz_id=bk_biz_id)
+    detail = _probe_one(client, "get_task_detail", task_id=1, bk_biz_id=bk_biz_id or 1)
     if detail.fatal:
         return False, detail.text
+    text, address = f"{projects.text}; {detail.text}", client.door.base_url
+    if not projects.known and not detail.known:
+        return False, (
+            f"{address} answers, but seems to be no address of SOPS' API ({text}): "
+            "check the connection's host and api_type."
+        )
     works = projects.granted or detail.granted
-    return works, f"{address} answers and the credentials are right; {projects.text}; {detail.text}."
-
-
-class _Probe:
-    def __init__(self, name: str, *, granted: bool = False, fatal: str = "", problem: str = "") -> None:
-        self.granted, self.fatal = granted, bool(fatal)
-        self.text = fatal or f"{name}: {'granted' if granted else problem}"
+    if bk_biz_id is not None and detail.no_business:
+        works = False
+        text += f"; but SOPS knows no {client.scope} {bk_biz_id}: check bk_biz_id and scope"
+    return works, f"{address} answers and the credentials are right; {text}."
 
 
 def _probe_one(client: SopsClient, name: str, **params: Any) -> _Probe:
     try:
         answer = client.call(name, **params)
     except errors.SopsApiPermissionError:
-        return _Probe(name, problem="no permission for this API, apply for it in the BlueKing developer center")
+        return _Probe(f"{name}: no permission for this API, apply for it in the BlueKing developer center")
     except errors.SopsApiNotFoundError:
-        return _Probe(name, problem="this site does not have it")
-    except errors.SopsNotFoundError:
-        return _Probe(name, granted=True)
+        return _Probe(f"{name}: this site does not have it", known=False)
+    except errors.SopsNotFoundError as error:
+        no_business = f"project({params.get('bk_biz_id')})" in (error.remote_message or "")
+        return _Probe(f"{name}: granted", granted=True, no_business=no_business)
     except errors.SopsApiError as error:
-        return _Probe(name, problem=f"granted, but SOPS says {error.remote_message}")
+        return _Probe(f"{name}: granted, but SOPS says {error.remote_message}")
     except errors.SopsError as error:
-        return _Probe(name, fatal=str(error))
-    probe = _Probe(name, granted=True)
-    if name == "get_user_project_list" and isinstance(answer.data, list):
-        probe.text += f" ({len(answer.data)} projects)"
-    return probe
+        return _Probe(str(error), fatal=True)
+    seen = f" ({len(answer.data)} projects)" if isinstance(answer.data, list) else ""
+    return _Probe(f"{name}: granted{seen}", granted=True)
