@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ from airflow_provider_sops.sops.gateway import DEFAULT_PATHS, ApiType, Credentia
 from airflow_provider_sops.sops.transport import CONNECT_TIMEOUT, READ_TIMEOUT, TransportSettings
 
 CONN_TYPE = "sops"
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 HOOK_NAME = "BlueKing SOPS"
 DEFAULT_CONN_ID = "sops_default"
 
@@ -135,11 +137,8 @@ def parse_connection(
         access_token=_text(given, "access_token"),
     )
     _check_credentials(credentials)
-    headers = {str(key): str(value) for key, value in _json_object(given, "headers").items()}
-    if given.get("tenant_id"):
-        headers["X-Bk-Tenant-Id"] = _text(given, "tenant_id")
     return Site(
-        door=Door(api_type, base_url, credentials, headers),
+        door=Door(api_type, base_url, credentials, _parse_headers(given)),
         bk_biz_id=parse_id("bk_biz_id", given["bk_biz_id"]) if "bk_biz_id" in given else None,
         scope=parse_scope(_text(given, "scope") or "cmdb_biz"),
         settings=_parse_settings(given),
@@ -152,7 +151,10 @@ def _parse_address(host: str | None, schema: str | None, port: int | None, api_t
     if not text:
         raise SopsConfigError("host", "is empty; give the address of the API gateway or ESB in front of SOPS")
     scheme = schema if schema in ("http", "https") else "https"
-    parts = urlsplit(text if "://" in text else f"{scheme}://{text}")
+    try:
+        parts = urlsplit(text if "://" in text else f"{scheme}://{text}")
+    except ValueError as error:
+        raise SopsConfigError("host", f"is no address: {error}") from error
     if parts.scheme not in ("http", "https"):
         raise SopsConfigError("host", f"must be an http or https address, not {parts.scheme}")
     if parts.username or parts.password or parts.query or parts.fragment or not parts.hostname:
@@ -203,19 +205,56 @@ def _check_credentials(credentials: Credentials) -> None:
                 raise SopsConfigError(name, "is empty; only an access_token works without it")
 
 
+def _parse_headers(given: Mapping[str, Any]) -> dict[str, str]:
+    headers = {str(name): str(value) for name, value in _json_object(given, "headers").items()}
+    # the values are not shown: they may be secret
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise SopsConfigError("headers", f"{name!r} is not the name of a header")
+        if not _is_header_value(value):
+            raise SopsConfigError("headers", f"the value of {name} must be printable ASCII, in one line")
+    tenant = _text(given, "tenant_id")
+    if not _is_header_value(tenant):
+        raise SopsConfigError("tenant_id", "must be printable ASCII, in one line")
+    return headers | ({"X-Bk-Tenant-Id": tenant} if tenant else {})
+
+
+def _is_header_value(value: str) -> bool:
+    return value.isascii() and (value.isprintable() or not value)
+
+
 def _parse_settings(given: Mapping[str, Any]) -> TransportSettings:
     read_timeout = _seconds(given, "timeout", READ_TIMEOUT)
-    proxies = given.get("proxies", {})
-    if isinstance(proxies, str) and not proxies.lstrip().startswith("{"):
-        proxies = {"http": proxies, "https": proxies}
-    else:
-        proxies = _json_object(given, "proxies")
     return TransportSettings(
         connect_timeout=min(CONNECT_TIMEOUT, read_timeout),
         read_timeout=read_timeout,
         verify=_verify(given.get("verify", True)),
-        proxies={str(key): str(value) for key, value in proxies.items()},
+        proxies=_parse_proxies(given),
     )
+
+
+def _parse_proxies(given: Mapping[str, Any]) -> dict[str, str]:
+    value = given.get("proxies", {})
+    if isinstance(value, str) and not value.lstrip().startswith("{"):
+        value = {"http": value, "https": value}
+    else:
+        value = _json_object(given, "proxies")
+    proxies = {str(scheme): str(url).strip() for scheme, url in value.items()}
+    proxies = {scheme: url if "://" in url else f"http://{url}" for scheme, url in proxies.items()}
+    for scheme, url in proxies.items():
+        if scheme not in ("http", "https", "all"):
+            raise SopsConfigError("proxies", f"must name the schemes http, https or all, not {scheme!r}")
+        if not _is_proxy_address(url):  # it is not shown: it may hold a password
+            raise SopsConfigError("proxies", "must be an address like http://proxy.example.com:3128, or JSON with some")
+    return proxies
+
+
+def _is_proxy_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https", "socks5", "socks5h") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _verify(value: Any) -> bool | str:

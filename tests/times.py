@@ -41,7 +41,7 @@ class MovedTime:
 def move_time(monkeypatch: pytest.MonkeyPatch, moved: MovedTime, *more_modules: str) -> None:
     """Let all loaded modules of the provider, and some more, take their time from ``moved``."""
     for name, module in list(sys.modules.items()):
-        ours = name.startswith("airflow_provider_sops.") and ".testing" not in name
-        known = getattr(module, "time", None)
-        if (ours or name in more_modules) and (known is time or isinstance(known, MovedTime)):
-            monkeypatch.setattr(module, "time", moved)
+        if name in more_modules or (name.startswith("airflow_provider_sops.") and ".testing" not in name):
+            known = vars(module).get("time")
+            if known is time or isinstance(known, MovedTime):
+                monkeypatch.setattr(module, "time", moved)
