@@ -11,7 +11,8 @@ from typing import Any
 
 #: A name in ``${…}`` or ``$<…>``; SOPS names are letters (Chinese too), digits and underscores.
 _REFERENCE = re.compile(r"\$\{\s*(\w+)\s*\}|\$<\s*(\w+)\s*>")
-_KEY = re.compile(r"^\$(?:\{\s*(\w+)\s*\}|<\s*(\w+)\s*>)$")
+#: A key, whatever its name is.
+_KEY = re.compile(r"^\$(?:\{\s*([^{}]+?)\s*\}|<\s*([^<>]+?)\s*>)$")
 
 
 def bare_name(key: str) -> str:
