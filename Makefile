@@ -75,6 +75,22 @@ test-ui: env ## the web page of a real Airflow in a real Chromium, with the fake
 test-standalone: env ## deferred waits in a real `airflow standalone`: kills, outages, stale replicas (ten minutes or more)
 	@$(IN_TEMP_HOME) $(BIN)/python -m pytest --show-capture=stdout tests/standalone $(ARGS)
 
+DISTRIBUTED := .venvs/distributed
+.PHONY: test-distributed
+test-distributed: env $(DISTRIBUTED)/.ready ## 300 runs on PostgreSQL, Redis, Celery, with kills (half an hour or more)
+	@tools/debian.sh postgresql='/usr/lib/postgresql/*/bin/initdb' redis-server=redis-server
+	@$(IN_TEMP_HOME) $(DISTRIBUTED)/bin/python -m pytest -s tests/distributed $(ARGS)
+
+$(DISTRIBUTED)/.ready: $(VENV)/.ready pyproject.toml $(CONSTRAINTS) constraints/distributed.txt
+	@$(BIN)/python -m venv --clear $(DISTRIBUTED)
+	@echo "Installing Airflow $(AIRFLOW) with Celery and PostgreSQL's driver into $(DISTRIBUTED)"
+	@$(BIN)/uv pip install --quiet --python $(DISTRIBUTED)/bin/python --constraints $(CONSTRAINTS) \
+		--constraints constraints/distributed.txt --requirements pyproject.toml --extra testing \
+		apache-airflow-providers-celery apache-airflow-providers-postgres apache-airflow-providers-standard \
+		psycopg2-binary asyncpg redis hatchling
+	@$(BIN)/uv pip install --quiet --python $(DISTRIBUTED)/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
 .PHONY: lint
 lint: env ## ruff, mypy --strict, the border between the layers, licence lines
 	$(BIN)/ruff check .
@@ -102,9 +118,11 @@ constraints: env ## resolve the files in constraints/ anew
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tools/constraints.py $(ARGS)
 
 .PHONY: build
-build: env ## wheel and sdist in dist/
+build: env ## wheel and sdist in dist/, each tried in an empty environment
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation
+	@for file in dist/*; do \
+		PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tools/smoke.py "$$file" $(CONSTRAINTS); done
 
 .PHONY: clean
 clean: ## remove all that the other targets made
