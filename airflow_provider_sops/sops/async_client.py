@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 #: Connections kept open to one site, by one client.
 MAX_CONNECTIONS = 8
+#: Seconds for which an idle one is kept: longer than a poll interval, shorter than servers usually keep it.
+KEEPALIVE = 30.0
 
 
 class AsyncSopsClient:
@@ -115,7 +117,8 @@ class AsyncSopsClient:
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             sent = not isinstance(error, httpx.ConnectError | httpx.ProxyError)
             return connection_failed(call, self.door, error, sent=sent, timed_out=False)
-        headers = {name.lower(): value for name, value in response.headers.items()}
+        encoding = response.headers.encoding
+        headers = {name.decode(encoding).lower(): value.decode(encoding) for name, value in response.headers.raw}
         return HttpReply(response.status_code, headers, response.content)
 
     async def _open_session(self) -> httpx.AsyncClient:
@@ -138,7 +141,9 @@ def _make_session(door: Door, settings: TransportSettings) -> httpx.AsyncClient:
     else:
         # plain http, too, would have the CA certificates read for nothing
         verify = settings.verify and door.base_url.startswith("https:")
-    limits = httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS)
+    limits = httpx.Limits(
+        max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS, keepalive_expiry=KEEPALIVE
+    )
     return httpx.AsyncClient(
         verify=verify,
         limits=limits,

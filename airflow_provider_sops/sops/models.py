@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sops.sops.variables import bare_name
@@ -238,6 +239,11 @@ def parse_time(value: object) -> pendulum.DateTime | None:
         return None
     if not isinstance(value, str):
         raise ValueError(f"a time must be a string, not {value!r}")
+    return _parse_time(value)
+
+
+@lru_cache(maxsize=1024)  # a wait reads the same times again and again
+def _parse_time(value: str) -> pendulum.DateTime:
     import pendulum
 
     text = value.strip()

@@ -13,10 +13,11 @@ import contextvars
 import heapq
 import random
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from airflow_provider_sops.sops import errors, models
 from airflow_provider_sops.sops.async_client import MAX_CONNECTIONS, AsyncSopsClient
@@ -40,6 +41,8 @@ BATCH_RETRY = 1800.0
 CONNECTION_LIFETIME = 600.0
 #: Seconds to gather waits that start together, so that they share requests.
 GATHER = 0.25
+#: Without batches: tasks that are read one after the other in one go, which costs less than as many goes.
+SINGLES_IN_A_ROW = 8
 #: Longest ``Retry-After`` that is honoured, in seconds.
 LONGEST_RETRY_AFTER = 300.0
 #: Requests by which a refused batch is split to find the tasks it is refused for; then the refusal is everyone's.
@@ -97,8 +100,8 @@ class _Task:
 
     id: int
     waiters: list[Waiter] = field(default_factory=list)
-    #: what the last batch said of it; unchanged, nobody is woken
-    seen: tuple[Any, ...] | None = None
+    #: what the last answer said of it; unchanged, nobody is woken
+    seen: object = None
     #: monotonic time of its next read
     due: float = 0.0
     #: must be read singly: the batch is refused because of it
@@ -132,6 +135,7 @@ class Poller:
         self._tasks: dict[int, _Task] = {}
         self._queue: list[tuple[float, int]] = []
         self._interval = min_interval
+        self._asked_intervals: Counter[float] = Counter()
         self._not_before = 0.0
         self._failures = 0
         self._error: errors.SopsError | None = None
@@ -159,6 +163,7 @@ class Poller:
         if self._batch_denied_at is not None:
             waiter.notices.append(NO_BATCH_NOTICE)
         self._schedule(task, time.monotonic() + GATHER)
+        self._asked_intervals[waiter.interval] += 1
         self._set_interval()
         self._joined.set()
         if self._loop_task is None:
@@ -175,6 +180,9 @@ class Poller:
         task.waiters.remove(waiter)
         if not task.waiters:
             del self._tasks[waiter.task_id]
+        self._asked_intervals[waiter.interval] -= 1
+        if not self._asked_intervals[waiter.interval]:
+            del self._asked_intervals[waiter.interval]
         if self._tasks:
             self._set_interval()
         elif self._loop_task is not None:
@@ -225,7 +233,7 @@ class Poller:
         """Sleep, but no longer than until somebody joins."""
         self._joined.clear()
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(seconds, self._joined.set)
+        timer = loop.call_later(max(seconds, 0.001), self._joined.set)
         try:
             await self._joined.wait()
         finally:
@@ -238,21 +246,24 @@ class Poller:
     def _set_interval(self) -> None:
         # read by single details alone, faster than their cache would gain nothing
         least = self._min_interval if self.grants.status else max(self._min_interval, float(DETAIL_CACHE_SECONDS))
-        asked = min(waiter.interval for task in self._tasks.values() for waiter in task.waiters)
-        self._interval = max(least, asked)
+        self._interval = max(least, min(self._asked_intervals))
+
+    @property
+    def _chunk_size(self) -> int:
+        return SINGLES_IN_A_ROW if self._batch_denied_at is not None else MAX_IDS_PER_STATUS_CALL
 
     def _spacing(self) -> float:
-        """Seconds between two requests, so that all reads of an interval are spread over it."""
-        per_request = 1 if self._batch_denied_at is not None else MAX_IDS_PER_STATUS_CALL
-        return 0.9 * self._interval / max(1, ceil(len(self._tasks) / per_request))
+        """Seconds between two chunks, so that all reads of an interval are spread over it."""
+        return 0.9 * self._interval / max(1, ceil(len(self._tasks) / self._chunk_size))
 
     def _take_chunk(self, now: float) -> list[_Task]:
         """Take the tasks that are due, and those due soon to fill the chunk."""
         if self._batch_denied_at is not None and now - self._batch_denied_at >= BATCH_RETRY:
             self._batch_denied_at = None
-        most = 1 if self._batch_denied_at is not None else MAX_IDS_PER_STATUS_CALL
+        # read singly, a task that is not due would be answered from SOPS' cache
+        soon = now + (self._interval / 2 if self._batch_denied_at is None else 0.0)
         chunk: list[_Task] = []
-        while self._queue and len(chunk) < most and self._queue[0][0] <= now + self._interval / 2:
+        while self._queue and len(chunk) < self._chunk_size and self._queue[0][0] <= soon:
             due, task_id = heapq.heappop(self._queue)
             task = self._tasks.get(task_id)
             if task is None or task.due != due:  # left, or was scheduled anew
@@ -269,33 +280,36 @@ class Poller:
 
     async def _read_chunk(self, chunk: Sequence[_Task]) -> None:
         try:
+            read = True
             if self._batch_denied_at is not None or chunk[0].alone:
-                await self._read_one(chunk[0])
+                for task in chunk:
+                    await self._read_one(task)
             else:
-                await self._read_batch(chunk)
-            fell_back = self._batch_denied_at is not None and len(chunk) > 1
+                read = await self._read_batch(chunk)
         except errors.SopsError as error:
             self._failed(chunk, error)
         except Exception as error:  # a fault of ours ends as everyone's error, never as a silent stop
             self._failed(chunk, _internal(error))
         else:
-            self._succeeded(chunk, read=not fell_back)
+            self._succeeded(chunk, read=read)
         finally:
             self._slots.release()
 
-    async def _read_batch(self, chunk: Sequence[_Task]) -> None:
+    async def _read_batch(self, chunk: Sequence[_Task]) -> bool:
+        """Read tasks by one request; ``False`` when none may be read so, and all are to be read singly."""
         call = self.place.call("get_tasks_status", task_id_list=sorted(task.id for task in chunk))
         try:
             answer = await self._send(call)
         except _NO_BATCH as error:
             self._fall_back(error)
-            return
+            return False
         except errors.SopsApiError as error:
             if (error.http_status or 200) >= 500:
                 raise  # SOPS itself is broken, whatever was asked
             await self._split(chunk, error, budget=[_SPLIT_BUDGET])
-            return
+            return True
         await self._deliver_batch(chunk, answer)
+        return True
 
     async def _deliver_batch(self, chunk: Sequence[_Task], answer: Answer) -> None:
         items = models.tasks_status_items(answer)
@@ -308,8 +322,7 @@ class Poller:
             if seen == task.seen:
                 continue
             try:
-                self._deliver(task, models.status_of_item(answer, item))
-                task.seen = seen
+                self._deliver(task, models.status_of_item(answer, item), seen)
             except errors.SopsError as error:
                 self._deliver_error(task, error)
 
@@ -350,8 +363,8 @@ class Poller:
             return
         if notices:
             self._tell_all(notices[0])
-        task.seen = None
-        self._deliver(task, status)
+        # SOPS' clock goes on in every answer
+        self._deliver(task, status, replace(status, elapsed_time=0))
 
     async def _with_client(self, ask: Callable[[AsyncSopsClient], Awaitable[T]]) -> T:
         client = await self._get_client()
@@ -389,10 +402,13 @@ class Poller:
 
     # -- what a read gave
 
-    def _deliver(self, task: _Task, status: TaskStatus) -> None:
+    def _deliver(self, task: _Task, status: TaskStatus, seen: object) -> None:
+        """Hand a status over; who waits is woken when it says something new."""
+        news, task.seen = seen != task.seen, seen
         for waiter in task.waiters:
             waiter.status, waiter.error = status, None
-            waiter.tell()
+            if news:
+                waiter.tell()
 
     def _deliver_error(self, task: _Task, error: errors.SopsError) -> None:
         task.seen = None
