@@ -207,6 +207,12 @@ class Template:
         constants = self.pipeline_tree.get("constants")
         return constants if isinstance(constants, dict) else {}
 
+    @property
+    def secret_keys(self) -> list[str]:
+        """Keys of the password variables."""
+        constants = self.constants.items()
+        return [key for key, constant in constants if isinstance(constant, dict) and _is_password(constant)]
+
 
 @dataclass(frozen=True, slots=True)
 class CreatedTask:

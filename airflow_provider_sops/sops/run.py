@@ -1,0 +1,555 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Running a SOPS task exactly once, without I/O: search, create, search again, start; and what a retry does with what
+it finds.
+
+SOPS has no idempotency key. What makes up for it is that a created task does nothing until it is started, that its
+name is free text which can be searched for, and that starting a started task is refused. So each task is created with
+a tag at the end of its name, found again by this tag, and only then started.
+"""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal, TypeVar
+
+from airflow_provider_sops.sops import errors, models
+from airflow_provider_sops.sops.calls import MAX_TASK_NAME
+from airflow_provider_sops.sops.errors import SopsConfigError
+from airflow_provider_sops.sops.models import TaskListItem, TaskState, TaskStatus
+from airflow_provider_sops.sops.operate import SEND_PAUSE, SENDS, CannotGoOn, Revocation, may_have_happened, revoke
+from airflow_provider_sops.sops.transport import Pause, Steps
+from airflow_provider_sops.sops.verdict import Next, WaitPolicy
+from airflow_provider_sops.sops.watch import DENIED, Grants, Line, Look, Place, Watch, nocache, read_status
+
+E = TypeVar("E", bound=errors.SopsError)
+
+OnRetry = Literal["rerun", "retry_failed_nodes"]
+
+#: The app or its user may not ask this.
+REFUSED = (*DENIED, errors.SopsIamDeniedError)
+#: Seconds between the searches for a task that may have been created, or that was and is not to be found yet.
+_SEARCH_PAUSES = (1.0, 2.0, 4.0, 8.0)
+#: Most tasks of one answer of ``get_task_list`` (measured on SOPS 3.34).
+_MOST_LISTED = 200
+#: An end that leaves nothing to go on with; ENDED is one whose state the detail alone does not tell.
+_OVER = (TaskState.REVOKED, TaskState.EXPIRED, TaskState.ENDED)
+
+
+def digest(parts: Iterable[object], length: int) -> str:
+    """Make a word of lower-case letters and digits out of values; five bits a letter."""
+    text = json.dumps([str(part) for part in parts], ensure_ascii=False)
+    return base64.b32encode(hashlib.sha256(text.encode()).digest()).decode().lower()[:length]
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """What marks the SOPS tasks of one Airflow task at the end of their names: letters and digits only.
+
+    All tasks of one run of the Airflow task, retries included, share ``base``. ``generation`` counts up when a further
+    SOPS task is really wanted: the highest one that there is tells that those before were given up on purpose.
+    """
+
+    base: str
+    #: shared also by the runs after a user has cleared the Airflow task; empty unless these are to be found
+    thread: str = ""
+
+    def name(self, title: str, generation: int) -> str:
+        """Give a task's name: the title, cut to what SOPS allows, and the tag, which is never cut."""
+        end = f" {self.thread}{self.base}g{generation}"
+        return f"{title.strip()[: MAX_TASK_NAME - len(end)].rstrip()}{end}".strip()
+
+    def read(self, name: str) -> tuple[str, int] | None:
+        """Read base and generation at the end of a name; ``None`` when it is not one of this tag's."""
+        base = "af[a-z2-7]{16}" if self.thread else re.escape(self.base)
+        match = re.search(rf"(?:^| ){self.thread}({base})g([1-9][0-9]*)$", name)
+        return (match.group(1), int(match.group(2))) if match else None
+
+
+def make_tag(
+    *,
+    dag_id: str,
+    run_id: str,
+    run_start: str,
+    task_id: str,
+    map_index: int,
+    max_tries: int,
+    site: str | None = None,
+) -> Tag:
+    """Make the tag of an Airflow task.
+
+    :param run_start: when the DAG run started, to the microsecond: it tells two Airflows with the same DAG apart, and a
+        run from a deleted one of the same id.
+    :param max_tries: Airflow's number, which stays the same over retries and grows when a user clears the task.
+    :param site: what is known of the Airflow itself; given when a cleared task takes up the SOPS task there is.
+    """
+    base = "af" + digest((dag_id, run_id, run_start, task_id, map_index, max_tries), 16)
+    thread = "" if site is None else "at" + digest((site, dag_id, run_id, task_id, map_index), 14)
+    return Tag(base, thread)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The SOPS task to create."""
+
+    title: str
+    template_id: int | None = None
+    template_name: str = ""
+    #: ``business`` or ``common``
+    template_source: str = "business"
+    #: values by key as SOPS writes them, ``${IP}``
+    constants: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    #: further parameters of ``create_task`` as SOPS names them
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A task of an earlier try, remembered outside SOPS."""
+
+    base: str
+    generation: int
+    task_id: int
+
+
+class Action(StrEnum):
+    """What is to be done with the task that was chosen."""
+
+    START = "start"
+    RETRY_NODES = "retry_nodes"
+    #: it runs, or has ended already: what follows is the wait's
+    WAIT = "wait"
+
+
+@dataclass(slots=True)
+class Chosen:
+    """The one SOPS task that this try goes on with."""
+
+    action: Action
+    task_id: int
+    generation: int
+    watch: Watch
+    look: Look
+    #: failed tasks of earlier generations, to be revoked before this one is started
+    give_up: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class TaskRun:
+    """One try of an Airflow task that runs a SOPS task.
+
+    :param created_after: SOPS tasks older than this cannot be this run's.
+    :param first_try: no try has gone before.
+    :param cleared: a user may have cleared the Airflow task: take up the task of an earlier run, if the tag allows it.
+    :param remembered: what an earlier try has remembered.
+    :param has_memory: what this try does will be remembered before the SOPS task is started, and so did earlier tries.
+    """
+
+    place: Place
+    tag: Tag
+    wanted: Wanted
+    policy: WaitPolicy
+    on_retry: OnRetry = "rerun"
+    created_after: datetime | None = None
+    first_try: bool = True
+    cleared: bool = False
+    remembered: Remembered | None = None
+    has_memory: bool = False
+    grants: Grants = field(default_factory=Grants)
+    #: for the task's log
+    lines: list[Line] = field(default_factory=list)
+    #: values of the template's password variables, as far as they were learnt
+    secrets: list[str] = field(default_factory=list, repr=False)
+    _template_id: int | None = None
+    _may_search: bool = True
+    _made: dict[int, str] = field(default_factory=dict)
+    _told: set[str] = field(default_factory=set)
+
+    # ---- choosing ----
+
+    def choose(self, now: float) -> Steps[Chosen]:
+        """Find the task to go on with, or create one. Nothing is started and nothing revoked.
+
+        :param now: seconds since the epoch.
+        :raises CannotGoOn: a person has stopped what an earlier try had started.
+        :raises errors.SopsError: when SOPS gives no good answer.
+        :raises errors.SopsConfigError: the template or a constant is not there.
+        """
+        found = yield from self._search()
+        while True:
+            chosen = yield from self._judge(found, now)
+            if chosen is not None:
+                return chosen
+            found = yield from self._create(max(found, default=0) + 1)
+
+    def latest(self) -> Steps[tuple[int, int] | None]:
+        """Find the task that earlier legs of this try have come to, as generation and id."""
+        found = yield from self._search()
+        return max(found.items(), default=None)
+
+    def _judge(self, found: Mapping[int, int], now: float) -> Steps[Chosen | None]:
+        """Read the found tasks, the oldest generation first, and choose; ``None``: a new generation is wanted."""
+        give_up: list[int] = []
+        for generation, task_id in sorted(found.items()):
+            given_up = generation < max(found)
+            watch = Watch(task_id, self.place, self.policy, had_answer=True, grants=self.grants)
+            if task_id in self._made:
+                watch.task_url = self._made[task_id]
+                return Chosen(Action.START, task_id, generation, watch, Look(Next.WAIT), tuple(give_up))
+            status = yield from self._read_status(task_id)
+            look = yield from watch.consider(status, now, progress=True)
+            chosen = Chosen(Action.WAIT, task_id, generation, watch, look, tuple(give_up))
+            status = look.status or status
+            if look.error is not None:
+                raise look.error
+            if given_up and (status.is_deleted or status.state in _OVER):
+                continue
+            self._tell(f"SOPS task {task_id} {status.name!r} is there from an earlier try: {status.state}.")
+            if status.state is TaskState.CREATED and not status.is_deleted:
+                return replace(chosen, action=Action.START)
+            if look.next is Next.FAILURE and status.state is TaskState.FAILED:
+                if self.on_retry == "retry_failed_nodes" and not given_up:
+                    return replace(chosen, action=Action.RETRY_NODES)
+                give_up.append(task_id)
+                continue
+            self.lines += look.lines
+            if look.next is Next.FAILURE and status.state is TaskState.REVOKED:
+                raise CannotGoOn(_revoked_before(status) + (yield from self._page(task_id)), status)
+            return chosen
+        return None
+
+    def _read_status(self, task_id: int) -> Steps[TaskStatus]:
+        notices: list[str] = []
+        status = yield from read_status(self.place, task_id, self.grants, notices, fresh=True)
+        self.lines += [Line(notice, warning=True) for notice in notices]
+        return status
+
+    # ---- searching ----
+
+    def _search(self) -> Steps[dict[int, int]]:
+        """Give the one task of each generation: of several, one that has started, else the one with the lowest id."""
+        takes_up = bool(self.tag.thread) and self.cleared
+        keyword = self.tag.thread if takes_up else self.tag.base
+        # a zone cannot be given in a way that every SOPS reads, and none is two days off
+        after = self.created_after.strftime("%Y-%m-%d %H:%M:%S") if self.created_after and not takes_up else None
+        try:
+            answer = yield self.place.call(
+                "get_task_list",
+                keyword=keyword,
+                create_time_start=after,
+                without_count="true",
+                limit=_MOST_LISTED,
+            )
+        except REFUSED as error:
+            return self._unsearchable(error)
+        listed: dict[str, dict[int, list[TaskListItem]]] = {}
+        for item in models.task_list(answer):
+            tagged = self.tag.read(item.name)
+            # child tasks of subprocesses and tasks that a person has copied may hold the tag too
+            if tagged and item.create_method in ("api", "") and not item.is_child_taskflow:
+                listed.setdefault(tagged[0], {}).setdefault(tagged[1], []).append(item)
+        if takes_up:
+            self._take_up(listed)
+        found = {generation: self._elect(items) for generation, items in listed.get(self.tag.base, {}).items()}
+        if self.remembered and self.remembered.base == self.tag.base:
+            # SOPS lists no deleted task
+            found.setdefault(self.remembered.generation, self.remembered.task_id)
+        return found
+
+    def _take_up(self, listed: Mapping[str, Mapping[int, list[TaskListItem]]]) -> None:
+        """Go on under the tag of the run before the task was cleared, if this run has made no task of its own."""
+        if self.tag.base in listed:
+            return
+        if self.remembered:
+            self.tag = replace(self.tag, base=self.remembered.base)
+        elif listed:
+            newest = max(
+                listed, key=lambda base: max(item.task_id for items in listed[base].values() for item in items)
+            )
+            self.tag = replace(self.tag, base=newest)
+
+    def _elect(self, items: list[TaskListItem]) -> int:
+        """Choose one of the tasks of one generation, in a way that every try and every process chooses alike."""
+        items = sorted(items, key=lambda item: item.task_id)
+        chosen = next((item for item in items if item.is_started), items[0])
+        if self.remembered and not chosen.is_started and self.remembered.task_id in {item.task_id for item in items}:
+            # its start may be queued, though a task with a lower id has come to light since
+            chosen = next(item for item in items if item.task_id == self.remembered.task_id)
+        for item in items:
+            if item is not chosen:
+                state = "has been started too" if item.is_started else "stays CREATED for ever"
+                self._tell(
+                    f"SOPS task {item.task_id} {item.name!r} was created for the same run as task {chosen.task_id}, "
+                    f"which is the one that counts; task {item.task_id} {state}.",
+                    warning=item.is_started,
+                )
+        return chosen.task_id
+
+    def _unsearchable(self, error: errors.SopsError) -> dict[int, int]:
+        """Do without the search where that is safe."""
+        self._may_search = False
+        known = self.remembered
+        if known and (known.base == self.tag.base or (self.tag.thread and self.cleared)):
+            self.tag = replace(self.tag, base=known.base)
+            return {known.generation: known.task_id}
+        if self.has_memory:
+            return {}  # a task is remembered before it is started: none was
+        if not self.first_try:
+            raise _advised(
+                error,
+                "Without it this retry cannot know whether an earlier try has started the SOPS task already, so it has "
+                "started nothing. Grant the API, or trigger a new DAG run once you know that none is running.",
+            ) from error.__cause__
+        self._tell(
+            f"The app may not call get_task_list: this first try goes on, but a retry could not find the SOPS task "
+            f"again and would fail. {error}",
+            warning=True,
+        )
+        return {}
+
+    # ---- creating ----
+
+    def _create(self, generation: int) -> Steps[dict[int, int]]:
+        """Create a task, and search once more: what counts is what everybody finds.
+
+        :return: the tasks by generation.
+        """
+        try:
+            task_id = yield from self.create(generation)
+        except errors.SopsError as error:
+            if not may_have_happened(error):
+                raise
+            for pause in _SEARCH_PAUSES:
+                yield Pause(pause)
+                found = yield from self._search()
+                if generation in found:
+                    return found
+            raise _advised(
+                error,
+                "Whether the SOPS task was created is not known; it was not started. A retry searches for it first.",
+            ) from error.__cause__
+        for pause in (0.0, *_SEARCH_PAUSES):
+            yield Pause(pause)
+            found = yield from self._search()
+            if generation in found:
+                return found
+            if not self._may_search:
+                return {**found, generation: task_id}
+        unseen = errors.SopsInvalidAnswerError(
+            f"get_task_list does not show SOPS task {task_id}, which was just created, under its tag "
+            f"{self.tag.base!r}. It was not started, since a retry would not find it and start another one."
+        )
+        unseen.task_id = task_id
+        raise unseen
+
+    def create(self, generation: int) -> Steps[int]:
+        """Create a task of a generation, no more.
+
+        :return: its id.
+        """
+        template_id = yield from self._check_wanted()
+        wanted = self.wanted
+        name = self.tag.name(wanted.title, generation)
+        source = wanted.template_source if wanted.template_source != "business" else None
+        answer = yield self.place.call(
+            "create_task",
+            template_id=template_id,
+            name=name,
+            template_source=source,
+            constants=dict(wanted.constants),
+            **wanted.params,
+        )
+        created = models.created_task(answer)
+        self._made[created.task_id] = created.task_url
+        self.lines.append(Line(f"Created SOPS task {created.task_id} {name!r}. {created.task_url}".rstrip()))
+        return created.task_id
+
+    def _check_wanted(self) -> Steps[int]:
+        """Find the template and check the names of the constants, once.
+
+        :return: the template's id.
+        """
+        if self._template_id is not None:
+            return self._template_id
+        wanted = self.wanted
+        template_id = wanted.template_id
+        if template_id is None:
+            template_id = yield from find_template(self.place, wanted.template_name, wanted.template_source)
+        if wanted.constants:
+            yield from self._check_constants(template_id)
+        self._template_id = template_id
+        return template_id
+
+    def _check_constants(self, template_id: int) -> Steps[None]:
+        """Refuse names that the template does not have: SOPS would drop them without a word."""
+        source = self.wanted.template_source if self.wanted.template_source != "business" else None
+        try:
+            answer = yield self.place.call("get_template_info", template_id=template_id, template_source=source)
+        except REFUSED as error:
+            self._tell(f"The names of the constants are not checked, as the template may not be read. {error}", True)
+            return
+        template = models.template(answer)
+        self.secrets += [
+            str(self.wanted.constants[key]) for key in template.secret_keys if key in self.wanted.constants
+        ]
+        unknown = [key for key in self.wanted.constants if key not in template.constants]
+        if unknown:
+            known = ", ".join(sorted(template.constants)) or "none"
+            raise SopsConfigError(
+                "constants",
+                f"template {template_id} {template.name!r} has no {', '.join(sorted(unknown))}; there are: {known}",
+            )
+
+    # ---- starting ----
+
+    def start(self, chosen: Chosen) -> Steps[bool]:
+        """Revoke what is given up, then start the chosen task.
+
+        :return: whether the start is queued; ``False`` when a task that was to be given up goes on after all, so that
+            it is to be chosen anew.
+        """
+        for task_id in chosen.give_up:
+            if not (yield from self._give_up(task_id)):
+                return False
+        yield from self._start(chosen.task_id)
+        return True
+
+    def _give_up(self, task_id: int) -> Steps[bool]:
+        """Revoke a failed task, so that it is not left half alive; read again just before."""
+        for _ in range(SENDS):
+            status = yield from self._read_status(task_id)
+            if status.is_deleted or status.state in _OVER:
+                return True
+            if status.state is not TaskState.FAILED:
+                self._tell(f"SOPS task {task_id} goes on after all: {status.state}.")
+                return False
+            try:
+                revocation = yield from revoke(self.place, task_id)
+            except errors.SopsError as error:
+                if not may_have_happened(error):
+                    raise
+                yield Pause(SEND_PAUSE)
+                continue
+            self.lines.append(Line(f"SOPS task {task_id} has failed; {revocation.text}, and a new one is run."))
+        status = yield from self._read_status(task_id)
+        return status.is_deleted or status.state in _OVER
+
+    def _start(self, task_id: int) -> Steps[None]:
+        """Queue the start. SOPS starts a task once, however often it is asked to."""
+        for left in range(SENDS - 1, -1, -1):
+            try:
+                yield self.place.call("start_task", task_id=task_id)
+            except errors.SopsApiError as error:
+                if "already started" not in (error.remote_message or ""):
+                    raise
+                self.lines.append(Line(f"SOPS task {task_id} had been started already."))
+            except errors.SopsError as error:
+                if not may_have_happened(error):
+                    raise
+                self.lines.append(Line(f"Whether SOPS task {task_id} was started is not known. {error}", warning=True))
+                if left:
+                    yield Pause(SEND_PAUSE)
+                continue
+            else:
+                self.lines.append(Line(f"SOPS has queued the start of task {task_id}."))
+            return
+
+    def not_started(self, task_id: int, start_timeout: float) -> Steps[CannotGoOn | None]:
+        """Deal with a task that has not been seen to start in time: revoke it where SOPS allows that.
+
+        :return: what to fail with; ``None`` when it has started after all.
+        """
+        status = yield from self._read_status(task_id)
+        if status.state is not TaskState.CREATED:
+            return None
+        subject = f"SOPS task {task_id} {status.name!r} has not started within {start_timeout:.0f} s (start_timeout)"
+        page = yield from self._page(task_id)
+        if (yield from self._waits_for_claim(task_id)):
+            return CannotGoOn(
+                f"{subject}: it is a function task (flow_type common_func) and waits to be claimed by a person. It can "
+                "be neither started nor revoked before that, and starts when it is claimed. Give start_timeout the "
+                f"time that this takes; a retry of the Airflow task waits for the same SOPS task.{page}",
+                status,
+            )
+        try:
+            revocation = yield from revoke(self.place, task_id)
+        except errors.SopsError as error:
+            revocation = Revocation(False, f"it could not be revoked ({error})")
+        if revocation.done:
+            return CannotGoOn(f"{subject}; {revocation.text}, so that it will not start later.{page}", status)
+        return CannotGoOn(
+            f"{subject}, though SOPS has queued its start: {revocation.text}. It may still start later. See whether "
+            f"SOPS' workers run; a retry of the Airflow task goes on with the same SOPS task.{page}",
+            status,
+        )
+
+    def _waits_for_claim(self, task_id: int) -> Steps[bool]:
+        try:
+            answer = yield self.place.call("get_tasks_status", task_id_list=[task_id], **nocache())
+            status = models.tasks_status(answer).get(task_id)
+        except errors.SopsError:
+            return False
+        return status is not None and status.current_flow == "func_claim"
+
+    def _page(self, task_id: int) -> Steps[str]:
+        try:
+            answer = yield self.place.call("get_task_detail", task_id=task_id)
+            url = models.task_detail(answer).task_url
+        except errors.SopsError:
+            url = ""
+        return f" Task page: {url}" if url else ""
+
+    def _tell(self, text: str, warning: bool = False) -> None:
+        """Put a line into the log once, however often its reason is met."""
+        if text not in self._told:
+            self._told.add(text)
+            self.lines.append(Line(text, warning))
+
+
+def find_template(place: Place, name: str, source: str) -> Steps[int]:
+    """Find the one template of this name.
+
+    :raises SopsConfigError: there is none, or several; says what came near.
+    """
+    template_source = source if source != "business" else None
+    answer = yield place.call("get_template_list", name_keyword=name, template_source=template_source)
+    named = models.template_list(answer)
+    matches = [template for template in named if template.name == name]
+    if len(matches) == 1:
+        return matches[0].template_id
+    kind = "common template" if source == "common" else "template"
+    if matches:
+        ids = ", ".join(str(template.template_id) for template in matches)
+        raise SopsConfigError(
+            "template_name", f"{len(matches)} {kind}s are named {name!r}: give template_id, one of {ids}"
+        )
+    if not named:
+        answer = yield place.call("get_template_list", template_source=template_source)
+        named = models.template_list(answer)
+    names = sorted({template.name for template in named})
+    near = difflib.get_close_matches(name, names, n=5, cutoff=0.4) or [other for other in names if name in other][:5]
+    raise SopsConfigError(
+        "template_name",
+        f"no {kind} of this business is named {name!r}; near it come: {', '.join(map(repr, near)) or 'none'}",
+    )
+
+
+def _revoked_before(status: TaskStatus) -> str:
+    return (
+        f"SOPS task {status.task_id} {status.name!r} was revoked before this try, and as far as can be known not by "
+        "this Airflow task. Somebody has stopped it, so no retry runs it again. Clear the Airflow task to run it anew."
+    )
+
+
+def _advised(error: E, advice: str) -> E:
+    """Give the same error with what to do about it."""
+    made = type(error)(f"{error} {advice}")
+    made.__dict__.update(error.__dict__)
+    return made
