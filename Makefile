@@ -117,6 +117,13 @@ test-matrix: ## all tests with every supported Airflow, and with the newest on e
 constraints: env ## resolve the files in constraints/ anew
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tools/constraints.py $(ARGS)
 
+.PHONY: docs
+docs: env ## the documentation in site/; a link to a page or heading that is not there fails
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venvs/docs
+	@$(BIN)/uv pip install --quiet --python .venvs/docs/bin/python --requirements docs/requirements.txt
+	@.venvs/docs/bin/mkdocs build --strict --quiet --clean
+	@echo "Open site/index.html"
+
 .PHONY: build
 build: env ## wheel and sdist in dist/, each tried in an empty environment
 	rm -rf dist

@@ -48,6 +48,7 @@ BLOCKS = [block for page in pages() for block in blocks(page)]
 OUTPUTS = {"IP": "10.0.0.8", "EXIT": "0"}
 #: the id that the pages use: the first task of the fake
 TASK_ID = 50001
+RUN_COMMANDS = ROOT / "tests" / "cli" / "run_commands.py"
 _BASH_OF_AIRFLOW_2 = importlib.util.find_spec("airflow.providers.standard") is None
 
 
@@ -117,7 +118,17 @@ def _check_git(command: list[str]) -> None:
     assert command[2] == PROJECT["urls"]["Source"]
 
 
-CHECKED_ONLY: dict[str, Callable[[list[str]], None]] = {"make": _check_make, "pip": _check_pip, "git": _check_git}
+def _check_source(command: list[str]) -> None:
+    # the environment of `make env`
+    assert command[1:] == [".venv/bin/activate"]
+
+
+CHECKED_ONLY: dict[str, Callable[[list[str]], None]] = {
+    "make": _check_make,
+    "pip": _check_pip,
+    "git": _check_git,
+    "source": _check_source,
+}
 
 
 @pytest.mark.parametrize("block", [pytest.param(block, id=str(block)) for block in BLOCKS])
@@ -416,8 +427,14 @@ def _run(command: list[str], known: dict[str, str], folder: Path | None = None) 
 def test_the_commands_of_the_pages_work_one_after_the_other(
     fake: FakeSops, dags_folder: Path, airflow_home: Path, runs: object
 ) -> None:
-    known = environ(fake, airflow_home, dags_folder)
+    known = environ(fake, airflow_home, dags_folder) | {"AIRFLOW__CORE__TEST_CONNECTION": "Enabled"}
     del known["AIRFLOW_CONN_SOPS_DEFAULT"]  # the pages' commands make it
-    texts = [block.text for block in BLOCKS if is_for_airflow(block)]
-    for text in dict.fromkeys(texts):  # the same on several pages is run once
-        _run(["bash", "-euc", FakeSites(fake).adapt(text)], known)
+    written = [command for block in BLOCKS if is_for_airflow(block) for command in block.commands]
+    # the same on several pages is run once; no word before `airflow` but the variable that is set here too
+    commands = []
+    for command in dict.fromkeys(written):
+        variables, words = command.split("airflow ", 1)
+        assert variables.strip() in ("", "AIRFLOW__CORE__TEST_CONNECTION=Enabled")
+        commands.append(shlex.split(FakeSites(fake).adapt(words)))
+    _run([sys.executable, str(RUN_COMMANDS), json.dumps(commands), str(airflow_home / "printed.json")], known)
+    assert len(json.loads((airflow_home / "printed.json").read_text())) == len(commands) >= 5
