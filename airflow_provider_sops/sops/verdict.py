@@ -161,7 +161,7 @@ def _failed(status: TaskStatus, policy: WaitPolicy, since: Since, now: float, fr
     if since.failed is None:
         since.failed = now
     if status.failed_at is not None:  # a wait that is looked at by ever new processes knows it from here alone
-        since.failed = min(now, status.failed_at.timestamp())
+        since.failed = min(now, status.failed_at.timestamp() + 1.0)  # SOPS cuts its times to whole seconds
     grace = policy.grace
     due = grace is not None and now - since.failed >= grace
     if fresh:

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of situations once more, deferred and resumed: the sensor, its trigger, its event, the sensor again.
+
+The event loop lives in the time of a case's world: where nothing is left to do but wait, time moves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import logging
+import selectors
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException, TaskDeferred
+
+from airflow_provider_sops import exceptions
+from airflow_provider_sops.sops import async_client, poller
+from airflow_provider_sops.triggers import sops as triggers
+from tests.sensors.test_sops import BAD, Run, check, start  # noqa: F401 (a fixture)
+from tests.tasks import _Lines
+from tests.verdict_cases import CASES, HOUR, Case, World
+
+assert poller  # loaded, so that its time is moved too
+
+
+class WorldSelector(selectors.DefaultSelector):
+    """Waits for sockets in real time, and for timers in the world's."""
+
+    def __init__(self, world: World, busy: list[int]) -> None:
+        super().__init__()
+        self.world, self.busy = world, busy
+
+    def select(self, timeout: float | None = None) -> Any:
+        events = super().select(0)
+        if events or timeout == 0:
+            return events
+        if self.busy[0] or timeout is None:  # an answer or a thread is on its way
+            return super().select(0.02)
+        self.world.sleep(timeout)
+        return []
+
+
+class WorldLoop(asyncio.SelectorEventLoop):
+    """An event loop in the time of a case's world."""
+
+    def __init__(self, world: World, busy: list[int]) -> None:
+        super().__init__(WorldSelector(world, busy))
+        self.world = world
+        self._clock_resolution = 0.001  # a finer one would be lost in the size of the time
+
+    def time(self) -> float:
+        return self.world.now
+
+
+@pytest.fixture
+def defer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Wait deferred: as far as the deferral, then in a trigger made anew from its row, then resumed by its event."""
+    busy = [0]
+
+    def counted(function: Any) -> Any:
+        async def call(*args: Any) -> Any:
+            busy[0] += 1
+            try:
+                return await function(*args)
+            finally:
+                busy[0] -= 1
+
+        return call
+
+    monkeypatch.setattr(async_client.AsyncSopsClient, "_send_once", counted(async_client.AsyncSopsClient._send_once))
+    monkeypatch.setattr(triggers, "connect", counted(triggers.connect))
+
+    def defer(run: Run, **arguments: Any) -> None:
+        run.pokes = 2  # two processes, of which each tells what it has to
+        try:
+            run.result = run.sensor(deferrable=True, **arguments).execute(run.ti.context)
+        except TaskDeferred as deferral:
+            run.lines += run.lines_of_sensor
+            try:
+                event = in_triggerer(run, deferral.trigger.serialize(), busy)
+                sensor = run.sensor(deferrable=True, **arguments)
+                run.result = sensor.resume_execution(deferral.method_name, {"event": event}, run.ti.context)
+            except Exception as error:
+                run.error = error
+        except Exception as error:
+            run.error = error
+        run.lines += run.lines_of_sensor
+
+    return defer
+
+
+def in_triggerer(run: Run, row: tuple[str, dict[str, Any]], busy: list[int]) -> Any:
+    """Run a trigger from what stands in the database, and hand its event through JSON."""
+    path, arguments = row
+    module, _, name = path.rpartition(".")
+    trigger = getattr(importlib.import_module(module), name)(**json.loads(json.dumps(arguments)))
+    trigger._log = logging.Logger("trigger")  # noqa: LOG001 (in no tree)
+    trigger._log.addHandler(_Lines(run.lines))
+
+    async def fire() -> Any:
+        async for event in trigger.run():
+            return event.payload
+
+    loop = WorldLoop(run.world, busy)
+    try:
+        payload = loop.run_until_complete(fire())
+        busy[0] += 1  # time stands still while the poller ends
+        loop.run_until_complete(asyncio.gather(*asyncio.all_tasks(loop), return_exceptions=True))
+        busy[0] -= 1
+        return json.loads(json.dumps(payload))
+    finally:
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.close()
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_deferred_and_resumed(case: Case, start: Callable[..., Run], defer: Callable[..., None]) -> None:  # noqa: F811
+    run = start(case)
+    defer(run)
+    check(run)
+
+
+@pytest.mark.parametrize("case", BAD, ids=str)
+def test_soft_fail_does_the_same_deferred(
+    case: Case,
+    start: Callable[..., Run],  # noqa: F811
+    defer: Callable[..., None],
+) -> None:
+    run = start(case)
+    defer(run, soft_fail=True)
+    expected = AirflowSkipException if case.expected == "failure" else getattr(exceptions, case.exception)
+    assert type(run.error) is expected, run.error
+
+
+@pytest.mark.parametrize("soft_fail", [False, True])
+def test_a_timeout(start: Callable[..., Run], defer: Callable[..., None], soft_fail: bool) -> None:  # noqa: F811
+    run = start(Case("long", "wait", "Long sleep", within=HOUR))
+    defer(run, timeout=300, soft_fail=soft_fail)
+    assert type(run.error) is (AirflowSkipException if soft_fail else AirflowSensorTimeout)
+    assert "has not ended within 300 s: it is RUNNING" in str(run.error)
+    assert 300 <= run.world.elapsed <= 330
+
+
+def test_airflows_own_timeout_is_a_timeout_too(start: Callable[..., Run]) -> None:  # noqa: F811
+    run = start(Case("long", "wait", "Long sleep"))
+    with pytest.raises(AirflowSensorTimeout, match="no triggerer ran its trigger"):
+        run.sensor(deferrable=True).resume_execution("__fail__", {"error": "Trigger timeout"}, run.ti.context)
+    with pytest.raises(AirflowSkipException):
+        run.sensor(deferrable=True, soft_fail=True).resume_execution(
+            "__fail__", {"error": "Trigger timeout"}, run.ti.context
+        )
