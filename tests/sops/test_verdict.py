@@ -124,7 +124,7 @@ def test_an_automatic_retry_is_waited_for_and_asked_about_again() -> None:
 def test_the_grace_begins_when_the_node_failed() -> None:
     policy = WaitPolicy(failed_grace=60)
     assert judge(failed(at=NOW - 59), policy, Since(), NOW, fresh=True).next is WAIT
-    assert judge(failed(at=NOW - 60), policy, Since(), NOW, fresh=True).next is FAILURE
+    assert judge(failed(at=NOW - 61), policy, Since(), NOW, fresh=True).next is FAILURE
     # a clock of SOPS that goes ahead of ours does not make the grace longer than it is
     ahead = Since()
     assert judge(failed(at=NOW + 500), policy, ahead, NOW, fresh=True).next is WAIT
