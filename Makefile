@@ -121,7 +121,7 @@ constraints: env ## resolve the files in constraints/ anew
 docs: env ## the documentation in site/; a link to a page or heading that is not there fails
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venvs/docs
 	@$(BIN)/uv pip install --quiet --python .venvs/docs/bin/python --requirements docs/requirements.txt
-	@.venvs/docs/bin/mkdocs build --strict --quiet --clean
+	@.venvs/docs/bin/mkdocs build --strict --clean
 	@echo "Open site/index.html"
 
 .PHONY: build
