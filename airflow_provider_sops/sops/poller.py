@@ -47,9 +47,9 @@ SINGLES_IN_A_ROW = 8
 LONGEST_RETRY_AFTER = 300.0
 #: Requests by which a refused batch is split to find the tasks it is refused for; then the refusal is everyone's.
 _SPLIT_BUDGET = 40
-#: Reads that only make the log richer: so many at once, and so many a minute.
+#: Reads that only make the log richer: so many at once, and then one every so many seconds.
 _COURTESY_BURST = 10
-_COURTESY_PER_MINUTE = 12
+_COURTESY_GAP = 5.0
 
 #: The app, or this SOPS, has no batches; single reads may do. (IAM asks for more rights for a batch than for one task.)
 _NO_BATCH = (*DENIED, errors.SopsIamDeniedError)
@@ -69,6 +69,8 @@ class Waiter:
     status: TaskStatus | None = None
     #: why the status cannot be read at present
     error: errors.SopsError | None = None
+    #: seconds since the epoch from which on it may have a read that it was refused, see :meth:`Poller.take_courtesy`
+    turn: float | None = None
     #: for the wait's own log, once each
     notices: list[str] = field(default_factory=list)
     _wake: asyncio.Future[None] | None = None
@@ -143,8 +145,7 @@ class Poller:
         self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
         self._reads: set[asyncio.Task[None]] = set()
         self._joined = asyncio.Event()
-        self._courtesy = float(_COURTESY_BURST)
-        self._courtesy_at = time.monotonic()
+        self._last_turn = 0.0
         self._loop_task: asyncio.Task[None] | None = None
 
     @property
@@ -194,14 +195,15 @@ class Poller:
         async with self._slots:
             return await client.run(steps)
 
-    def take_courtesy(self) -> bool:
-        """Allow one read that only makes a log richer, unless there were many of late."""
-        now = time.monotonic()
-        earned = (now - self._courtesy_at) * _COURTESY_PER_MINUTE / 60.0
-        self._courtesy, self._courtesy_at = min(_COURTESY_BURST, self._courtesy + earned), now
-        if self._courtesy < 1.0:
+    def take_courtesy(self, waiter: Waiter) -> bool:
+        """Allow a wait one read that only makes its log richer; while there are many, each has its turn."""
+        now = time.time()
+        if waiter.turn is None:
+            self._last_turn = max(self._last_turn, now - _COURTESY_BURST * _COURTESY_GAP) + _COURTESY_GAP
+            waiter.turn = self._last_turn
+        if waiter.turn > now:
             return False
-        self._courtesy -= 1.0
+        waiter.turn = None
         return True
 
     # -- the loop

@@ -109,6 +109,13 @@ class Watch:
         """Whether this watch remembers what a new one could not learn: an outage, or an end without end time."""
         return self.outage_since is not None or self.since.finished is not None
 
+    @property
+    def intervention_due(self) -> float | None:
+        """When to ask whether the task waits for a person; ``None``: not before something changes."""
+        if self.shown_state is not TaskState.RUNNING or self.changed_at is None or self.intervention_asked:
+            return None
+        return self.changed_at + INTERVENTION_AFTER
+
     def look(self, now: float) -> Steps[Look]:
         """Read the task's status and say what follows.
 
@@ -285,8 +292,8 @@ class Watch:
 
     def _intervention(self, status: TaskStatus, now: float, courtesy: Callable[[], bool]) -> Steps[list[Line]]:
         """Say so when the task waits for a person: a pause node looks like plain RUNNING."""
-        unchanged = self.changed_at is not None and now - self.changed_at >= INTERVENTION_AFTER
-        if not unchanged or self.intervention_asked or status.state is not TaskState.RUNNING or not courtesy():
+        due = self.intervention_due
+        if due is None or now < due or status.state is not TaskState.RUNNING or not courtesy():
             return []
         self.intervention_asked = True
         try:

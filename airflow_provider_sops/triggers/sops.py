@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -25,8 +25,9 @@ from airflow_provider_sops.waiting import Outcome, log_lines, make_event, make_p
 if TYPE_CHECKING:
     from airflow_provider_sops.sops.async_client import AsyncSopsClient
 
-#: Seconds after which a wait looks at its task again though nothing was told: deadlines, grace, an outage's length.
+#: Seconds after which a wait looks again though nothing was told: when its task has failed or cannot be read, and else.
 _RECHECK = 30.0
+_LONGEST_SLEEP = 3600.0
 #: Seconds between two reads of how far a task's nodes are, while its state does not change.
 _PROGRESS_INTERVAL = 600.0
 
@@ -163,7 +164,7 @@ class SopsTaskTrigger(BaseTrigger):
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def _wait(self, poller: Poller, waiter: Waiter, watch: Watch) -> dict[str, Any]:
-        progress_due: float | None = None
+        progress_due = float("inf")
         state: TaskState | None = None
         while True:
             while waiter.notices:
@@ -183,11 +184,11 @@ class SopsTaskTrigger(BaseTrigger):
                 return make_event(self.sops_task_id, Outcome.TIMEOUT, look)
             if self.start_deadline is not None and now >= self.start_deadline and state is TaskState.CREATED:
                 return make_event(self.sops_task_id, Outcome.NOT_STARTED, look)
-            if progress_due is not None and now >= progress_due and watch.grants.status and poller.take_courtesy():
+            if now >= progress_due and watch.grants.status and poller.take_courtesy(waiter):
                 progress_due = now + _PROGRESS_INTERVAL
                 with suppress(errors.SopsError):
                     log_lines(self.log, await poller.run(watch.progress(now)))
-            await waiter.sleep(self._until_next_look(now, watch))
+            await waiter.sleep(self._until_next_look(now, waiter, watch, progress_due))
 
     async def _look(self, poller: Poller, waiter: Waiter, watch: Watch, now: float) -> Look | None:
         """Judge what the poller told last; ``None`` when it has told nothing yet."""
@@ -196,16 +197,22 @@ class SopsTaskTrigger(BaseTrigger):
         if waiter.status is None:
             return None
         try:
-            return await poller.run(watch.consider(waiter.status, now, courtesy=poller.take_courtesy))
+            courtesy = partial(poller.take_courtesy, waiter)
+            return await poller.run(watch.consider(waiter.status, now, courtesy=courtesy))
         except errors.SopsError as error:
             return watch.failed_read(error, now)
 
-    def _until_next_look(self, now: float, watch: Watch) -> float:
-        moments = [now + _RECHECK, self.deadline, self.start_deadline]
+    def _until_next_look(self, now: float, waiter: Waiter, watch: Watch, progress_due: float) -> float:
+        """Give the seconds after which there is something to do although nothing is told: for most waits many."""
+        moments = [self.deadline, self.start_deadline, now + _LONGEST_SLEEP]
         if watch.outage_since is not None:
             moments.append(watch.outage_since + self.max_outage)
         if watch.since.failed is not None and watch.policy.grace is not None:
             moments.append(watch.since.failed + watch.policy.grace)
+        if watch.must_be_kept or watch.since.failed is not None:
+            moments.append(now + _RECHECK)
+        # reads that only make the log richer may have to wait for their turn
+        moments += [max(due, waiter.turn or 0.0) for due in (progress_due, watch.intervention_due) if due is not None]
         return max(0.05, min(moment for moment in moments if moment is not None and moment > now) - now)
 
 

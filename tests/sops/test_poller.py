@@ -434,6 +434,6 @@ def test_courtesy_reads_are_few() -> None:
 
     async def test() -> None:
         shared = Poller(connect, Place(2))
-        assert sum(shared.take_courtesy() for _ in range(100)) == 10
+        assert sum(shared.take_courtesy(Waiter(number, INTERVAL)) for number in range(100)) == 10
 
     run(test)
