@@ -106,6 +106,9 @@ class SopsTimedOutException(SopsTaskFailedException):
 class SopsOutputsException(AirflowException):
     """The outputs of a SOPS task cannot be used: the task is not finished, or a wanted key is absent."""
 
+    #: address of the task's page, where it is known
+    task_url: str = ""
+
 
 class SopsTriggerEventException(AirflowException):
     """What a trigger sent back is not an event of this provider; the state of the SOPS task is unknown."""

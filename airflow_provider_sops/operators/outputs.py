@@ -14,13 +14,14 @@ from airflow_provider_sops.exceptions import SopsOutputsException
 from airflow_provider_sops.links.sops import TASK_URL_KEY
 from airflow_provider_sops.sops.explain import explain
 from airflow_provider_sops.sops.models import TaskState
-from airflow_provider_sops.sops.outputs import OutputsUnavailable, TaskOutputs, read_outputs, select
+from airflow_provider_sops.sops.outputs import OutputsUnavailable, TaskOutputs, read_outputs, select, task_page
 from airflow_provider_sops.sops.variables import sops_key
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_sops.hooks.sops import SopsHook
+    from airflow_provider_sops.sops.models import TaskDetail
 
 #: XCom key under which the id of a SOPS task is pushed by the operator that runs it.
 TASK_ID_KEY = "sops_task_id"
@@ -43,10 +44,10 @@ def fetch_outputs(
     try:
         read: TaskOutputs = hook.run(read_outputs(task_id, hook.place, assume_finished=assume_finished))
     except OutputsUnavailable as problem:
-        message = str(problem)
-        if problem.status is not None and problem.status.state is TaskState.FAILED:
-            message = f"{message}\n{hook.run(explain(task_id, hook.place, problem.status))}"
-        raise SopsOutputsException(message) from problem
+        failed = problem.status is not None and problem.status.state is TaskState.FAILED
+        page = hook.run(task_page(task_id, hook.place))
+        why = f"\n{hook.run(explain(task_id, hook.place, problem.status))}" if failed else ""
+        raise _unusable(f"{problem}{why or (page and f' Task page: {page}')}", page) from problem
     for notice in read.notices:
         operator.log.warning("%s", notice)
     for secret in read.detail.secret_values:
@@ -61,9 +62,16 @@ def fetch_outputs(
     try:
         selected = replace(read, values=select(read.values, keys))
     except KeyError as error:
-        raise SopsOutputsException(f"SOPS task {task_id} {read.detail.name!r} has {error.args[0]}") from error
-    _check_serialisable(task_id, selected.values)
+        message = f"SOPS task {task_id} {read.detail.name!r} has {error.args[0]}"
+        raise _unusable(message, read.detail.task_url) from error
+    _check_serialisable(read.detail, selected.values)
     return selected
+
+
+def _unusable(message: str, task_url: str) -> SopsOutputsException:
+    error = SopsOutputsException(message)
+    error.task_url = task_url
+    return error
 
 
 def push_outputs(context: Context, operator: BaseOperator, outputs: Mapping[str, Any]) -> None:
@@ -86,12 +94,13 @@ def push_outputs(context: Context, operator: BaseOperator, outputs: Mapping[str,
         ti.xcom_push(key=sops_key(name), value=value)
 
 
-def _check_serialisable(task_id: int, outputs: Mapping[str, Any]) -> None:
+def _check_serialisable(detail: TaskDetail, outputs: Mapping[str, Any]) -> None:
     for name, value in outputs.items():
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError) as error:
-            raise SopsOutputsException(
-                f"Output {sops_key(name)} of SOPS task {task_id} cannot be pushed into XCom ({error}); "
+            message = (
+                f"Output {sops_key(name)} of SOPS task {detail.task_id} cannot be pushed into XCom ({error}); "
                 "nothing was pushed. Name the outputs you need in keys."
-            ) from error
+            )
+            raise _unusable(message, detail.task_url) from error

@@ -16,6 +16,7 @@ from airflow_provider_sops.compat import KILLS_REACH_TRIGGERS, TaskDeferralError
 from airflow_provider_sops.connection import DEFAULT_CONN_ID
 from airflow_provider_sops.exceptions import (
     SopsException,
+    SopsOutputsException,
     SopsTaskFailedException,
     SopsTaskStoppedException,
     SopsTimedOutException,
@@ -42,6 +43,7 @@ from airflow_provider_sops.sops.operate import (
 from airflow_provider_sops.sops.run import Action, Remembered, TaskRun, Wanted
 from airflow_provider_sops.sops.variables import sops_key
 from airflow_provider_sops.sops.verdict import Next, check_choice
+from airflow_provider_sops.sops.watch import Look
 from airflow_provider_sops.waiting import (
     Outcome,
     as_seconds,
@@ -60,7 +62,7 @@ if TYPE_CHECKING:
     from airflow_provider_sops.sops import models
     from airflow_provider_sops.sops.run import Chosen
     from airflow_provider_sops.sops.transport import Steps
-    from airflow_provider_sops.sops.watch import Line, Look, Watch
+    from airflow_provider_sops.sops.watch import Line, Watch
     from airflow_provider_sops.waiting import Duration
 
 T = TypeVar("T")
@@ -129,7 +131,11 @@ class SopsGetTaskOutputsOperator(BaseOperator):
         with airflow_errors():
             task_id = parse_id("sops_task_id", self.sops_task_id)
         keys = [self.keys] if isinstance(self.keys, str) else self.keys
-        outputs = fetch_outputs(self, hook, task_id, keys, assume_finished=self.assume_finished)
+        try:
+            outputs = fetch_outputs(self, hook, task_id, keys, assume_finished=self.assume_finished)
+        except SopsOutputsException as error:
+            push_task_url(context, self, error.task_url)
+            raise
         push_task_url(context, self, outputs.detail.task_url)
         push_outputs(context, self, outputs.values)
         return dict(outputs.values)
@@ -356,6 +362,7 @@ class SopsRunTaskOperator(BaseOperator):
             self._running = Running(run, chosen.task_id, chosen.generation)
             if chosen.action is Action.RETRY_NODES:
                 log_lines(self.log, self._carry_out(run, retry_failed_nodes(run.place, chosen.task_id, run.grants)))
+                chosen.look = Look(Next.WAIT)
                 return chosen
             if chosen.action is Action.WAIT or self._carry_out(run, run.start(chosen)):
                 return chosen

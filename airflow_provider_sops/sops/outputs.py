@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_sops.sops import models
+from airflow_provider_sops.sops import errors, models
 from airflow_provider_sops.sops.models import TaskDetail, TaskState, TaskStatus
 from airflow_provider_sops.sops.transport import Pause, Steps
 from airflow_provider_sops.sops.variables import bare_name, sops_key
@@ -71,6 +71,15 @@ def read_outputs(task_id: int, place: Place, *, assume_finished: bool = False) -
             )
         yield Pause(_REREAD)
         waited += _REREAD
+
+
+def task_page(task_id: int, place: Place) -> Steps[str]:
+    """Find the address of a task's page, for an error; empty where it cannot be read."""
+    try:
+        answer = yield place.call("get_task_detail", task_id=task_id)
+        return models.task_detail(answer).task_url
+    except errors.SopsError:
+        return ""
 
 
 def _check_finished(task_id: int, status: TaskStatus, assume_finished: bool) -> None:

@@ -46,6 +46,8 @@ def refused(error: type[BaseException], sops_task_id: Any, **arguments: Any) -> 
         operator.execute(ti.context)
     assert isinstance(caught.value, AirflowException)
     assert ti.xcoms.keys() <= {"sops_task_url"}, "nothing is pushed unless all can be"
+    if error is SopsOutputsException:
+        assert "/taskflow/execute/" in ti.xcoms["sops_task_url"], "the link is what helps most then"
     return str(caught.value)
 
 
@@ -277,6 +279,7 @@ def test_a_task_that_has_no_outputs(
     message = refused(SopsOutputsException, task_id)
     assert message.startswith(f"SOPS task {task_id} ")
     assert says in message
+    assert message.endswith(f" Task page: {sops.site.task_url(sops.task(task_id))}")
 
 
 def test_a_failed_task_says_why(sops: FakeSops, connect: Connect, api_type: str) -> None:
