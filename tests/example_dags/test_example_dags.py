@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_provider_sops.testing import FakeSops
+from airflow_provider_sops.testing import FakeSops, Request
 from tests.docs.dag_runs import DagRun, run_dags
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
@@ -24,19 +24,42 @@ def _finished_task(fake: FakeSops) -> dict[str, Any]:
     return {"sops_task_id": task_id}
 
 
+def _with(**conf: Any) -> Callable[[FakeSops], dict[str, Any]]:
+    """Trigger with these parameters, on a fake on which no wait takes long."""
+
+    def prepare(fake: FakeSops) -> dict[str, Any]:
+        def let_time_pass(when: str, request: Request) -> None:
+            if when == "after" and request.api in ("start_task", "operate_node"):
+                fake.advance(10)
+
+        fake.on_request = let_time_pass
+        return conf
+
+    return prepare
+
+
 #: what each DAG is triggered with
 CONFS: dict[str, Callable[[FakeSops], dict[str, Any]]] = {
     "sops_wait_and_use_outputs": _finished_task,
     "sops_taskflow": _finished_task,
+    "sops_run_task": _with(host="10.0.0.8"),
+    "sops_run_tasks_in_parallel": _with(hosts=["10.0.0.8", "10.0.0.9", "10.0.0.10"]),
+    "sops_continue_at_pause": _with(),
 }
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, DagRun]:
-    """What came of a run of each example, by DAG id."""
+def fake() -> Iterator[FakeSops]:
+    """The SOPS of the examples."""
     with FakeSops() as fake:
-        confs = {EXAMPLES / f"{name}.py": conf(fake) for name, conf in CONFS.items()}
-        found = run_dags(fake, tmp_path_factory.mktemp("home"), EXAMPLES, confs)
+        yield fake
+
+
+@pytest.fixture(scope="module")
+def runs(fake: FakeSops, tmp_path_factory: pytest.TempPathFactory) -> dict[str, DagRun]:
+    """What came of a run of each example, by DAG id."""
+    confs = {EXAMPLES / f"{name}.py": conf(fake) for name, conf in CONFS.items()}
+    found = run_dags(fake, tmp_path_factory.mktemp("home"), EXAMPLES, confs)
     return {dag_id: run for dags in found.values() for dag_id, run in dags.items()}
 
 
@@ -69,6 +92,28 @@ def test_outputs_go_into_taskflow_functions(runs: dict[str, DagRun]) -> None:
     assert run.xcom("wait")["state"] == "FINISHED"
     assert run.xcom("is_good") is True
     assert run.xcom("report") == "The host 10.0.0.8 ended with exit code 0."
+
+
+def test_a_template_is_run_once_and_its_outputs_used(runs: dict[str, DagRun], fake: FakeSops) -> None:
+    run = runs["sops_run_task"]
+    assert run.xcom("run", "IP") == "10.0.0.8"
+    assert run.xcom("use") == "the host 10.0.0.8 ended with exit code 0"
+    assert len(fake.task(run.xcom("run", "sops_task_id")).starts) == 1
+
+
+def test_several_tasks_are_run_each_once(runs: dict[str, DagRun], fake: FakeSops) -> None:
+    run = runs["sops_run_tasks_in_parallel"]
+    ids = run.xcoms["run", "sops_task_id"]
+    assert len(set(ids)) == 3
+    assert [len(fake.task(task_id).starts) for task_id in ids] == [1, 1, 1]
+    assert run.xcom("report") == ["10.0.0.8: 0", "10.0.0.9: 0", "10.0.0.10: 0"]
+
+
+def test_a_paused_task_goes_on_with_what_the_dag_says(runs: dict[str, DagRun], fake: FakeSops) -> None:
+    run = runs["sops_continue_at_pause"]
+    task_id = run.xcom("start", "sops_task_id")
+    assert len(fake.task(task_id).starts) == 1
+    assert run.xcom("outputs", "answer") == {"answer": f"the first half of {task_id} is good"}
 
 
 @pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.py")), ids=lambda file: file.stem)
