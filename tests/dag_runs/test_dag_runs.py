@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sensor, operator and macro in real runs of DAGs: XComs, mapping, skips, reschedules, templates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_sops.testing import FakeSops
+from tests import secrets
+from tests.clients import secret_sops
+from tests.docs.dag_runs import DagRun, run_dags
+
+DAGS = Path(__file__).parent / "dags"
+VALUES: dict[str, Any] = {
+    "IP": "10.0.0.1",
+    "empty": "",
+    "lines": "one\r\ntwo\n",
+    "number": 5,
+    "digits": "007",
+    "float": 1.5,
+    "yes": True,
+    "none": None,
+    "list": [1, "two", [3, None]],
+    "nested": {"a": {"b": [{"c": "中"}]}, "big": 12345678901234567890123},
+    "chinese": "中文值 — ünï",
+    "literal": "${literal}",
+}
+
+
+@dataclass
+class Runs:
+    """What came of the DAGs, and the fake SOPS that they asked."""
+
+    fake: FakeSops
+    ids: dict[str, Any]
+    by_id: dict[str, DagRun]
+    home: Path
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+    """Run all DAGs, once for all tests here."""
+    home = tmp_path_factory.mktemp("dag-runs")
+    with secret_sops() as fake:
+        kinds = fake.create_task()
+        mapped = [fake.create_task(constants={"IP": f"10.0.0.{number}"}) for number in range(3)]
+        failed, revoked = fake.create_task("Always fails"), fake.create_task("Long sleep")
+        fake.advance(30)
+        fake.operate(revoked, "revoke")
+        fake.task(kinds).outputs = [
+            {"key": f"${{{name}}}", "value": value, "name": name} for name, value in VALUES.items()
+        ]
+        # begins to run when it is asked for first, so that the sensor has to wait for it
+        running = fake.create_task(start=False)
+        fake.on_request = lambda when, request: _start(fake, running, request)
+        ids = {"kinds": kinds, "ids": mapped, "failed": failed, "revoked": revoked, "running": running}
+        confs = {
+            "kinds.py": {"kinds": kinds, "names": list(VALUES), "key": "${chinese}"},
+            "mapped.py": {"ids": mapped},
+            "ends.py": {"running": running, "failed": failed, "revoked": revoked},
+        }
+        found = run_dags(fake, home, DAGS, {DAGS / name: conf for name, conf in confs.items()})
+        by_id = {dag_id: run for dags in found.values() for dag_id, run in dags.items()}
+        secrets.FINDER.look(by_id["ends"].log, "output of the runs")
+        secrets.FINDER.look_at_files(home)
+        yield Runs(fake, ids, by_id, home)
+
+
+def _start(fake: FakeSops, task_id: int, request: Any) -> None:
+    if task_id in request.task_ids and not fake.task(task_id).is_started:
+        fake.start_task(task_id)
+
+
+# ---- kinds ----
+
+
+def test_every_kind_of_value_goes_through_xcoms(runs: Runs) -> None:
+    run = runs.by_id["kinds"]
+    assert run.state == "success", run.log
+    assert run.xcom("outputs") == VALUES
+    assert run.xcom("pull") == {name: repr(value) for name, value in VALUES.items()}
+    assert run.xcom("by_argument") == [VALUES["IP"], VALUES["nested"], VALUES["chinese"]]
+    keys = {key for task_id, key in run.xcoms if task_id == "outputs"}
+    assert keys == {*VALUES, *(f"${{{name}}}" for name in VALUES), "return_value", "sops_task_url"} | keys & {
+        "_link_SopsTaskLink"
+    }
+
+
+def test_a_key_may_be_a_template(runs: Runs) -> None:
+    run = runs.by_id["kinds"]
+    assert run.xcom("selected") == {"chinese": VALUES["chinese"]}
+    assert run.rendered["selected"]["keys"] == ["${chinese}"]
+
+
+def test_what_pushes_nothing_pushes_nothing(runs: Runs) -> None:
+    own = [key for task_id, key in runs.by_id["kinds"].xcoms if task_id == "silent"]
+    assert [key for key in own if not key.startswith("_link")] == []
+
+
+def test_the_link_is_pushed(runs: Runs) -> None:
+    url = runs.by_id["kinds"].xcom("outputs", "sops_task_url")
+    assert url == runs.fake.site.task_url(runs.fake.task(runs.ids["kinds"]))
+
+
+# ---- mapped ----
+
+
+def test_mapped_over_ids_that_a_task_gives(runs: Runs) -> None:
+    run = runs.by_id["mapped"]
+    assert run.state == "success", run.log
+    assert sorted(one["sops_task_id"] for one in run.xcoms["wait", "return_value"]) == runs.ids["ids"]
+    assert run.xcom("gather") == ["10.0.0.0", "10.0.0.1", "10.0.0.2"]
+    assert sorted(run.xcoms["outputs", "${IP}"]) == ["10.0.0.0", "10.0.0.1", "10.0.0.2"]
+
+
+def test_an_id_as_an_argument(runs: Runs) -> None:
+    assert runs.by_id["mapped"].xcom("one")["IP"] == "10.0.0.0"
+
+
+# ---- ends ----
+
+
+def test_a_rescheduled_sensor_gives_its_slot_back_and_ends(runs: Runs) -> None:
+    run = runs.by_id["ends"]
+    assert run.tasks["rescheduled"] == {"success"}, run.log
+    asked = [one for one in runs.fake.requests if one.api == "get_task_status" and runs.ids["running"] in one.task_ids]
+    assert len({one.connection for one in asked}) >= 3  # each poke is a new process, with a connection of its own
+    assert run.xcom("rescheduled")["state"] == "FINISHED"
+
+
+def test_a_template_is_filled_with_outputs(runs: Runs) -> None:
+    run = runs.by_id["ends"]
+    assert run.xcom("says") == "ping 127.0.0.1; exit 0"
+    assert run.tasks["says_unknown"] == {"failed"}
+    assert "$<HOST> is not among the SOPS task's outputs; there are: EXIT, IP, job_script_type" in run.log
+
+
+@pytest.mark.parametrize(
+    ("task_id", "state", "after"),
+    [("skipped", "skipped", "skipped"), ("failed", "failed", "upstream_failed"), ("revoked", "failed", None)],
+)
+def test_a_bad_end(runs: Runs, task_id: str, state: str, after: str | None) -> None:
+    run = runs.by_id["ends"]
+    assert run.tasks[task_id] == {state}, run.log
+    if after:
+        assert run.tasks[f"after_{task_id}"] == {after}
+
+
+def test_a_bad_end_is_explained_in_the_log(runs: Runs) -> None:
+    log = runs.by_id["ends"].log
+    assert "Node 'call' (plugin bk_http_request" in log
+    assert "请求异常，详细信息: Connection refused" in log
+    assert "has ended as REVOKED, which is not one of the allowed states" in log
+
+
+def test_an_absent_key_pushes_nothing(runs: Runs) -> None:
+    run = runs.by_id["ends"]
+    assert run.tasks["absent"] == {"failed"}
+    assert "has no output ${HOST}; there are: ${EXIT}, ${IP}, ${job_script_type}" in run.log
+    own = {key for task_id, key in run.xcoms if task_id == "absent" and not key.startswith("_link")}
+    assert own == {"sops_task_url"}
+
+
+def test_what_cannot_be_read_is_not_skipped(runs: Runs) -> None:
+    run = runs.by_id["ends"]
+    assert run.tasks["unreadable"] == {"failed"}
+    assert "bk_biz_id=4242" in run.log
