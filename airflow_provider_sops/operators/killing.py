@@ -95,12 +95,9 @@ def _revoke(
         except SopsError as error:
             lines.append(Line(f"SOPS task {task_id} could not be revoked, it may still run. {error}", warning=True))
             return
-        lines.append(
-            Line(
-                f"This Airflow task is killed; SOPS task {task_id}: {revocation.text}.",
-                warning=not revocation.done,
-            )
-        )
+        later = "; its start may be queued and still take effect" if revocation.may_start else ""
+        said = f"This Airflow task is killed; SOPS task {task_id}: {revocation.text}{later}."
+        lines.append(Line(said, warning=not revocation.done))
         if revocation.done and _same_task_comes_again(state, ti):
             leave_successor(running, client.run, memory, lines)
 

@@ -53,6 +53,8 @@ class Revocation:
     done: bool
     #: in words that follow on "SOPS task 10 …:"
     text: str
+    #: it has not started, so that a queued start may still take effect
+    may_start: bool = False
 
 
 def revoke(place: Place, task_id: int) -> Steps[Revocation]:
@@ -66,7 +68,7 @@ def revoke(place: Place, task_id: int) -> Steps[Revocation]:
         said = error.remote_message or ""
         if "current_flow:finished" in said:
             return Revocation(False, "it had ended already")
-        return Revocation(False, f"SOPS does not revoke it ({said})")
+        return Revocation(False, f"SOPS does not revoke what has not started ({said})", may_start=True)
     return Revocation(True, "it was revoked")
 
 

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What becomes of the SOPS task when Airflow kills the task that runs it, or its time is over."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowException
+
+from airflow_provider_sops.compat import CLEARING_A_RUNNING_TASK_RAISES_MAX_TRIES
+from airflow_provider_sops.exceptions import SopsTaskStoppedException
+from airflow_provider_sops.operators import killing
+from airflow_provider_sops.testing import Request
+from tests.operators.airflow_task import AirflowTask, Store, Try
+from tests.operators.conftest import Died, World, die
+
+LONG = {"template_id": 103}
+
+
+def killed(world: World, task: AirflowTask, state: str | None, after: float = 30.0, **changes: Any) -> Try:
+    """Run a try that is told to stop while it waits.
+
+    :param state: what Airflow then says of the task: ``restarting`` when a user has cleared it, ``failed`` when a user
+        has marked it so, ``running`` when the worker shuts down or time is over.
+    """
+    one = task.next_try(**changes)
+    one.ti.state = state
+    world.later(after, one.operator.on_kill)
+    return one.execute()
+
+
+def test_marked_failed_it_is_revoked_once(world: World) -> None:
+    task = AirflowTask(LONG)
+    one = killed(world, task, "failed")
+    (first,) = world.started()
+    assert world.states() == {first: "REVOKED"}
+    assert [request.params["action"] for request in world.fake.requests if request.api == "operate_task"] == ["revoke"]
+    assert f"This Airflow task is killed; SOPS task {first}: it was revoked." in one.log
+    with pytest.raises(AirflowException, match="told to stop"):
+        one.outcome  # noqa: B018
+    one.operator.on_kill()
+    assert world.fake.count("operate_task") == 1
+
+
+def test_it_ends_soon_after(world: World) -> None:
+    began = world.now
+    killed(world, AirflowTask({**LONG, "poll_interval": 600}), "failed")
+    assert world.now - began < 40
+
+
+@pytest.mark.parametrize("store", [None, Store()])
+def test_stopped_with_a_retry_left_a_new_one_is_run(world: World, store: Store | None) -> None:
+    """A worker that shuts down, or the end of ``execution_timeout``."""
+    task = AirflowTask({**LONG, "constants": {"seconds": "100"}}, store=store)
+    one = killed(world, task, "running")
+    first, second = world.fake.tasks
+    assert (first.state, second.state) == ("REVOKED", "CREATED")
+    assert f"A retry will run SOPS task {second.id} in its place." in one.log
+    assert task.run().outcome["EXIT"] == "0"
+    assert world.states() == {first.id: "REVOKED", second.id: "FINISHED"}
+    assert world.started() == [first.id, second.id]
+
+
+def test_stopped_without_get_task_list_the_store_knows_it(world: World) -> None:
+    world.fake.deny("get_task_list")
+    task = AirflowTask({**LONG, "constants": {"seconds": "100"}}, store=Store())
+    killed(world, task, "running")
+    assert task.run().outcome["EXIT"] == "0"
+    assert len(world.started()) == 2
+
+
+def test_stopped_without_a_retry_left_nothing_is_created(world: World) -> None:
+    killed(world, AirflowTask(LONG, retries=0), "running")
+    assert list(world.states().values()) == ["REVOKED"]
+
+
+def test_marked_failed_nothing_is_created(world: World) -> None:
+    killed(world, AirflowTask(LONG, retries=3), "failed")
+    assert list(world.states().values()) == ["REVOKED"]
+
+
+def test_cleared_while_it_runs_a_new_one_is_run(world: World) -> None:
+    task = AirflowTask({**LONG, "constants": {"seconds": "100"}})
+    killed(world, task, "restarting")
+    if CLEARING_A_RUNNING_TASK_RAISES_MAX_TRIES:
+        task.max_tries = task.try_number + task.retries
+    assert task.run().outcome["EXIT"] == "0"
+    assert sorted(world.states().values()) == ["FINISHED", "REVOKED"]
+    assert len(world.started()) == 2
+
+
+def test_cleared_while_it_runs_and_reattached_none_is(world: World) -> None:
+    task = AirflowTask({**LONG, "constants": {"seconds": "100"}, "on_clear": "reattach"})
+    one = killed(world, task, "restarting")
+    (first,) = world.started()
+    assert world.states() == {first: "RUNNING"}
+    assert f"SOPS task {first} is left running: the cleared Airflow task takes it up again." in one.log
+    if CLEARING_A_RUNNING_TASK_RAISES_MAX_TRIES:
+        task.max_tries = task.try_number + task.retries
+    assert task.run().outcome["EXIT"] == "0"
+    assert world.started() == [first]
+
+
+def test_reattaching_does_not_keep_it_when_it_is_marked_failed(world: World) -> None:
+    killed(world, AirflowTask({**LONG, "on_clear": "reattach"}), "failed")
+    assert list(world.states().values()) == ["REVOKED"]
+
+
+def test_what_airflow_does_not_say_is_taken_for_a_person(world: World) -> None:
+    task = AirflowTask(LONG)
+    one = task.next_try()
+
+    def nothing(**which: Any) -> dict[str, Any]:
+        raise RuntimeError("the way to Airflow is broken")
+
+    one.ti.get_task_states = nothing  # type: ignore[method-assign]
+    world.later(30, one.operator.on_kill)
+    one.execute()
+    assert list(world.states().values()) == ["REVOKED"]
+    with pytest.raises(SopsTaskStoppedException, match="was revoked before this try"):
+        task.run().outcome  # noqa: B018
+
+
+def test_airflow_that_does_not_answer_is_not_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(killing, "_ASK_SECONDS", 0.05)
+    one = AirflowTask(LONG).next_try()
+    hangs = threading.Event()
+    one.ti.get_task_states = lambda **which: hangs.wait(60)  # type: ignore[assignment, method-assign, return-value]
+    world.later(30, one.operator.on_kill)
+    one.execute()
+    hangs.set()
+    assert list(world.states().values()) == ["REVOKED"]
+
+
+def test_switched_off_it_is_left_running(world: World) -> None:
+    one = killed(world, AirflowTask({**LONG, "revoke_on_kill": False}), "failed")
+    assert list(world.states().values()) == ["RUNNING"]
+    assert "is left running, as revoke_on_kill is off" in one.log
+
+
+def test_before_anything_was_started_there_is_nothing_to_revoke(world: World) -> None:
+    one = AirflowTask(LONG).next_try()
+
+    def kill(when: str, request: Request) -> None:
+        if request.api == "create_task" and when == "after":
+            one.operator.on_kill()
+
+    world.fake.on_request = kill
+    one.execute()
+    assert world.fake.count("operate_task") == 0
+    assert "No SOPS task runs for this task: nothing is revoked." in one.log
+
+
+def test_one_whose_start_is_queued_may_still_start(make_world: Callable[..., World]) -> None:
+    world = make_world(start_delay=None)
+    one = killed(world, AirflowTask(LONG), "failed")
+    assert "SOPS does not revoke what has not started (task not started)" in one.log
+    assert "may be queued and still take effect" in one.log
+
+
+def test_one_that_has_just_ended(world: World) -> None:
+    task = AirflowTask({**LONG, "poll_interval": 1000, "constants": {"seconds": "10"}})
+    one = killed(world, task, "failed", after=60)
+    assert "it had ended already" in one.log
+    assert task.run().outcome["EXIT"] == "0"
+
+
+def test_after_the_end_nothing_is_revoked(world: World) -> None:
+    one = AirflowTask({"template_id": 101}).run()
+    one.operator.on_kill()
+    assert world.fake.count("operate_task") == 0
+
+
+@pytest.mark.parametrize("fault", ["drop", "drop_after"])
+def test_one_attempt_and_no_more(world: World, fault: str) -> None:
+    world.fake.faults.add("operate_task", kind=fault, times=None)
+    one = killed(world, AirflowTask(LONG), "failed")
+    assert world.fake.count("operate_task") == 1
+    assert "could not be revoked, it may still run" in one.log
+
+
+def test_an_attempt_takes_four_seconds_at_most(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(killing, "KILL_SECONDS", 0.2)
+    answered = threading.Event()
+
+    def hang(when: str, request: Request) -> None:
+        if request.api == "operate_task":
+            answered.wait(30)
+
+    world.fake.on_request = hang
+    one = killed(world, AirflowTask(LONG), "failed")
+    answered.set()
+    assert "was revoked is not known: no answer within" in one.log or "could not be revoked" in one.log
+    assert killing.KILL_SECONDS < 5
+
+
+def test_the_limit_is_below_airflow_s() -> None:
+    assert killing.KILL_SECONDS == 4.0
+
+
+def test_a_worker_that_is_gone_revokes_nothing(world: World) -> None:
+    world.later(30, die)
+    one = AirflowTask(LONG).run()
+    assert isinstance(one.error, Died)
+    assert list(world.states().values()) == ["RUNNING"]
+    assert world.fake.count("operate_task") == 0
