@@ -168,7 +168,9 @@ class Standalone:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in reversed(self._started):
+        for process in self._started:
+            process.terminate()
+        for process in self._started:
             process.stop()
 
     def _is_up(self, main: Process) -> bool:

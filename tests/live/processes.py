@@ -81,9 +81,10 @@ class Process:
         """What lives in its session."""
         return [found for found in processes() if found.session == self.pid and found.state != "Z"]
 
-    def send(self, number: int) -> None:
-        """Send a signal to the program itself."""
-        self._popen.send_signal(number)
+    def terminate(self) -> None:
+        """Ask all of it to end."""
+        for member in self.members():
+            _signal(member.pid, signal.SIGTERM)
 
     def kill(self) -> None:
         """``kill -9`` all of it."""
@@ -92,8 +93,7 @@ class Process:
 
     def stop(self, patience: float = 20.0) -> None:
         """Ask all of it to end, then force it."""
-        for member in self.members():
-            _signal(member.pid, signal.SIGTERM)
+        self.terminate()
         deadline = time.monotonic() + patience
         while self.members() and time.monotonic() < deadline:
             self._popen.poll()

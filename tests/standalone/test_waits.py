@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from datetime import datetime
@@ -53,8 +52,8 @@ def assert_untouched(sops: FakeSops | FakeSopsClient, task_ids: list[int]) -> No
     """No SOPS task was started twice, paused or revoked."""
     for task_id in task_ids:
         task = sops.task(task_id)
-        assert task.starts == 1, task_id
-        assert {action for _, _, action in task.operations} <= {"create", "start"}, task.operations
+        assert len(task.starts) == 1, task_id
+        assert not list(task.operations), task_id
 
 
 def requests_while(sops: FakeSops | FakeSopsClient, seconds: float, name: str) -> None:
@@ -82,12 +81,9 @@ def test_sixty_waits_share_a_poll_and_outlive_the_triggerer(site: Standalone, fa
     end_well(site, "waits", run_id, fake, task_ids)
 
 
-def moments(log: str, text: str) -> tuple[float, float]:
-    """When a task's log began, and when it said something."""
-    lines = [json.loads(line) for line in log.splitlines()]
-    times = [datetime.fromisoformat(line["timestamp"]).timestamp() for line in lines if "timestamp" in line]
-    (said,) = {line["timestamp"] for line in lines if text in line["event"] and line["level"] != "debug"}
-    return min(times), datetime.fromisoformat(said).timestamp()
+def moment(instance: dict[str, str], name: str) -> float:
+    """``start_date`` (of its first leg) or ``end_date`` of a task instance."""
+    return datetime.fromisoformat(instance[name]).timestamp()
 
 
 def test_a_restarted_triggerer_keeps_the_deadlines(site: Standalone, fake: FakeSopsClient) -> None:
@@ -102,8 +98,8 @@ def test_a_restarted_triggerer_keeps_the_deadlines(site: Standalone, fake: FakeS
     for instance in site.api.instances(dag_id, run_id, "wait"):
         log = site.api.log(dag_id, run_id, "wait", map_index=instance["map_index"])
         assert "AirflowSensorTimeout" in log
-        assert "it is RUNNING" in log
-        began, ended = moments(log, "has not ended within 240 s")
+        assert "has not ended within 240 s: it is RUNNING" in log
+        began, ended = moment(instance, "start_date"), moment(instance, "end_date")
         print(f"deadline of 240 s: ended after {ended - began:.0f} s; killed after {killed - began:.0f} s")
         assert ended - began >= 240
         assert ended < killed + 240
