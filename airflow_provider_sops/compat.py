@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from airflow import __version__
@@ -23,6 +24,7 @@ __all__ = [
     "CLEARING_A_RUNNING_TASK_RAISES_MAX_TRIES",
     "KILLS_REACH_TRIGGERS",
     "TaskDeferralError",
+    "first_reschedule_date",
     "is_trigger_timeout",
     "state_in_airflow",
 ]
@@ -41,16 +43,42 @@ def is_trigger_timeout(error: AirflowException) -> bool:
     return isinstance(error, TaskDeferralTimeout)
 
 
+def first_reschedule_date(context: Any, retries: int | None) -> datetime | None:
+    """Tell when a rescheduled sensor was poked first, in this try or, as Airflow counts it, in its tries together.
+
+    :return: ``None`` while it is poked for the first time.
+    """
+    ti = context["ti"]
+    if hasattr(ti, "get_first_reschedule_date"):
+        found: datetime | None = ti.get_first_reschedule_date(context)
+        return found
+    # Airflow 2, whose own sensor asks in the same way
+    from airflow.sensors.base import _orig_start_date  # type: ignore[import-not-found, unused-ignore]
+
+    return _orig_start_date(  # type: ignore[no-any-return, unused-ignore]
+        dag_id=ti.dag_id,
+        task_id=ti.task_id,
+        run_id=ti.run_id,
+        map_index=ti.map_index,
+        try_number=(ti.max_tries or 0) - (retries or 0) + 1,
+    )
+
+
 def state_in_airflow(ti: Any) -> str | None:
     """Ask Airflow for the present state of a task instance; a running task that is being killed may have another one.
 
     :return: ``None`` also for a task that waits to be scheduled.
     """
-    if not hasattr(ti, "get_task_states"):  # Airflow 2
+    if hasattr(ti, "current_state"):  # Airflow 2
         state = ti.current_state()
         return None if state is None else str(state)
+    ask = getattr(ti, "get_task_states", None)
+    if ask is None:  # a triggerer knows the task instance by its ids alone
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+        ask = RuntimeTaskInstance.get_task_states
     mapped = ti.map_index is not None and ti.map_index >= 0
-    states = ti.get_task_states(
+    states = ask(
         dag_id=ti.dag_id,
         task_ids=[ti.task_id],
         run_ids=[ti.run_id],

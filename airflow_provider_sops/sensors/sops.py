@@ -18,7 +18,7 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_sops.compat import TaskDeferralError, is_trigger_timeout
+from airflow_provider_sops.compat import TaskDeferralError, first_reschedule_date, is_trigger_timeout
 from airflow_provider_sops.connection import DEFAULT_CONN_ID
 from airflow_provider_sops.exceptions import airflow_errors
 from airflow_provider_sops.links.sops import SopsTaskLink, push_task_url
@@ -279,7 +279,7 @@ class SopsTaskSensor(BaseSensorOperator):
         return interval
 
     def _first_poke_date(self, context: Context) -> Any:
-        return context["ti"].get_first_reschedule_date(context)
+        return first_reschedule_date(context, self.retries)
 
     def _is_overdue(self, context: Context) -> bool:
         first = self._first_poke_date(context)
