@@ -27,7 +27,7 @@ T = TypeVar("T")
 #: Seconds that a kill may take: Airflow 3 sends SIGKILL five seconds after SIGTERM.
 KILL_SECONDS = 4.0
 #: Seconds for asking Airflow why the task is killed.
-_ASK_SECONDS = 1.0
+ASK_SECONDS = 1.0
 #: What Airflow calls a running task that a user has cleared.
 _CLEARED = "restarting"
 _RUNNING = "running"
@@ -95,9 +95,7 @@ def _revoke(
         except SopsError as error:
             lines.append(Line(f"SOPS task {task_id} could not be revoked, it may still run. {error}", warning=True))
             return
-        later = "; its start may be queued and still take effect" if revocation.may_start else ""
-        said = f"This Airflow task is killed; SOPS task {task_id}: {revocation.text}{later}."
-        lines.append(Line(said, warning=not revocation.done))
+        lines.append(revocation.line(task_id))
         if revocation.done and _same_task_comes_again(state, ti):
             leave_successor(running, client.run, memory, lines)
 
@@ -126,7 +124,7 @@ def _ask_state(ti: Any) -> str | None:
             return
 
     # not in this thread: what was interrupted may be talking with Airflow, and would never let go
-    in_thread(ask, _ASK_SECONDS)
+    in_thread(ask, ASK_SECONDS)
     return answer[0] if answer else None
 
 

@@ -487,6 +487,7 @@ class SopsRunTaskOperator(BaseOperator):
             deadline=deadline,
             revoke_on_kill=self.revoke_on_kill,
             start_deadline=start_by,
+            keep_when_cleared=self.on_clear == "reattach",
             **policy_fields(self.policy),
         )
         if self.revoke_on_kill and not KILLS_REACH_TRIGGERS:

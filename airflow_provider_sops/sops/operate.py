@@ -56,6 +56,14 @@ class Revocation:
     #: it has not started, so that a queued start may still take effect
     may_start: bool = False
 
+    def line(self, task_id: int) -> Line:
+        """Say what came of it for a task that Airflow has killed."""
+        if self.done:
+            return Line(f"This Airflow task was killed: revoked SOPS task {task_id}.")
+        later = "; its start may be queued and still take effect" if self.may_start else ""
+        text = f"This Airflow task was killed; SOPS task {task_id} was not revoked: {self.text}{later}."
+        return Line(text, warning=self.may_start)
+
 
 def revoke(place: Place, task_id: int) -> Steps[Revocation]:
     """Revoke a task, with one call.

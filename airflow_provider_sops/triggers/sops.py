@@ -14,9 +14,12 @@ from weakref import WeakKeyDictionary
 from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_sops.compat import state_in_airflow
+from airflow_provider_sops.operators.killing import ASK_SECONDS, KILL_SECONDS
 from airflow_provider_sops.sops import errors
 from airflow_provider_sops.sops.calls import parse_scope
 from airflow_provider_sops.sops.models import TaskState
+from airflow_provider_sops.sops.operate import revoke
 from airflow_provider_sops.sops.poller import Poller, Waiter
 from airflow_provider_sops.sops.verdict import Next, WaitPolicy
 from airflow_provider_sops.sops.watch import Look, Place, Watch
@@ -30,6 +33,8 @@ _RECHECK = 30.0
 _LONGEST_SLEEP = 3600.0
 #: Seconds between two reads of how far a task's nodes are, while its state does not change.
 _PROGRESS_INTERVAL = 600.0
+#: States of an Airflow task that a user has marked, so that it does not go on.
+_ENDED = ("failed", "success", "skipped", "upstream_failed", "removed")
 
 PollerKey = tuple[str, Place]
 _pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[PollerKey, Poller]] = WeakKeyDictionary()
@@ -88,6 +93,7 @@ class SopsTaskTrigger(BaseTrigger):
     :param assume_finished: take an end whose state cannot be read for FINISHED.
     :param revoke_on_kill: revoke the SOPS task when a user kills the waiting Airflow task (Airflow 3.3 and newer).
     :param start_deadline: seconds since the epoch at which the task must have started; ``None``: any time.
+    :param keep_when_cleared: do not revoke when the kill is a clear, as the cleared Airflow task takes it up again.
     """
 
     def __init__(
@@ -106,6 +112,7 @@ class SopsTaskTrigger(BaseTrigger):
         assume_finished: bool = False,
         revoke_on_kill: bool = False,
         start_deadline: float | None = None,
+        keep_when_cleared: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.sops_task_id = sops_task_id
@@ -122,6 +129,7 @@ class SopsTaskTrigger(BaseTrigger):
         self.assume_finished = assume_finished
         self.revoke_on_kill = revoke_on_kill
         self.start_deadline = start_deadline
+        self.keep_when_cleared = keep_when_cleared
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Give what the trigger is made of again in a triggerer."""
@@ -140,6 +148,7 @@ class SopsTaskTrigger(BaseTrigger):
             "assume_finished",
             "revoke_on_kill",
             "start_deadline",
+            "keep_when_cleared",
         )
         return f"{__name__}.SopsTaskTrigger", {name: getattr(self, name) for name in names}
 
@@ -162,6 +171,36 @@ class SopsTaskTrigger(BaseTrigger):
         finally:
             leave_poller(self.sops_conn_id, place, poller, waiter)
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+
+    async def on_kill(self) -> None:
+        """Revoke the SOPS task, in one attempt: a user has marked the waiting Airflow task, or cleared it.
+
+        Airflow calls it from 3.3 on, and not when a triggerer restarts or the wait's time is over.
+        """
+        task_id = self.sops_task_id
+        if not self.revoke_on_kill:
+            return
+        if self.keep_when_cleared and await self._was_cleared():
+            self.log.info("SOPS task %s is left running: the cleared Airflow task takes it up again.", task_id)
+            return
+        try:
+            async with asyncio.timeout(KILL_SECONDS), await connect(self.sops_conn_id) as client:
+                revocation = await client.run(revoke(_place(self.bk_biz_id, self.scope), task_id))
+        except TimeoutError:
+            self.log.error("Whether SOPS task %s was revoked is not known: no answer in time.", task_id)
+        except (errors.SopsError, errors.SopsConfigError) as error:
+            self.log.error("SOPS task %s could not be revoked, it may still run. %s", task_id, error)
+        else:
+            log_lines(self.log, [revocation.line(task_id)])
+
+    async def _was_cleared(self) -> bool:
+        """Ask Airflow whether the task goes on; where it does not say, it does not."""
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                state = await asyncio.to_thread(state_in_airflow, self.task_instance)
+        except Exception:
+            return False
+        return state not in _ENDED
 
     async def _wait(self, poller: Poller, waiter: Waiter, watch: Watch) -> dict[str, Any]:
         progress_due = float("inf")

@@ -38,7 +38,7 @@ def test_marked_failed_it_is_revoked_once(world: World) -> None:
     (first,) = world.started()
     assert world.states() == {first: "REVOKED"}
     assert [request.params["action"] for request in world.fake.requests if request.api == "operate_task"] == ["revoke"]
-    assert f"This Airflow task is killed; SOPS task {first}: it was revoked." in one.log
+    assert f"This Airflow task was killed: revoked SOPS task {first}." in one.log
     with pytest.raises(AirflowException, match="told to stop"):
         one.outcome  # noqa: B018
     one.operator.on_kill()
@@ -125,7 +125,7 @@ def test_what_airflow_does_not_say_is_taken_for_a_person(world: World) -> None:
 
 
 def test_airflow_that_does_not_answer_is_not_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(killing, "_ASK_SECONDS", 0.05)
+    monkeypatch.setattr(killing, "ASK_SECONDS", 0.05)
     one = AirflowTask(LONG).next_try()
     hangs = threading.Event()
     one.ti.get_task_states = lambda **which: hangs.wait(60)  # type: ignore[assignment, method-assign, return-value]
