@@ -48,6 +48,8 @@ BLOCKS = [block for page in pages() for block in blocks(page)]
 OUTPUTS = {"IP": "10.0.0.8", "EXIT": "0"}
 #: the id that the pages use: the first task of the fake
 TASK_ID = 50001
+#: tasks that are started when they are first looked at, so that there is something to wait for
+LATER: set[int] = set()
 RUN_COMMANDS = ROOT / "tests" / "cli" / "run_commands.py"
 _BASH_OF_AIRFLOW_2 = importlib.util.find_spec("airflow.providers.standard") is None
 
@@ -161,9 +163,9 @@ def test_links_inside_the_project_lead_somewhere(page: Path) -> None:
 
 def test_the_design_page_names_every_module() -> None:
     package = ROOT / "airflow_provider_sops"
-    named = set(re.findall(r"`(?:\w+/)?(\w+\.py)`", DESIGN.read_text()))
-    there = {module.name for module in package.rglob("*.py")}
-    assert named == there - {"__init__.py"}
+    named = set(re.findall(r"`((?:\w+/)?\w+\.py)`", DESIGN.read_text()))
+    there = {str(module.relative_to(package)) for module in package.rglob("*.py") if module.name != "__init__.py"}
+    assert named == there
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
@@ -226,18 +228,23 @@ class FakeSites:
 
 
 @pytest.fixture(scope="module")
-def fake() -> Iterator[FakeSops]:
-    """A fake SOPS that has a task of the pages' id, which has finished."""
-    with FakeSops() as fake:
+def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeSops]:
+    """A fake SOPS with the pages' own templates too, and a finished task of the pages' id; no wait there takes long."""
+    templates = tmp_path_factory.mktemp("templates") / "templates.toml"
+    own = [block.text for block in BLOCKS if block.language == "toml"]
+    templates.write_text("\n".join([(ROOT / "airflow_provider_sops/testing/templates.toml").read_text(), *own]))
+    with FakeSops(templates=templates) as fake:
         assert fake.create_task("Two steps with outputs", constants=OUTPUTS) == TASK_ID
         fake.advance(10)
 
-        def start_when_looked_at(when: str, request: Request) -> None:
+        def let_time_pass(when: str, request: Request) -> None:
+            if when == "after" and request.api in ("start_task", "operate_node"):
+                fake.advance(10)
             for task_id in request.task_ids:
-                if when == "after" and request.api.endswith("_status") and fake.task(task_id).state == "CREATED":
+                if when == "after" and task_id in LATER and fake.task(task_id).state == "CREATED":
                     fake.start_task(task_id)
 
-        fake.on_request = start_when_looked_at
+        fake.on_request = let_time_pass
         yield fake
 
 
@@ -331,16 +338,24 @@ def runs(fake: FakeSops, dags_folder: Path, airflow_home: Path) -> dict[Path, di
     for block in BLOCKS:
         if block.language == "python" and is_dag(block):
             confs[_dag_file(dags_folder, block)] = _conf(block, fake)
-    return run_dags(fake, airflow_home, dags_folder, confs)
+    runs = run_dags(fake, airflow_home, dags_folder, confs)
+    dag_ids = [dag_id for dags in runs.values() for dag_id in dags]
+    assert len(dag_ids) == len(set(dag_ids))  # Airflow reads all of them as one folder
+    return runs
 
 
 def _conf(block: Block, fake: FakeSops) -> dict[str, Any]:
-    if "sops_task_id" not in block.text:
+    if 'sops_node_name="confirm"' in block.text:
+        task_id = fake.create_task("Pause for a person")
+        fake.advance(10)
+        return {"sops_task_id": task_id}
+    if '"sops_task_id"' not in block.text:
         return {}
     if "deferrable=True" not in block.text or block.file != "README.md":
         return {"sops_task_id": TASK_ID}
-    # not started when it is first looked at, so that there is something to wait for: once is enough, it takes a while
-    return {"sops_task_id": fake.create_task("Two steps with outputs", constants=OUTPUTS, start=False)}
+    task_id = fake.create_task("Two steps with outputs", constants=OUTPUTS, start=False)
+    LATER.add(task_id)
+    return {"sops_task_id": task_id}
 
 
 @pytest.mark.parametrize("block", _only("python", is_dag))
@@ -350,6 +365,8 @@ def test_a_dag_succeeds(block: Block, dags_folder: Path, runs: dict[Path, dict[s
         assert {state for states in run.tasks.values() for state in states} == {"success"}, run.log
         if ("use", "return_value") in run.xcoms:
             assert run.xcom("use") == "10.0.0.8 ended with 0"
+        if ("deploy", "sops_task_id") in run.xcoms:
+            assert set(run.xcoms["deploy", "VERSION"]) == {"1.2.3"}
 
 
 # ---- tests, scripts and files ----
