@@ -374,11 +374,16 @@ CASES = [
         not_before=120,
     ),
     Case(
-        "is seen FINISHED, and then a replica with older answers is asked",
+        "is seen FINISHED, and then a replica answers that is behind for ever",
         "success",
-        before=fault("end_race", seconds=60),
-        events=((15, fault("stale", "get_task_status", times=2)), (15, fault("stale", "get_tasks_status", times=2))),
-        not_before=60,
+        before=both(
+            fault("end_race", "get_task_status", reads=10_000), fault("end_race", "get_tasks_status", reads=10_000)
+        ),
+        events=(
+            (90, fault("stale", "get_task_status", times=None)),
+            (90, fault("stale", "get_tasks_status", times=None)),
+        ),
+        not_before=120,
     ),
     Case("is asked of two replicas with caches of their own", "success", fake={"replicas": 2}),
     # a state that nobody knows
