@@ -40,12 +40,13 @@ class _Lines(logging.Handler):
         self.lines.append(record.getMessage())
 
 
-def collect_log(operator: Any) -> list[str]:
+def collect_log(operator: Any, lines: list[str] | None = None) -> list[str]:
     """Collect what an operator writes into its task's log.
 
+    :param lines: what an earlier process of the same try has written.
     :return: the lines, growing.
     """
-    lines: list[str] = []
+    lines = [] if lines is None else lines
     logger = logging.Logger(operator.task_id)  # noqa: LOG001 (in no tree, so that nothing else hears it)
     logger.addHandler(_Lines(lines))
     # where Airflow 3 and Airflow 2 keep an operator's logger

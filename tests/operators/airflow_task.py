@@ -4,13 +4,19 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from airflow.providers.common.compat.sdk import TaskDeferred
+
 from airflow_provider_sops.operators.sops import SopsRunTaskOperator
 from tests.tasks import TaskInstance, collect_log
+
+#: Runs a trigger, given as its row in the database; gives its event, and adds to the log.
+Triggerer = Callable[[tuple[str, dict[str, Any]], list[str]], Any]
 
 
 class Store:
@@ -44,6 +50,9 @@ class Try:
     ti: Instance
     context: dict[str, Any]
     lines: list[str]
+    #: makes the operator anew, in another process
+    anew: Callable[[], SopsRunTaskOperator]
+    triggerer: Triggerer | None = None
     result: Any = None
     error: BaseException | None = None
 
@@ -53,10 +62,24 @@ class Try:
 
     def execute(self) -> Try:
         try:
-            self.result = self.operator.execute(self.context)
+            self.result = self._execute()
         except BaseException as error:
             self.error = error
         return self
+
+    def _execute(self) -> Any:
+        resume: tuple[str, dict[str, Any]] | None = None
+        while True:
+            try:
+                if resume is None:
+                    return self.operator.execute(self.context)
+                return self.operator.resume_execution(*resume, self.context)
+            except TaskDeferred as deferral:
+                if self.triggerer is None:
+                    raise
+                event = self.triggerer(deferral.trigger.serialize(), self.lines)
+                resume = deferral.method_name, json.loads(json.dumps({**(deferral.kwargs or {}), "event": event}))
+                self.operator = self.anew()
 
     @property
     def outcome(self) -> Any:
@@ -78,6 +101,8 @@ class AirflowTask:
     map_index: int = -1
     retries: int = 2
     store: Store | None = None
+    #: runs triggers; without it the task waits in the worker
+    triggerer: Triggerer | None = None
     try_number: int = 0
     max_tries: int = -1
 
@@ -91,13 +116,19 @@ class AirflowTask:
         ti = Instance()
         for name in ("dag_id", "run_id", "task_id", "map_index", "try_number", "max_tries"):
             setattr(ti, name, getattr(self, name))
-        operator = SopsRunTaskOperator(
-            task_id=self.task_id, retries=self.retries, **{"poll_interval": 10, **self.arguments, **changes}
-        )
+        defaults = {"poll_interval": 10, "deferrable": self.triggerer is not None}
+        arguments = {**defaults, **self.arguments, **changes}
+        lines: list[str] = []
+
+        def operator() -> SopsRunTaskOperator:
+            made = SopsRunTaskOperator(task_id=self.task_id, retries=self.retries, **arguments)
+            collect_log(made, lines)
+            return made
+
         context = {**ti.context, "dag_run": SimpleNamespace(start_date=self.run_start, run_id=self.run_id)}
         if self.store is not None:
             context["task_state_store"] = self.store
-        return Try(operator, ti, context, collect_log(operator))
+        return Try(operator(), ti, context, lines, operator, self.triggerer)
 
     def run(self, **changes: Any) -> Try:
         """Run the next try."""

@@ -4,12 +4,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from airflow_provider_sops.sops import async_client, poller
 from airflow_provider_sops.testing import FakeSops
+from airflow_provider_sops.triggers import sops as triggers
 from tests.clients import secret_sops
+from tests.operators.airflow_task import Triggerer
 from tests.times import MovedTime, move_time
+from tests.triggers.test_verdict_cases import in_triggerer
+
+assert poller  # loaded, so that its time is moved too
 
 #: What happens while the operator sleeps: seconds since it was set, and what.
 Event = tuple[float, Callable[[], object]]
@@ -61,6 +69,23 @@ class World:
         return {task.id: task.state for task in self.fake.tasks}
 
 
+class WorldTime(MovedTime):
+    """The time of a world, as the module :mod:`time` tells it."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self.world = world
+
+    def time(self) -> float:
+        return self.world.now
+
+    def monotonic(self) -> float:
+        return self.world.now
+
+    def sleep(self, seconds: float) -> None:
+        self.world.sleep(seconds)
+
+
 @pytest.fixture
 def make_world(monkeypatch: pytest.MonkeyPatch, connect: Callable[..., None]) -> Iterator[Callable[..., World]]:
     """Make a fake SOPS, and let the provider live in its time and connect to it."""
@@ -71,12 +96,7 @@ def make_world(monkeypatch: pytest.MonkeyPatch, connect: Callable[..., None]) ->
         made.append(fake)
         world = World(fake)
         connect(fake)
-        import airflow_provider_sops.operators.sops  # so that its time is moved too
-
-        assert airflow_provider_sops.operators.sops
-        moved = MovedTime(world.sleep)
-        moved.now = world.now
-        move_time(monkeypatch, moved)
+        move_time(monkeypatch, WorldTime(world))
         return world
 
     yield make
@@ -88,3 +108,23 @@ def make_world(monkeypatch: pytest.MonkeyPatch, connect: Callable[..., None]) ->
 def world(make_world: Callable[..., World]) -> World:
     """A fake SOPS with all its caches."""
     return make_world()
+
+
+@pytest.fixture
+def triggerer(world: World, monkeypatch: pytest.MonkeyPatch) -> Triggerer:
+    """A triggerer whose event loop lives in the world's time."""
+    busy = [0]
+
+    def counted(function: Any) -> Any:
+        async def call(*arguments: Any) -> Any:
+            busy[0] += 1
+            try:
+                return await function(*arguments)
+            finally:
+                busy[0] -= 1
+
+        return call
+
+    monkeypatch.setattr(async_client.AsyncSopsClient, "_send_once", counted(async_client.AsyncSopsClient._send_once))
+    monkeypatch.setattr(triggers, "connect", counted(triggers.connect))
+    return lambda row, lines: in_triggerer(SimpleNamespace(world=world, lines=lines), row, busy)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a further try does with the SOPS task that it finds, with and without Airflow's task state store."""
+"""What a further try does with the SOPS task that it finds: in both modes, with Airflow's state store and without."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from airflow_provider_sops.exceptions import (
     SopsTaskStoppedException,
 )
 from airflow_provider_sops.testing import Request
-from tests.operators.airflow_task import AirflowTask, Store
+from tests.operators.airflow_task import AirflowTask, Store, Triggerer
 from tests.operators.conftest import Died, World, die
 
 TWO_STEPS = {"template_id": 101}
@@ -29,10 +29,10 @@ FAILS = {"template_id": 106}
 FAILS_ONCE_AFTER_A_MINUTE = {"template_id": 120}
 
 
-@pytest.fixture(params=["store", "no store"])
-def store(request: pytest.FixtureRequest) -> Store | None:
-    """Airflow's task state store, which older Airflows do not have."""
-    return Store() if request.param == "store" else None
+@pytest.fixture(params=["in the worker, with a store", "deferred, without a store"])
+def airflow(request: pytest.FixtureRequest, triggerer: Triggerer) -> dict[str, Any]:
+    """Where it waits, and whether Airflow has a task state store, which older ones do not have."""
+    return {"store": Store()} if "with a store" in request.param else {"triggerer": triggerer}
 
 
 def dies(world: World, task: AirflowTask, after: float = 30.0) -> int:
@@ -41,7 +41,7 @@ def dies(world: World, task: AirflowTask, after: float = 30.0) -> int:
     :return: the SOPS task that it has started.
     """
     world.later(after, die)
-    one = task.run()
+    one = task.run(deferrable=False)
     assert isinstance(one.error, Died)
     return int(one.ti.xcoms["sops_task_id"])
 
@@ -49,13 +49,13 @@ def dies(world: World, task: AirflowTask, after: float = 30.0) -> int:
 class TestFound:
     """The rows of the table."""
 
-    def test_none_creates_one(self, world: World, store: Store | None) -> None:
-        assert AirflowTask(TWO_STEPS, store=store).run().outcome["EXIT"] == "0"
+    def test_none_creates_one(self, world: World, airflow: dict[str, Any]) -> None:
+        assert AirflowTask(TWO_STEPS, **airflow).run().outcome["EXIT"] == "0"
         assert len(world.started()) == 1
 
-    def test_created_is_started(self, world: World, store: Store | None) -> None:
+    def test_created_is_started(self, world: World, airflow: dict[str, Any]) -> None:
         world.fake.deny("start_task")
-        task = AirflowTask(TWO_STEPS, store=store)
+        task = AirflowTask(TWO_STEPS, **airflow)
         with pytest.raises(SopsApiPermissionException, match="start_task"):
             task.run().outcome  # noqa: B018
         assert list(world.states().values()) == ["CREATED"]
@@ -66,8 +66,8 @@ class TestFound:
         assert len(world.fake.tasks) == 1
         assert len(world.started()) == 1
 
-    def test_running_is_waited_for(self, world: World, store: Store | None) -> None:
-        task = AirflowTask({**LONG, "constants": {"seconds": "100"}}, store=store)
+    def test_running_is_waited_for(self, world: World, airflow: dict[str, Any]) -> None:
+        task = AirflowTask({**LONG, "constants": {"seconds": "100"}}, **airflow)
         first = dies(world, task)
         one = task.run()
         assert one.outcome["EXIT"] == "0"
@@ -76,8 +76,8 @@ class TestFound:
         assert world.started() == [first]
         assert world.fake.count("create_task") == world.fake.count("start_task") == 1
 
-    def test_suspended_is_waited_for(self, world: World, store: Store | None) -> None:
-        task = AirflowTask({**LONG, "constants": {"seconds": "100"}}, store=store)
+    def test_suspended_is_waited_for(self, world: World, airflow: dict[str, Any]) -> None:
+        task = AirflowTask({**LONG, "constants": {"seconds": "100"}}, **airflow)
         first = dies(world, task)
         world.fake.operate(first, "pause")
         world.later(60, lambda: world.fake.operate(first, "resume"))
@@ -86,8 +86,8 @@ class TestFound:
         assert "from an earlier try: SUSPENDED" in one.log
         assert world.started() == [first]
 
-    def test_a_suspended_node_is_waited_for(self, world: World, store: Store | None) -> None:
-        task = AirflowTask({**LONG, "constants": {"seconds": "1"}}, store=store)
+    def test_a_suspended_node_is_waited_for(self, world: World, airflow: dict[str, Any]) -> None:
+        task = AirflowTask({**LONG, "constants": {"seconds": "1"}}, **airflow)
         world.later(0, lambda: None)
         one = task.next_try()
 
@@ -107,16 +107,16 @@ class TestFound:
         assert task.run().outcome["EXIT"] == "0"
         assert world.started() == [first]
 
-    def test_finished_gives_its_outputs(self, world: World, store: Store | None) -> None:
-        task = AirflowTask({**LONG, "constants": {"seconds": "100"}}, store=store)
+    def test_finished_gives_its_outputs(self, world: World, airflow: dict[str, Any]) -> None:
+        task = AirflowTask({**LONG, "constants": {"seconds": "100"}}, **airflow)
         first = dies(world, task)
         world.fake.advance(200)
         one = task.run()
         assert one.outcome["EXIT"] == "0"
         assert world.started() == [first]
 
-    def test_failed_is_rerun(self, world: World, store: Store | None) -> None:
-        task = AirflowTask(FAILS, store=store)
+    def test_failed_is_rerun(self, world: World, airflow: dict[str, Any]) -> None:
+        task = AirflowTask(FAILS, **airflow)
         with pytest.raises(SopsTaskFailedException):
             task.run().outcome  # noqa: B018
         (first,) = world.started()
@@ -130,8 +130,8 @@ class TestFound:
         assert names[0][:-1] == names[1][:-1]
         assert [name[-2:] for name in names] == ["g1", "g2"]
 
-    def test_failed_that_a_person_has_repaired_meanwhile_is_used(self, world: World, store: Store | None) -> None:
-        task = AirflowTask(FAILS, store=store)
+    def test_failed_that_a_person_has_repaired_meanwhile_is_used(self, world: World, airflow: dict[str, Any]) -> None:
+        task = AirflowTask(FAILS, **airflow)
         assert isinstance(task.run().error, SopsTaskFailedException)
         (first,) = world.started()
         world.fake.operate_node(first, "call", "skip")
@@ -139,8 +139,10 @@ class TestFound:
         assert task.run().outcome["EXIT"] == "0"
         assert world.started() == [first]
 
-    def test_failed_that_a_person_repairs_in_the_last_moment_goes_on(self, world: World, store: Store | None) -> None:
-        task = AirflowTask(FAILS, store=store)
+    def test_failed_that_a_person_repairs_in_the_last_moment_goes_on(
+        self, world: World, airflow: dict[str, Any]
+    ) -> None:
+        task = AirflowTask(FAILS, **airflow)
         assert isinstance(task.run().error, SopsTaskFailedException)
         (first,) = world.started()
 
@@ -159,23 +161,23 @@ class TestFound:
         assert f"SOPS task {first} goes on after all" in one.log
         assert one.ti.xcoms["sops_task_id"] == first
 
-    def test_failed_that_sops_retries_by_itself_is_waited_for(self, world: World, store: Store | None) -> None:
-        task = AirflowTask({"template_id": 117}, store=store)
+    def test_failed_that_sops_retries_by_itself_is_waited_for(self, world: World, airflow: dict[str, Any]) -> None:
+        task = AirflowTask({"template_id": 117}, **airflow)
         first = dies(world, task, after=2.0)
         assert world.states()[first] == "FAILED"
         assert task.run().error is None
         assert world.started() == [first]
 
-    def test_failed_that_a_person_may_still_repair_is_waited_for(self, world: World, store: Store | None) -> None:
-        task = AirflowTask({**FAILS, "on_failed": "wait", "failed_grace": 3600}, store=store)
+    def test_failed_that_a_person_may_still_repair_is_waited_for(self, world: World, airflow: dict[str, Any]) -> None:
+        task = AirflowTask({**FAILS, "on_failed": "wait", "failed_grace": 3600}, **airflow)
         first = dies(world, task, after=600)
         assert world.states()[first] == "FAILED"
         world.later(600, lambda: world.fake.operate_node(first, "call", "skip"))
         assert task.run().outcome["EXIT"] == "0"
         assert world.started() == [first]
 
-    def test_revoked_by_a_person_ends_the_retries(self, world: World, store: Store | None) -> None:
-        task = AirflowTask(LONG, store=store)
+    def test_revoked_by_a_person_ends_the_retries(self, world: World, airflow: dict[str, Any]) -> None:
+        task = AirflowTask(LONG, **airflow)
         first = dies(world, task)
         world.fake.operate(first, "revoke")
         with pytest.raises(SopsTaskStoppedException, match="was revoked before this try") as caught:
@@ -184,15 +186,15 @@ class TestFound:
         assert f"instance_id={first}" in str(caught.value)
         assert world.started() == [first]
 
-    def test_revoked_may_be_an_allowed_end(self, world: World, store: Store | None) -> None:
-        task = AirflowTask({**LONG, "allowed_states": ["FINISHED", "REVOKED"]}, store=store)
+    def test_revoked_may_be_an_allowed_end(self, world: World, airflow: dict[str, Any]) -> None:
+        task = AirflowTask({**LONG, "allowed_states": ["FINISHED", "REVOKED"]}, **airflow)
         first = dies(world, task)
         world.fake.operate(first, "revoke")
         assert task.run().outcome == {}
         assert world.started() == [first]
 
-    def test_expired_ends_the_retries(self, world: World, store: Store | None) -> None:
-        task = AirflowTask(LONG, store=store)
+    def test_expired_ends_the_retries(self, world: World, airflow: dict[str, Any]) -> None:
+        task = AirflowTask(LONG, **airflow)
         first = dies(world, task)
         world.fake.expire_task(first)
         with pytest.raises(SopsTaskStoppedException, match="EXPIRED"):
@@ -211,8 +213,8 @@ class TestFound:
 class TestRetryFailedNodes:
     ARGUMENTS = {**FAILS_ONCE_AFTER_A_MINUTE, "on_retry": "retry_failed_nodes"}  # noqa: RUF012
 
-    def test_what_has_finished_is_not_run_again(self, world: World, store: Store | None) -> None:
-        task = AirflowTask(self.ARGUMENTS, store=store)
+    def test_what_has_finished_is_not_run_again(self, world: World, airflow: dict[str, Any]) -> None:
+        task = AirflowTask(self.ARGUMENTS, **airflow)
         with pytest.raises(SopsTaskFailedException):
             task.run().outcome  # noqa: B018
         began = world.now
@@ -230,14 +232,14 @@ class TestRetryFailedNodes:
         assert max(runs.values()) == 2
         assert "what has finished is not run again" in one.log
 
-    def test_in_a_subprocess_too(self, world: World, store: Store | None) -> None:
-        task = AirflowTask({"template_id": 115, "on_retry": "retry_failed_nodes"}, store=store)
+    def test_in_a_subprocess_too(self, world: World, airflow: dict[str, Any]) -> None:
+        task = AirflowTask({"template_id": 115, "on_retry": "retry_failed_nodes"}, **airflow)
         assert isinstance(task.run().error, SopsTaskFailedException)
         assert task.run().error is None
         assert len(world.started()) == 1
 
-    def test_a_node_that_may_not_be_retried_is_named(self, world: World, store: Store | None) -> None:
-        task = AirflowTask({"template_id": 119, "on_retry": "retry_failed_nodes"}, store=store)
+    def test_a_node_that_may_not_be_retried_is_named(self, world: World, airflow: dict[str, Any]) -> None:
+        task = AirflowTask({"template_id": 119, "on_retry": "retry_failed_nodes"}, **airflow)
         assert isinstance(task.run().error, SopsTaskFailedException)
         with pytest.raises(SopsTaskFailedException, match="may not be retried") as caught:
             task.run().outcome  # noqa: B018
@@ -246,21 +248,21 @@ class TestRetryFailedNodes:
         assert f"node {failed.name!r}" in str(caught.value)
         assert failed.runs == 1
 
-    def test_a_node_in_a_task_of_its_own_is_named(self, world: World, store: Store | None) -> None:
-        task = AirflowTask({"template_id": 122, "on_retry": "retry_failed_nodes"}, store=store)
+    def test_a_node_in_a_task_of_its_own_is_named(self, world: World, airflow: dict[str, Any]) -> None:
+        task = AirflowTask({"template_id": 122, "on_retry": "retry_failed_nodes"}, **airflow)
         assert isinstance(task.run().error, SopsTaskFailedException)
         with pytest.raises(SopsTaskFailedException, match="runs as a task of its own"):
             task.run().outcome  # noqa: B018
 
-    def test_an_answer_that_is_lost_is_not_asked_for_blindly(self, world: World, store: Store | None) -> None:
-        task = AirflowTask(self.ARGUMENTS, store=store)
+    def test_an_answer_that_is_lost_is_not_asked_for_blindly(self, world: World, airflow: dict[str, Any]) -> None:
+        task = AirflowTask(self.ARGUMENTS, **airflow)
         assert isinstance(task.run().error, SopsTaskFailedException)
         world.fake.faults.add("operate_node", kind="drop_after")
         assert task.run().error is None
         assert world.fake.count("operate_node") == 1
 
-    def test_one_that_sops_has_not_got_is_sent_again(self, world: World, store: Store | None) -> None:
-        task = AirflowTask(self.ARGUMENTS, store=store)
+    def test_one_that_sops_has_not_got_is_sent_again(self, world: World, airflow: dict[str, Any]) -> None:
+        task = AirflowTask(self.ARGUMENTS, **airflow)
         assert isinstance(task.run().error, SopsTaskFailedException)
         world.fake.faults.add("operate_node", kind="drop")
         assert task.run().error is None
@@ -381,8 +383,8 @@ class TestSearch:
 
 
 class TestIdentity:
-    def test_a_retry_after_an_edit_of_retries_is_a_retry(self, world: World, store: Store | None) -> None:
-        task = AirflowTask({**LONG, "constants": {"seconds": "100"}}, retries=2, store=store)
+    def test_a_retry_after_an_edit_of_retries_is_a_retry(self, world: World, airflow: dict[str, Any]) -> None:
+        task = AirflowTask({**LONG, "constants": {"seconds": "100"}}, retries=2, **airflow)
         first = dies(world, task)
         task.retries = 5
         second = dies(world, task)
@@ -423,9 +425,9 @@ class TestIdentity:
 class TestCleared:
     @pytest.mark.parametrize("run_has_ended", [True, False])
     def test_one_that_was_successful_runs_a_new_one(
-        self, world: World, store: Store | None, run_has_ended: bool
+        self, world: World, airflow: dict[str, Any], run_has_ended: bool
     ) -> None:
-        task = AirflowTask(TWO_STEPS, store=store)
+        task = AirflowTask(TWO_STEPS, **airflow)
         assert task.run().error is None
         task.clear(run_has_ended=run_has_ended)
         assert task.run().error is None
@@ -433,16 +435,16 @@ class TestCleared:
         assert len(world.fake.tasks) == 2
 
     @pytest.mark.parametrize("run_has_ended", [True, False])
-    def test_reattached_it_runs_none(self, world: World, store: Store | None, run_has_ended: bool) -> None:
-        task = AirflowTask({**TWO_STEPS, "on_clear": "reattach"}, store=store)
+    def test_reattached_it_runs_none(self, world: World, airflow: dict[str, Any], run_has_ended: bool) -> None:
+        task = AirflowTask({**TWO_STEPS, "on_clear": "reattach"}, **airflow)
         assert task.run().error is None
         for _ in range(2):
             task.clear(run_has_ended=run_has_ended)
             assert task.run().outcome["EXIT"] == "0"
         assert len(world.started()) == len(world.fake.tasks) == 1
 
-    def test_reattached_after_a_person_has_repaired_it(self, world: World, store: Store | None) -> None:
-        task = AirflowTask({**FAILS, "on_clear": "reattach"}, retries=0, store=store)
+    def test_reattached_after_a_person_has_repaired_it(self, world: World, airflow: dict[str, Any]) -> None:
+        task = AirflowTask({**FAILS, "on_clear": "reattach"}, retries=0, **airflow)
         assert isinstance(task.run().error, SopsTaskFailedException)
         (first,) = world.started()
         world.fake.operate_node(first, "call", "skip")
@@ -450,8 +452,8 @@ class TestCleared:
         assert task.run().outcome["EXIT"] == "0"
         assert world.started() == [first]
 
-    def test_reattached_to_one_that_still_runs(self, world: World, store: Store | None) -> None:
-        task = AirflowTask({**LONG, "constants": {"seconds": "100"}, "on_clear": "reattach"}, store=store)
+    def test_reattached_to_one_that_still_runs(self, world: World, airflow: dict[str, Any]) -> None:
+        task = AirflowTask({**LONG, "constants": {"seconds": "100"}, "on_clear": "reattach"}, **airflow)
         first = dies(world, task)
         task.clear()
         second = dies(world, task)
@@ -459,8 +461,8 @@ class TestCleared:
         assert first == second
         assert world.started() == [first]
 
-    def test_reattached_to_the_last_generation(self, world: World, store: Store | None) -> None:
-        task = AirflowTask({**FAILS, "on_clear": "reattach"}, store=store)
+    def test_reattached_to_the_last_generation(self, world: World, airflow: dict[str, Any]) -> None:
+        task = AirflowTask({**FAILS, "on_clear": "reattach"}, **airflow)
         task.run()
         task.run()
         first, second = world.started()
@@ -471,8 +473,8 @@ class TestCleared:
         assert one.ti.xcoms["sops_task_id"] == second
         assert world.started() == [first, second]
 
-    def test_reattached_to_what_a_person_has_revoked_it_fails(self, world: World, store: Store | None) -> None:
-        task = AirflowTask({**LONG, "on_clear": "reattach"}, store=store)
+    def test_reattached_to_what_a_person_has_revoked_it_fails(self, world: World, airflow: dict[str, Any]) -> None:
+        task = AirflowTask({**LONG, "on_clear": "reattach"}, **airflow)
         first = dies(world, task)
         world.fake.operate(first, "revoke")
         task.clear()
@@ -480,9 +482,9 @@ class TestCleared:
             task.run().outcome  # noqa: B018
         assert world.started() == [first]
 
-    def test_reattached_without_any_it_creates_one(self, world: World, store: Store | None) -> None:
+    def test_reattached_without_any_it_creates_one(self, world: World, airflow: dict[str, Any]) -> None:
         world.fake.deny("create_task")
-        task = AirflowTask({**TWO_STEPS, "on_clear": "reattach"}, store=store)
+        task = AirflowTask({**TWO_STEPS, "on_clear": "reattach"}, **airflow)
         assert isinstance(task.run().error, SopsApiPermissionException)
         world.fake.grant("create_task")
         task.clear()
