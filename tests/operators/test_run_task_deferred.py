@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Running a SOPS task deferred: when it defers, its deadlines, being killed, and the same words as in a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import TaskDeferred
+
+from airflow_provider_sops.compat import KILLS_REACH_TRIGGERS
+from airflow_provider_sops.exceptions import (
+    SopsTimedOutException,
+)
+from airflow_provider_sops.testing import FakeSops
+from airflow_provider_sops.triggers import sops as triggers
+from airflow_provider_sops.triggers.sops import SopsTaskTrigger
+from tests.operators.airflow_task import AirflowTask, Instance, Store, Triggerer, Try
+from tests.operators.conftest import World
+from tests.secrets import MARKS
+from tests.tasks import _Lines
+
+LONG = {"template_id": 103}
+FAILS = {"template_id": 106}
+
+
+def collect_lines(trigger: SopsTaskTrigger) -> list[str]:
+    """What a trigger writes into its task's log."""
+    lines: list[str] = []
+    trigger._log = logging.Logger("trigger")  # noqa: LOG001 (in no tree)
+    trigger._log.addHandler(_Lines(lines))
+    return lines
+
+
+def deferral(one: Try) -> TaskDeferred:
+    """What a try deferred with."""
+    assert isinstance(one.error, TaskDeferred), one.error
+    return one.error
+
+
+def test_it_defers_with_ids_and_numbers_only(world: World) -> None:
+    one = AirflowTask({**LONG, "constants": {"IP": "10.0.0.77"}}).run(deferrable=True)
+    path, row = deferral(one).trigger.serialize()
+    text = json.dumps([path, row, deferral(one).kwargs])
+    assert not [mark for mark in (*MARKS, "10.0.0.77") if mark in text]
+    assert row["sops_task_id"] == one.ti.xcoms["sops_task_id"] == world.fake.tasks[0].id
+    assert one.ti.xcoms["sops_task_url"]
+    assert row["revoke_on_kill"] is True
+    assert row["deadline"] is None
+
+
+def test_it_does_not_defer_for_a_task_that_has_ended(world: World) -> None:
+    task = AirflowTask({**LONG, "constants": {"seconds": "1"}})
+    deferral(task.run(deferrable=True))
+    world.fake.advance(60)
+    assert task.run(deferrable=True).outcome["EXIT"] == "0"
+
+
+def test_the_log_says_whether_a_kill_reaches_it(world: World) -> None:
+    one = AirflowTask(LONG).run(deferrable=True)
+    assert ("Before Airflow 3.3 nothing runs when a deferred task is killed" in one.log) is not KILLS_REACH_TRIGGERS
+
+
+def test_it_pushes_its_outputs_when_it_is_resumed(world: World, triggerer: Triggerer) -> None:
+    one = AirflowTask({**LONG, "constants": {"seconds": "100"}}, triggerer=triggerer).run()
+    assert one.outcome == {"IP": "127.0.0.1", "EXIT": "0", "job_script_type": "1"}
+    assert one.ti.xcoms["${IP}"] == one.ti.xcoms["IP"] == "127.0.0.1"
+
+
+class TestSameText:
+    """A task that ends badly is explained in the same words, whatever the mode: here it is one task, seen by two."""
+
+    def texts(self, world: World, triggerer: Triggerer, arguments: dict[str, Any], act: Any = None) -> list[str]:
+        task = AirflowTask(arguments)
+        deferred = task.run(deferrable=True)
+        went = deferral(deferred)
+        if act is not None:
+            world.later(100, lambda: act(world.fake, deferred.ti.xcoms["sops_task_id"]))
+        worker = task.run(deferrable=False)
+        event = triggerer(went.trigger.serialize(), [])
+        with pytest.raises(type(worker.error)) as caught:  # type: ignore[arg-type]
+            deferred.anew().resume_execution("execute_complete", {**went.kwargs, "event": event}, deferred.context)
+        assert type(caught.value) is type(worker.error)
+        assert len(world.fake.tasks) - sum(len(one.child_ids) for one in world.fake.tasks) == 1
+        return [str(worker.error), str(caught.value)]
+
+    @pytest.mark.parametrize("template", [106, 108, 115, 119, 122, 114])
+    def test_of_a_failed_task(self, world: World, triggerer: Triggerer, template: int) -> None:
+        in_worker, deferred = self.texts(world, triggerer, {"template_id": template})
+        assert in_worker == deferred
+        assert "has FAILED." in in_worker
+        assert "  Node " in in_worker
+        assert "Task page: http" in in_worker
+
+    @pytest.mark.parametrize("act", ["revoke", "delete", "expire"])
+    def test_of_one_that_a_person_has_stopped(self, world: World, triggerer: Triggerer, act: str) -> None:
+        def stop(fake: FakeSops, task_id: int) -> None:
+            {
+                "revoke": lambda: fake.operate(task_id, "revoke"),
+                "delete": lambda: fake.delete_task(task_id),
+                "expire": lambda: fake.expire_task(task_id),
+            }[act]()
+
+        in_worker, deferred = self.texts(world, triggerer, LONG, stop)
+        assert in_worker == deferred
+        assert "instance_id=" in in_worker
+
+    def test_of_one_that_is_paused(self, world: World, triggerer: Triggerer) -> None:
+        def pause(fake: FakeSops, task_id: int) -> None:
+            fake.operate(task_id, "pause")
+
+        in_worker, deferred = self.texts(world, triggerer, {**LONG, "on_suspended": "fail"}, pause)
+        assert in_worker == deferred
+
+    def test_of_one_that_does_not_start(self, world: World, triggerer: Triggerer) -> None:
+        world.fake.start_delay = None
+        in_worker, deferred = self.texts(world, triggerer, {**LONG, "start_timeout": 90})
+        assert in_worker == deferred
+
+
+class TestStart:
+    def test_one_that_starts_in_time(self, world: World, triggerer: Triggerer) -> None:
+        world.fake.start_delay = 40
+        one = AirflowTask({**LONG, "constants": {"seconds": "10"}, "start_timeout": 60}, triggerer=triggerer).run()
+        assert one.outcome["EXIT"] == "0"
+
+    def test_one_that_starts_in_the_last_moment(self, world: World, triggerer: Triggerer) -> None:
+        """The triggerer has not seen it yet, the resumed task has."""
+        world.fake.start_delay = None
+        calls: list[Any] = []
+
+        def late(row: Any, lines: list[str]) -> Any:
+            event = triggerer(row, lines)
+            if not calls:
+                world.fake.revive_worker()
+                world.fake.advance(1)
+            calls.append(event)
+            return event
+
+        one = AirflowTask({**LONG, "constants": {"seconds": "10"}, "start_timeout": 60}, triggerer=late).run()
+        assert one.outcome["EXIT"] == "0"
+        assert [event["outcome"] for event in calls] == ["not_started", "success"]
+
+
+class TestDeadline:
+    TASK = {**LONG, "execution_timeout": timedelta(minutes=10)}  # noqa: RUF012
+
+    def test_it_comes_before_airflow_s(self, world: World) -> None:
+        for seconds, margin in ((600, 10), (20, 2)):
+            began = world.now
+            one = AirflowTask({**LONG, "execution_timeout": timedelta(seconds=seconds)}).run(deferrable=True)
+            assert deferral(one).trigger.deadline == pytest.approx(began + seconds - margin, abs=1)
+            assert deferral(one).timeout > timedelta(seconds=seconds)
+
+    @pytest.mark.parametrize("store", [None, Store()])
+    def test_it_revokes_and_a_retry_runs_a_new_one(
+        self, world: World, triggerer: Triggerer, store: Store | None
+    ) -> None:
+        task = AirflowTask({**self.TASK, "constants": {"seconds": "300"}}, triggerer=triggerer, store=store)
+        world.later(30, lambda: world.fake.operate(world.started()[0], "pause"))
+        began = world.now
+        with pytest.raises(SopsTimedOutException) as caught:
+            task.run().outcome  # noqa: B018
+        assert 580 <= world.now - began <= 600
+        first, second = world.fake.tasks
+        assert str(caught.value) == (
+            f"SOPS task {first.id} has not ended within 600 s (execution_timeout): it is SUSPENDED; it was revoked."
+        )
+        assert (first.state, second.state) == ("REVOKED", "CREATED")
+        assert task.run().outcome["EXIT"] == "0"
+        assert world.started() == [first.id, second.id]
+
+    def test_without_a_retry_left_none_is_created(self, world: World, triggerer: Triggerer) -> None:
+        assert isinstance(AirflowTask(self.TASK, triggerer=triggerer, retries=0).run().error, SopsTimedOutException)
+        assert list(world.states().values()) == ["REVOKED"]
+
+    def test_switched_off_it_revokes_nothing(self, world: World, triggerer: Triggerer) -> None:
+        one = AirflowTask({**self.TASK, "revoke_on_kill": False}, triggerer=triggerer).run()
+        assert "left running, as revoke_on_kill is off" in str(one.error)
+        assert list(world.states().values()) == ["RUNNING"]
+
+    def test_what_cannot_be_revoked_is_said(self, world: World, triggerer: Triggerer) -> None:
+        world.fake.deny("operate_task")
+        one = AirflowTask(self.TASK, triggerer=triggerer).run()
+        assert isinstance(one.error, SopsTimedOutException)
+        assert "it could not be revoked and may still run" in str(one.error)
+
+    def test_where_no_triggerer_runs_airflow_s_own_end_revokes_too(self, world: World) -> None:
+        task = AirflowTask(self.TASK)
+        one = task.run(deferrable=True)
+        deferral(one)
+        world.fake.advance(1)
+        with pytest.raises(SopsTimedOutException, match="no triggerer ran its trigger; it was revoked"):
+            one.anew().resume_execution("__fail__", {"error": "Trigger timeout"}, one.context)
+        first, second = world.fake.tasks
+        assert (first.state, second.state) == ("REVOKED", "CREATED")
+
+    def test_other_ends_of_a_trigger_stay_what_they_are(self, world: World) -> None:
+        one = AirflowTask(self.TASK).run(deferrable=True)
+        world.fake.advance(1)
+        with pytest.raises(Exception, match="broken") as caught:
+            one.anew().resume_execution("__fail__", {"error": "broken"}, one.context)
+        assert not isinstance(caught.value, SopsTimedOutException)
+        assert list(world.states().values()) == ["RUNNING"]
+
+
+class TestKilled:
+    """What Airflow 3.3 calls when a user kills a deferred task."""
+
+    @pytest.fixture
+    def trigger(self, sops: FakeSops, connect: Callable[..., None]) -> SopsTaskTrigger:
+        connect(sops)
+        task_id = sops.create_task("Long sleep")
+        sops.advance(10)
+        trigger = SopsTaskTrigger(task_id, sops.bk_biz_id, "cmdb_biz", "sops_default", 10.0, revoke_on_kill=True)
+        trigger.task_instance = Instance()  # type: ignore[assignment]
+        self.lines = collect_lines(trigger)
+        return trigger
+
+    def state(self, sops: FakeSops) -> str:
+        return sops.tasks[0].state
+
+    def test_it_revokes_once(self, sops: FakeSops, trigger: SopsTaskTrigger) -> None:
+        asyncio.run(trigger.on_kill())
+        assert self.state(sops) == "REVOKED"
+        assert sops.count("operate_task") == 1
+        assert f"This Airflow task was killed: revoked SOPS task {trigger.sops_task_id}." in "\n".join(self.lines)
+
+    def test_switched_off_it_does_not(self, sops: FakeSops, trigger: SopsTaskTrigger) -> None:
+        trigger.revoke_on_kill = False
+        asyncio.run(trigger.on_kill())
+        assert self.state(sops) == "RUNNING"
+
+    @pytest.mark.parametrize(
+        ("state", "expected"),
+        [(None, "RUNNING"), ("scheduled", "RUNNING"), ("failed", "REVOKED"), ("success", "REVOKED")],
+    )
+    def test_reattaching_it_keeps_what_is_cleared(
+        self, sops: FakeSops, trigger: SopsTaskTrigger, state: str | None, expected: str
+    ) -> None:
+        trigger.keep_when_cleared = True
+        trigger.task_instance.state = state  # type: ignore[union-attr]
+        asyncio.run(trigger.on_kill())
+        assert self.state(sops) == expected
+
+    def test_an_airflow_that_does_not_say_why_is_taken_for_a_person(
+        self, sops: FakeSops, trigger: SopsTaskTrigger
+    ) -> None:
+        trigger.keep_when_cleared = True
+        trigger.task_instance = None
+        asyncio.run(trigger.on_kill())
+        assert self.state(sops) == "REVOKED"
+
+    def test_one_attempt_and_no_more(self, sops: FakeSops, trigger: SopsTaskTrigger) -> None:
+        sops.faults.add("operate_task", kind="drop", times=None)
+        asyncio.run(trigger.on_kill())
+        assert sops.count("operate_task") == 1
+        assert "could not be revoked, it may still run" in "\n".join(self.lines)
+
+    def test_it_takes_four_seconds_at_most(
+        self,
+        sops: FakeSops,
+        trigger: SopsTaskTrigger,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        assert triggers.KILL_SECONDS == 4.0
+        monkeypatch.setattr(triggers, "KILL_SECONDS", 0.2)
+        answered = threading.Event()
+        sops.on_request = lambda when, request: answered.wait(30)
+        asyncio.run(trigger.on_kill())
+        answered.set()
+        assert "was revoked is not known: no answer in time" in "\n".join(self.lines)
+
+    def test_a_cancelled_wait_revokes_nothing(self, sops: FakeSops, trigger: SopsTaskTrigger) -> None:
+        """A triggerer that restarts cancels its triggers, and cleans them up."""
+
+        asked = threading.Event()
+        sops.on_request = lambda when, request: asked.set()
+
+        async def restart() -> None:
+            waiting = asyncio.ensure_future(anext(trigger.run()))
+            await asyncio.to_thread(asked.wait, 30)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            await trigger.cleanup()
+
+        asyncio.run(restart())
+        assert self.state(sops) == "RUNNING"
+        assert sops.count("operate_task") == 0
