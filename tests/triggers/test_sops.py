@@ -92,18 +92,18 @@ def read_until(fake: FakeSops, count: int) -> Callable[[], None]:
 
 
 def test_it_fires_when_the_task_has_ended(connected: FakeSops) -> None:
-    task_id = connected.create_task()
+    task_id = connected.create_task("Long sleep")
 
     def end() -> None:
         read_until(connected, 2)()
-        connected.advance(60)
+        connected.advance(3600)
 
     event = fire(trigger(task_id), end)
     ended = read_event(task_id, json.loads(json.dumps(event)))
     assert ended.outcome is Outcome.SUCCESS
     assert ended.look.status is not None
     assert ended.look.status.finish_time is not None
-    assert event["status"]["task_name"] == "Two steps with outputs"
+    assert event["status"]["task_name"] == "Long sleep"
     assert event["status"]["end_time"].endswith("+08:00")
     assert len(json.dumps(event)) < 1000
 
@@ -177,7 +177,7 @@ def test_changes_of_state_stand_in_the_log_once(connected: FakeSops, caplog: pyt
 
 def test_a_failed_task_is_asked_once_whether_it_retries_by_itself(connected: FakeSops) -> None:
     task_id = connected.create_task("Always fails")
-    connected.advance(60)
+    connected.advance(3600)
     event = fire(trigger(task_id))
     assert event["outcome"] == "failure"
     assert event["status"]["state"] == "FAILED"
@@ -198,7 +198,7 @@ def test_an_automatic_retry_is_waited_for(connected: FakeSops, monkeypatch: pyte
 
 def test_an_outage_that_ends_in_time_is_ridden_out(connected: FakeSops, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    task_id = connected.create_task()
+    task_id = connected.create_task("Long sleep")
 
     def live() -> None:
         read_until(connected, 2)()
@@ -207,7 +207,7 @@ def test_an_outage_that_ends_in_time_is_ridden_out(connected: FakeSops, caplog: 
             time.sleep(0.01)
         connected.faults.clear()
         read_until(connected, connected.count() + 2)()
-        connected.advance(60)
+        connected.advance(3600)
 
     assert fire(trigger(task_id), live)["outcome"] == "success"
     assert "Cannot read the status of SOPS task" in caplog.text
@@ -232,14 +232,14 @@ def test_an_unknown_task_fails_clearly(connected: FakeSops) -> None:
 
 
 def test_triggers_of_one_place_share_a_poller(connected: FakeSops) -> None:
-    ids = [connected.create_task() for _ in range(60)]
+    ids = [connected.create_task("Long sleep") for _ in range(60)]
 
     async def run() -> list[dict[str, Any]]:
         waits = [asyncio.create_task(event_of(trigger(task_id))) for task_id in ids]
         await asyncio.to_thread(read_until(connected, 2))
         (pollers,) = [found for loop, found in triggers._pollers.items() if loop is asyncio.get_running_loop()]
         assert len(pollers) == 1
-        connected.advance(60)
+        connected.advance(3600)
         events = await asyncio.wait_for(asyncio.gather(*waits), 60)
         assert pollers == {}
         return events
@@ -272,12 +272,12 @@ def test_a_task_that_waits_for_a_person_says_so(
 def test_two_stale_replicas_confuse_nobody(make_sops: Callable[..., FakeSops], connect: Callable[..., None]) -> None:
     fake = make_sops(replicas=2)
     connect(fake)
-    task_id = fake.create_task()
+    task_id = fake.create_task("Long sleep")
 
     def live() -> None:
         read_until(fake, 2)()
         fake.faults.add(kind="end_race", api="get_tasks_status", reads=1)
-        fake.advance(60)
+        fake.advance(3600)
         fake.faults.add(kind="stale", api="get_tasks_status", times=3, after=1)
 
     assert fire(trigger(task_id), live)["outcome"] == "success"
