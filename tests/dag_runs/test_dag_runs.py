@@ -105,6 +105,8 @@ def test_what_pushes_nothing_pushes_nothing(runs: Runs) -> None:
 def test_the_link_is_pushed(runs: Runs) -> None:
     url = runs.by_id["kinds"].xcom("outputs", "sops_task_url")
     assert url == runs.fake.site.task_url(runs.fake.task(runs.ids["kinds"]))
+    # Airflow 3 keeps the link itself as an XCom
+    assert runs.by_id["kinds"].xcoms.get(("outputs", "_link_SopsTaskLink"), [url]) == [url]
 
 
 # ---- mapped ----

@@ -250,6 +250,12 @@ ESB = [
         ("SOPS says no (code 1306000)", "Check the ids (task_id="),
     ),
     Refusal(
+        "an old SOPS passed a denial of IAM on without a code",
+        esb(1306000, "iam authentication exception, please check, action:task_view"),
+        errors.SopsIamDeniedError,
+        ("SOPS says no (code 1306000)", "the permission 'task_view'"),
+    ),
+    Refusal(
         "an old SOPS said no, and why is not known",
         esb(1306000, "something of the flow is wrong"),
         errors.SopsApiError,
