@@ -96,9 +96,7 @@ class DbtCloud:
 
     def wait(self, task_id: int) -> Wait:
         return run_trigger(
-            self.trigger(
-                conn_id=self.conn_id, run_id=task_id, end_time=4e9, poll_interval=self.interval, account_id=1
-            )
+            self.trigger(conn_id=self.conn_id, run_id=task_id, end_time=4e9, poll_interval=self.interval, account_id=1)
         )
 
 

@@ -2,11 +2,11 @@
 """The remote side of the benchmark: one small server for all contestants, which counts what it is asked.
 
 It speaks as much of three APIs as waiting needs: those calls of SOPS that tell a task's state (with its cache of 10 s
-and answers as large as SOPS 3.34's), the run of a dbt Cloud job, and plain HTTP that says 404 until the end. Every task is
-running until the time that ``/bench/ends`` has set for it.
+and answers as large as SOPS 3.34's), the run of a dbt Cloud job, and plain HTTP that says 404 until the end. Every task
+is running until the time that ``/bench/ends`` has set for it.
 
-All speak TLS, since the dbt Cloud trigger knows nothing else. The server writes its certificate into the file that it is
-given, prints its port, and ends when its standard input is closed.
+All speak TLS, since the dbt Cloud trigger knows nothing else. The server writes its certificate into the file that it
+is given, prints its port, and ends when its standard input is closed.
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ class Site:
 
     def _cached(self, name: str, target: str, body: bytes, task_id: int) -> tuple[int, bytes]:
         if name == "get_tasks_status" and self.deny_batches:
-            refusal = {"code": 1640301, "message": "App has no permission to the resource", "data": None, "result": False}
+            message = "App has no permission to the resource"
+            refusal = {"code": 1640301, "message": message, "data": None, "result": False}
             return 403, _dumps(refusal)
         now = time.monotonic()
         until, answer = self._cache.get((target, body), (0.0, b""))
@@ -173,12 +174,13 @@ def sops_detail(task_id: int, ended: bool) -> dict[str, Any]:
 def dbt_run(run_id: int, ended: Callable[[int], bool]) -> dict[str, Any]:
     """A run of a job as dbt Cloud's administrative API v2 describes it."""
     done = ended(run_id)
-    moments = ["created", "updated", "dequeued", "started", "finished", "last_checked", "last_heartbeat", "should_start"]
+    moments = ["created", "updated", "dequeued", "started", "finished"]
+    moments += ["last_checked", "last_heartbeat", "should_start"]
     durations = ["duration", "queued_duration", "run_duration"]
     data: dict[str, Any] = {f"{name}_at": "2026-11-22 13:03:18.000000+00:00" for name in moments}
-    data |= {name: "00:03:20" for name in durations}
+    data |= dict.fromkeys(durations, "00:03:20")
     data |= {f"{name}_humanized": "3 minutes, 20 seconds" for name in durations}
-    data |= {name: None for name in ("trigger", "job", "environment", "run_steps", "status_message", "repository_id")}
+    data |= dict.fromkeys(("trigger", "job", "environment", "run_steps", "status_message", "repository_id"))
     data |= {
         "id": run_id,
         "trigger_id": run_id + 1,
@@ -248,8 +250,8 @@ class Connection(asyncio.Protocol):
                 self.counted = True
                 self.site.connections += 1
             status, answer = self.site.answer(target, body)
-        head = f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\nContent-Length: {len(answer)}\r\n\r\n"
-        self.transport.write(head.encode() + answer)
+        head = f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\n"
+        self.transport.write(f"{head}Content-Length: {len(answer)}\r\n\r\n".encode() + answer)
 
 
 def _content_length(head: bytes) -> int:
@@ -277,9 +279,7 @@ def make_certificate(path: Path) -> ssl.SSLContext:
     path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     key_path = path.with_suffix(".key")
     key_path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(path, key_path)
