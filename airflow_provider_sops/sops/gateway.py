@@ -353,6 +353,8 @@ _ESB_NOT_FOUND = re.compile(r"status code: (302|404|405)", re.I)
 
 def _esb_means_itself(message: str) -> bool:
     """Tell whether ESB's code for everything goes with words of ESB, not of SOPS."""
+    if _IAM_DENIAL in message:
+        return False
     return not message or bool(_CREDENTIALS_WORDS.search(message) or _ESB_ITSELF.search(message))
 
 
