@@ -14,7 +14,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
+
 T = TypeVar("T")
+
+
+def _stop(number: int, frame: object) -> None:
+    pytest.exit(f"signal {number}", returncode=128 + number)
+
+
+# so that what a test has started is stopped too when somebody stops the tests
+for _number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(_number, _stop)
 
 
 @dataclass(frozen=True, slots=True)
