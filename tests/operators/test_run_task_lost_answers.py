@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each answer of a run lost on its way, and each effect late: the SOPS task is started once all the same."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_sops.testing import Request
+from tests.operators.airflow_task import AirflowTask, Triggerer
+from tests.operators.conftest import World
+
+ARGUMENTS = {"template_name": "Two steps with outputs", "constants": {"IP": "10.0.0.1"}, "start_timeout": 30}
+OUTPUTS = {"IP": "10.0.0.1", "EXIT": "0", "job_script_type": "1"}
+
+
+@pytest.mark.parametrize("mode", ["in the worker", "deferred"])
+@pytest.mark.parametrize("kind", ["drop_after", "delayed_effect", "drop", "truncate", "not_json", "html"])
+def test_whichever_answer_is_lost(world: World, triggerer: Triggerer, mode: str, kind: str) -> None:
+    world.fake.start_delay = 0
+
+    def task(number: int) -> AirflowTask:
+        modes = {"triggerer": triggerer} if mode == "deferred" else {}
+        return AirflowTask(ARGUMENTS, run_id=f"run {number}", retries=5, **modes)
+
+    assert task(0).run().outcome == OUTPUTS
+    requests = world.fake.count()
+    assert requests >= 10
+    for number in range(1, requests + 1):
+        seen = 0
+
+        def lose(when: str, request: Request, number: int = number) -> None:
+            nonlocal seen
+            seen += when == "before"
+            if seen == number and when == "before":
+                world.fake.faults.add(request.api, kind=kind)
+            if when == "after" and request.api == "get_task_list" and seen > number:
+                world.fake.release()  # what was late comes true after the retry has searched
+
+        world.fake.on_request = lose
+        before = {one.id for one in world.fake.tasks}
+        airflow_task = task(number)
+        tries = [airflow_task.run()]
+        while tries[-1].error is not None and len(tries) < 4:
+            tries.append(airflow_task.run())
+        where = (number, [str(one.error) for one in tries])
+        assert tries[-1].error is None, where
+        assert tries[-1].result == OUTPUTS, where
+        world.fake.release()
+        world.fake.advance(60)
+        made = [one for one in world.fake.tasks if one.id not in before]
+        assert [len(one.starts) for one in made if one.starts] == [1], where
