@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -84,11 +85,23 @@ def test_a_connection_that_does_not_come_about_in_time(sops: FakeSops, api_type:
             waiting.setblocking(False)
             waiting.connect_ex(full.getsockname())
         client = client_at(sops, f"http://127.0.0.1:{full.getsockname()[1]}", api_type, timeout=0.2)
-        with failing(client, errors.SopsTimeoutError) as error:
-            assert "could not connect to http://127.0.0.1" in str(error)
-            assert "in time" in str(error)
-            assert "raise timeout in the connection's extra" in str(error)
-            assert error.may_have_been_sent is False
+        caught: list[errors.SopsError] = []
+
+        def call() -> None:
+            with client, pytest.raises(errors.SopsTimeoutError) as raised:
+                client.call("get_task_status", task_id=5)
+            caught.append(raised.value)
+
+        # in a thread: without a time limit it would take minutes
+        thread = threading.Thread(target=call, daemon=True)
+        thread.start()
+        thread.join(10)
+        (error,) = caught
+        assert isinstance(error, errors.SopsTimeoutError)
+        assert "could not connect to http://127.0.0.1" in str(error)
+        assert "in time" in str(error)
+        assert "raise timeout in the connection's extra" in str(error)
+        assert error.may_have_been_sent is False
 
 
 def test_no_answer_in_time(sops: FakeSops, api_type: str) -> None:
