@@ -274,6 +274,13 @@ def test_the_detail_alone_is_asked_for_once_a_minute(start: Callable[..., Run]) 
     assert all(gap == pytest.approx(15, abs=0.01) for gap in gaps(times_of(run.world.fake, "get_task_detail")))
 
 
+def test_the_cost_of_the_detail_alone_is_told_of_by_the_first_poke_only(start: Callable[..., Run]) -> None:
+    run = start(Case("long", "success", "Long sleep", fake={"granted": ["get_task_detail"]}, within=HOUR))
+    run.reschedule()
+    assert run.pokes > 9
+    assert sum("get_task_detail alone" in line for line in run.lines) == 1
+
+
 def test_exponential_backoff(start: Callable[..., Run]) -> None:
     run = start(Case("long", "success", "Long sleep", within=HOUR))
     run.poke(exponential_backoff=True, max_wait=200)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,10 @@ def test_an_explanation_of_a_node_in_a_subprocess(sops: FakeSops) -> None:
     sops.advance(5)
     assert "Node 'child call' (plugin bk_http_request" in explanation(sops, task_id)
     assert ") in subprocess sub failed: " in explanation(sops, task_id)
+    (asked,) = {
+        request.params["subprocess_stack"] for request in sops.requests if request.api == "get_task_node_detail"
+    }
+    assert json.loads(asked) == [sops.task(task_id).node("sub").id]
 
 
 def test_an_explanation_shows_no_password(make_sops: Callable[..., FakeSops], api_type: str) -> None:
