@@ -167,6 +167,11 @@ CONTESTANTS: dict[str, Callable[[int, float], Contestant]] = {
 }
 
 
-def start(contestant: Contestant, ids: Iterable[int]) -> dict[int, asyncio.Task[None]]:
-    """Start waits all at once."""
-    return {task_id: asyncio.create_task(contestant.wait(task_id)) for task_id in ids}
+async def start(contestant: Contestant, ids: Iterable[int]) -> dict[int, asyncio.Task[None]]:
+    """Start waits all at once, as a triggerer does: it lets the event loop turn twice for each."""
+    waits = {}
+    for task_id in ids:
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        waits[task_id] = asyncio.create_task(contestant.wait(task_id))
+    return waits

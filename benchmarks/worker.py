@@ -32,14 +32,14 @@ import anyio.lowlevel
 from contestants import CONTESTANTS, INTERVAL, Contestant, start
 
 #: Seconds between two beats.
-BEAT = 0.005
+BEAT = 0.001
 #: Tasks that end while they are watched; at most half of them all.
 MOST_ENDS = 200
 FIRST_ID = 100_000
 
 
 class Heartbeat:
-    """Notices how long the event loop lets a task wait that wants to run every 5 ms."""
+    """Notices how long the event loop lets a task wait that wants to run every millisecond."""
 
     def __init__(self) -> None:
         #: longest time between two beats beyond what was asked for, in seconds
@@ -49,7 +49,7 @@ class Heartbeat:
 
     async def __aenter__(self) -> Heartbeat:
         self._task = asyncio.create_task(self._beat())
-        await asyncio.sleep(5 * BEAT)
+        await asyncio.sleep(20 * BEAT)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -113,7 +113,7 @@ async def measure(contestant: Contestant, port: int, ids: range, seconds: float)
     gc.collect()
     memory = process.memory_info().rss
     async with Heartbeat() as at_start:
-        waits = start(contestant, ids)
+        waits = await start(contestant, ids)
         await asyncio.sleep(1.5 * INTERVAL)
     await asyncio.sleep(3.0 * INTERVAL)  # until what happens only at the start has happened
     check(waits)
@@ -148,11 +148,11 @@ async def measure(contestant: Contestant, port: int, ids: range, seconds: float)
 async def measure_memory(contestant: Contestant, ids: range, interval: float) -> dict[str, Any]:
     """Give the bytes that Python holds for one wait that was read once, what all share (one wait more) left out."""
     tracemalloc.start()
-    first = start(contestant, [ids.start - 1])
+    first = await start(contestant, [ids.start - 1])
     await asyncio.sleep(3.0)
     gc.collect()
     before = tracemalloc.get_traced_memory()[0]
-    waits = start(contestant, ids)
+    waits = await start(contestant, ids)
     await asyncio.sleep(0.97 * interval)
     gc.collect()
     after = tracemalloc.get_traced_memory()[0]
