@@ -43,13 +43,17 @@ CONNECTION_LIFETIME = 600.0
 GATHER = 0.25
 #: Without batches: tasks that are read one after the other in one go, which costs less than as many goes.
 SINGLES_IN_A_ROW = 8
+#: Waits that are woken before the event loop gets its turn: when many start or end together, it must not stand still.
+NEWS_AT_ONCE = 4
 #: Longest ``Retry-After`` that is honoured, in seconds.
 LONGEST_RETRY_AFTER = 300.0
 #: Requests by which a refused batch is split to find the tasks it is refused for; then the refusal is everyone's.
 _SPLIT_BUDGET = 40
-#: Reads that only make the log richer: so many at once, and then one every so many seconds.
+#: Reads that only make the log richer: so many one after the other, and then one every so many seconds.
 _COURTESY_BURST = 10
 _COURTESY_GAP = 5.0
+#: Seconds between two of them at least: side by side they would open connections of their own.
+_COURTESY_PAUSE = 0.25
 
 #: The app, or this SOPS, has no batches; single reads may do. (IAM asks for more rights for a batch than for one task.)
 _NO_BATCH = (*DENIED, errors.SopsIamDeniedError)
@@ -145,6 +149,7 @@ class Poller:
         self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
         self._reads: set[asyncio.Task[None]] = set()
         self._joined = asyncio.Event()
+        self._courtesies_until = 0.0
         self._last_turn = 0.0
         self._loop_task: asyncio.Task[None] | None = None
 
@@ -199,8 +204,8 @@ class Poller:
         """Allow a wait one read that only makes its log richer; while there are many, each has its turn."""
         now = time.time()
         if waiter.turn is None:
-            self._last_turn = max(self._last_turn, now - _COURTESY_BURST * _COURTESY_GAP) + _COURTESY_GAP
-            waiter.turn = self._last_turn
+            self._courtesies_until = max(self._courtesies_until, now - _COURTESY_BURST * _COURTESY_GAP) + _COURTESY_GAP
+            waiter.turn = self._last_turn = max(now, self._courtesies_until, self._last_turn + _COURTESY_PAUSE)
         if waiter.turn > now:
             return False
         waiter.turn = None
@@ -315,6 +320,7 @@ class Poller:
 
     async def _deliver_batch(self, chunk: Sequence[_Task], answer: Answer) -> None:
         items = models.tasks_status_items(answer)
+        news = 0
         for task in chunk:
             item = items.get(task.id)
             if item is None:  # unknown, another project's, or not yet on this replica: a single read tells
@@ -327,6 +333,9 @@ class Poller:
                 self._deliver(task, models.status_of_item(answer, item), seen)
             except errors.SopsError as error:
                 self._deliver_error(task, error)
+            news += 1
+            if news % NEWS_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     async def _split(self, chunk: Sequence[_Task], error: errors.SopsError, budget: list[int]) -> None:
         """Find the tasks that a batch is refused for: halve it until they are alone."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,9 @@ from airflow_provider_sops.sops.watch import Look, Place, Watch
 from airflow_provider_sops.waiting import Outcome, log_lines, make_event, make_policy
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection
+
+    from airflow_provider_sops.connection import Site
     from airflow_provider_sops.sops.async_client import AsyncSopsClient
 
 #: Seconds after which a wait looks again though nothing was told: when its task has failed or cannot be read, and else.
@@ -45,14 +48,23 @@ async def connect(sops_conn_id: str) -> AsyncSopsClient:
 
     :raises SopsConfigError: names the field of the connection that is wrong.
     """
-    from airflow_provider_sops.hooks.sops import site_of
     from airflow_provider_sops.sops.async_client import AsyncSopsClient
 
+    site_of = await asyncio.to_thread(_import_site_of)
     connection = await get_async_connection(sops_conn_id)
     extra = await get_async_extra_dejson(connection)
     # masking the secrets asks Airflow's supervisor, which blocks
     site = await asyncio.to_thread(site_of, connection, extra)
     return AsyncSopsClient(site.door, settings=site.settings)
+
+
+def _import_site_of() -> Callable[[Connection, Mapping[str, Any]], Site]:
+    """Import the hook, and what Airflow imports to look a connection up; in a thread: an event loop would feel it."""
+    import asgiref.sync  # noqa: F401
+
+    from airflow_provider_sops.hooks.sops import site_of
+
+    return site_of
 
 
 def join_poller(sops_conn_id: str, place: Place, waiter: Waiter) -> Poller:

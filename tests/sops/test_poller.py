@@ -428,12 +428,24 @@ def test_wrong_types_for_one_task_reach_no_other(site: Site) -> None:
     run(test)
 
 
-def test_courtesy_reads_are_few() -> None:
+def test_courtesy_reads_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(poller.time, "time", lambda: now)
+
     async def connect() -> AsyncSopsClient:
         raise AssertionError("nothing is read")
 
     async def test() -> None:
+        nonlocal now
         shared = Poller(connect, Place(2))
-        assert sum(shared.take_courtesy(Waiter(number, INTERVAL)) for number in range(100)) == 10
+        waiters = [Waiter(number, INTERVAL) for number in range(100)]
+        taken = [shared.take_courtesy(waiter) for waiter in waiters]
+        assert taken == [True] + [False] * 99  # one after the other
+        now += 4
+        taken = [shared.take_courtesy(waiter) for waiter in waiters[1:]]
+        assert taken == [True] * 9 + [False] * 90  # ten soon
+        now += 60
+        taken = [shared.take_courtesy(waiter) for waiter in waiters[10:]]
+        assert taken == [True] * 12 + [False] * 78  # then twelve a minute, in their turn
 
     run(test)
