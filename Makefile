@@ -52,7 +52,7 @@ $(VENV)/.ready: pyproject.toml $(CONSTRAINTS)
 			echo "$(PYTHON) cannot make a virtual environment (on Debian: apt-get install python3-venv)." >&2; exit 1; }; fi
 	@echo "Installing Airflow $(AIRFLOW) and the developer's tools into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --constraints $(CONSTRAINTS) \
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraints $(CONSTRAINTS) \
 		--requirements pyproject.toml --extra testing --group dev
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
@@ -75,20 +75,25 @@ test-ui: env ## the web page of a real Airflow in a real Chromium, with the fake
 test-standalone: env ## deferred waits in a real `airflow standalone`: kills, outages, stale replicas (ten minutes or more)
 	@$(IN_TEMP_HOME) $(BIN)/python -m pytest --show-capture=stdout tests/standalone $(ARGS)
 
-DISTRIBUTED := .venvs/distributed
 .PHONY: test-distributed
-test-distributed: env $(DISTRIBUTED)/.ready ## 300 runs on PostgreSQL, Redis, Celery, with kills (half an hour or more)
+test-distributed: .venvs/distributed/.ready ## 300 runs on PostgreSQL, Redis, Celery, with kills (half an hour or more)
 	@tools/debian.sh postgresql='/usr/lib/postgresql/*/bin/initdb' redis-server=redis-server
-	@$(IN_TEMP_HOME) $(DISTRIBUTED)/bin/python -m pytest -s tests/distributed $(ARGS)
+	@$(IN_TEMP_HOME) .venvs/distributed/bin/python -m pytest -s tests/distributed $(ARGS)
 
-$(DISTRIBUTED)/.ready: $(VENV)/.ready pyproject.toml $(CONSTRAINTS) constraints/distributed.txt
-	@$(BIN)/python -m venv --clear $(DISTRIBUTED)
-	@echo "Installing Airflow $(AIRFLOW) with Celery and PostgreSQL's driver into $(DISTRIBUTED)"
-	@$(BIN)/uv pip install --quiet --python $(DISTRIBUTED)/bin/python --constraints $(CONSTRAINTS) \
-		--constraints constraints/distributed.txt --requirements pyproject.toml --extra testing \
-		apache-airflow-providers-celery apache-airflow-providers-postgres apache-airflow-providers-standard \
-		psycopg2-binary asyncpg redis hatchling
-	@$(BIN)/uv pip install --quiet --python $(DISTRIBUTED)/bin/python --no-deps --no-build-isolation --editable .
+.PHONY: bench
+bench: .venvs/bench/.ready ## waiting beside other providers, in tables (three quarters of an hour; ARGS="--waits 1000")
+	@$(IN_TEMP_HOME) .venvs/bench/bin/python benchmarks/bench.py $(ARGS)
+
+.venvs/distributed/.ready: EXTRA = apache-airflow-providers-celery apache-airflow-providers-postgres \
+	apache-airflow-providers-standard psycopg2-binary asyncpg redis
+.venvs/bench/.ready: EXTRA = apache-airflow-providers-dbt-cloud apache-airflow-providers-http \
+	apache-airflow-providers-airbyte
+.venvs/distributed/.ready .venvs/bench/.ready: .venvs/%/.ready: $(VENV)/.ready pyproject.toml $(CONSTRAINTS) constraints/%.txt
+	@$(BIN)/python -m venv --clear .venvs/$*
+	@echo "Installing Airflow $(AIRFLOW) and what else it needs into .venvs/$*"
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python .venvs/$*/bin/python --constraints $(CONSTRAINTS) \
+		--constraints constraints/$*.txt --requirements pyproject.toml --extra testing hatchling $(EXTRA)
+	@$(BIN)/uv pip install --quiet --python .venvs/$*/bin/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .PHONY: lint
