@@ -8,7 +8,6 @@ from typing import Any
 
 from airflow import __version__
 from airflow.providers.common.compat.sdk import AirflowException
-from airflow.triggers.base import BaseTrigger
 
 try:  # Airflow 3.2 and newer
     from airflow.sdk.exceptions import TaskDeferralError, TaskDeferralTimeout
@@ -33,7 +32,7 @@ _airflow = tuple(int(part) for part in __version__.split(".")[:2])
 #: Before Airflow 3.1, the next try after a user has cleared a running task cannot be told from a retry.
 CLEARING_A_RUNNING_TASK_RAISES_MAX_TRIES = _airflow >= (3, 1)
 #: Before Airflow 3.3, nothing runs when a user kills a deferred task.
-KILLS_REACH_TRIGGERS = hasattr(BaseTrigger, "on_kill")
+KILLS_REACH_TRIGGERS = _airflow >= (3, 3)
 
 
 def is_trigger_timeout(error: AirflowException) -> bool:

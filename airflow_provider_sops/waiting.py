@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the sensor and the operators share of waiting for a SOPS task: arguments, log lines, results and failures."""
+"""What the sensor and the operators share of waiting for a SOPS task: log lines, results, events and failures."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -20,16 +19,17 @@ from airflow_provider_sops.exceptions import (
 from airflow_provider_sops.sops import errors
 from airflow_provider_sops.sops.errors import SopsError
 from airflow_provider_sops.sops.explain import explain
-from airflow_provider_sops.sops.models import TaskState, TaskStatus, parse_time
-from airflow_provider_sops.sops.verdict import Next, WaitPolicy, check_choice, parse_allowed_states
+from airflow_provider_sops.sops.models import TaskStatus, parse_time
+from airflow_provider_sops.sops.states import TaskState
+from airflow_provider_sops.sops.verdict import Next
 from airflow_provider_sops.sops.watch import Look
 
 if TYPE_CHECKING:
     from airflow_provider_sops.hooks.sops import SopsHook
     from airflow_provider_sops.sops.watch import Line, Place
 
-Duration = float | timedelta
-
+#: Seconds after the trigger's own deadline at which Airflow ends a deferral whose trigger does not run.
+TRIGGER_TIMEOUT_MARGIN = 120.0
 #: Version of the event's shape; an event of another one is refused.
 EVENT_VERSION = 1
 
@@ -44,56 +44,6 @@ class Outcome(StrEnum):
     TIMEOUT = "timeout"
     #: the task has not left CREATED in the time that it was given to start
     NOT_STARTED = "not_started"
-
-
-def as_seconds(field: str, duration: Duration) -> float:
-    """Read a duration.
-
-    :param field: the argument's name, for the error.
-    :param duration: seconds or a ``timedelta``.
-    :raises ValueError: when it is neither, or negative.
-    """
-    seconds = duration.total_seconds() if isinstance(duration, timedelta) else duration
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < float("inf"):
-        raise ValueError(f"{field}: must be seconds or a timedelta, not negative, not {duration!r}")
-    return float(seconds)
-
-
-def make_policy(
-    *,
-    allowed_states: Iterable[str],
-    on_failed: str,
-    failed_grace: Duration | None,
-    on_suspended: str,
-    max_outage: Duration,
-    assume_finished: bool = False,
-) -> WaitPolicy:
-    """Check a task's arguments when the DAG is read.
-
-    :raises ValueError: names the argument that is wrong.
-    """
-    check_choice("on_failed", on_failed, ("fail", "wait"))
-    check_choice("on_suspended", on_suspended, ("wait", "fail"))
-    return WaitPolicy(
-        allowed_states=parse_allowed_states(allowed_states),
-        on_failed="wait" if on_failed == "wait" else "fail",
-        failed_grace=None if failed_grace is None else as_seconds("failed_grace", failed_grace),
-        on_suspended="fail" if on_suspended == "fail" else "wait",
-        max_outage=as_seconds("max_outage", max_outage),
-        assume_finished=assume_finished,
-    )
-
-
-def policy_fields(policy: WaitPolicy) -> dict[str, Any]:
-    """Give a policy as a trigger's plain arguments."""
-    return {
-        "allowed_states": sorted(state.value for state in policy.allowed_states),
-        "on_failed": policy.on_failed,
-        "failed_grace": policy.failed_grace,
-        "on_suspended": policy.on_suspended,
-        "max_outage": policy.max_outage,
-        "assume_finished": policy.assume_finished,
-    }
 
 
 def log_lines(log: Any, lines: Iterable[Line]) -> None:

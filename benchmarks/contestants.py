@@ -55,11 +55,12 @@ class Sops:
 
     def __init__(self, port: int, interval: float) -> None:
         from airflow_provider_sops.sops import watch
-        from airflow_provider_sops.triggers import sops as triggers
+        from airflow_provider_sops.triggers import waits
+        from airflow_provider_sops.triggers.sops import SopsTaskTrigger
 
         watch.INTERVENTION_AFTER = 1.0
-        triggers._PROGRESS_INTERVAL = 1.0
-        self.trigger = triggers.SopsTaskTrigger
+        waits._PROGRESS_INTERVAL = 1.0
+        self.trigger = SopsTaskTrigger
         self.interval = interval
         self.conn_id = set_connection(
             "sops_bench",

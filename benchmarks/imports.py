@@ -20,7 +20,7 @@ PROVIDERS = {
 
 
 def main() -> None:
-    import airflow.triggers.base
+    import airflow.triggers.base  # noqa: F401
     from airflow.sdk import DAG, BaseHook, BaseOperator, BaseSensorOperator  # noqa: F401
 
     began = time.perf_counter()

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
+from airflow.providers.common.compat.sdk import BaseOperatorLink
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context, TaskInstanceKey
@@ -22,6 +22,8 @@ class SopsTaskLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         """Give the page's address, or an empty text while it is not known."""
+        from airflow.providers.common.compat.sdk import XCom  # slow to import, and reading a DAG needs no XComs
+
         url = XCom.get_value(ti_key=ti_key, key=TASK_URL_KEY)
         return url if isinstance(url, str) and is_web_address(url) else ""
 

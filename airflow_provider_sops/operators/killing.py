@@ -28,6 +28,7 @@ T = TypeVar("T")
 KILL_SECONDS = 4.0
 #: Seconds for asking Airflow why the task is killed.
 ASK_SECONDS = 1.0
+NOTHING_TO_REVOKE = "No SOPS task runs for this task: nothing is revoked."
 #: What Airflow calls a running task that a user has cleared.
 _CLEARED = "restarting"
 _RUNNING = "running"

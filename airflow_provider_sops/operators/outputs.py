@@ -13,8 +13,8 @@ from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY, BaseOperator, m
 from airflow_provider_sops.exceptions import SopsOutputsException
 from airflow_provider_sops.links.sops import TASK_URL_KEY
 from airflow_provider_sops.sops.explain import explain
-from airflow_provider_sops.sops.models import TaskState
 from airflow_provider_sops.sops.outputs import OutputsUnavailable, TaskOutputs, read_outputs, select, task_page
+from airflow_provider_sops.sops.states import TaskState
 from airflow_provider_sops.sops.variables import sops_key
 
 if TYPE_CHECKING:

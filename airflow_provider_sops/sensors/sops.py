@@ -18,36 +18,22 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+from airflow_provider_sops.arguments import Duration, make_policy, policy_fields
 from airflow_provider_sops.compat import TaskDeferralError, first_reschedule_date, is_trigger_timeout
 from airflow_provider_sops.connection import DEFAULT_CONN_ID
-from airflow_provider_sops.exceptions import airflow_errors
 from airflow_provider_sops.links.sops import SopsTaskLink, push_task_url
 from airflow_provider_sops.sops.calls import DETAIL_CACHE_SECONDS, STATUS_CACHE_SECONDS, parse_id
 from airflow_provider_sops.sops.errors import SopsAuthenticationError
-from airflow_provider_sops.sops.models import TaskState
-from airflow_provider_sops.sops.verdict import Next
-from airflow_provider_sops.sops.watch import Look, Watch
-from airflow_provider_sops.waiting import (
-    Outcome,
-    bad_end,
-    log_lines,
-    make_policy,
-    policy_fields,
-    read_error,
-    read_event,
-    result_of,
-)
+from airflow_provider_sops.sops.states import TaskState
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_sops.hooks.sops import SopsHook
-    from airflow_provider_sops.waiting import Duration
+    from airflow_provider_sops.sops.watch import Look, Watch
 
 #: A rescheduled sensor costs the scheduler work, so it is poked less often by default (seconds).
 RESCHEDULE_INTERVAL = 60.0
-#: Seconds after the trigger's own deadline at which Airflow ends a deferral whose trigger does not run.
-_TRIGGER_TIMEOUT_MARGIN = 120.0
 #: How much later than asked for a rescheduled sensor may run (seconds).
 _SCHEDULING_DELAY = 60.0
 
@@ -159,6 +145,7 @@ class SopsTaskSensor(BaseSensorOperator):
 
     def _defer(self, deadline: float) -> NoReturn:
         from airflow_provider_sops.triggers.sops import SopsTaskTrigger
+        from airflow_provider_sops.waiting import TRIGGER_TIMEOUT_MARGIN
 
         assert self._watch is not None
         trigger = SopsTaskTrigger(
@@ -174,7 +161,7 @@ class SopsTaskSensor(BaseSensorOperator):
         self.defer(
             trigger=trigger,
             method_name="execute_complete",
-            timeout=timedelta(seconds=max(0.0, deadline - time.time()) + _TRIGGER_TIMEOUT_MARGIN),
+            timeout=timedelta(seconds=max(0.0, deadline - time.time()) + TRIGGER_TIMEOUT_MARGIN),
         )
 
     def execute_complete(self, context: Context, event: Any) -> dict[str, Any]:
@@ -182,6 +169,9 @@ class SopsTaskSensor(BaseSensorOperator):
 
         :param event: what the trigger has sent.
         """
+        from airflow_provider_sops.exceptions import airflow_errors
+        from airflow_provider_sops.waiting import Outcome, read_event, result_of
+
         with airflow_errors():
             task_id = parse_id("sops_task_id", self.sops_task_id)
         ended = read_event(task_id, event)
@@ -224,6 +214,9 @@ class SopsTaskSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look at the task once."""
+        from airflow_provider_sops.sops.verdict import Next
+        from airflow_provider_sops.waiting import result_of
+
         watch = self._watch or self._open_watch(context)
         look = self._look(context, watch)
         while self._is_rescheduled and look.next is Next.WAIT and watch.must_be_kept and not self._is_overdue(context):
@@ -242,6 +235,9 @@ class SopsTaskSensor(BaseSensorOperator):
         return bool(self.reschedule) and not self.deferrable
 
     def _open_watch(self, context: Context) -> Watch:
+        from airflow_provider_sops.exceptions import airflow_errors
+        from airflow_provider_sops.sops.watch import Watch
+
         with airflow_errors():
             task_id = parse_id("sops_task_id", self.sops_task_id)
         earlier_poke = self._first_poke_date(context) if self._is_rescheduled else None
@@ -251,6 +247,8 @@ class SopsTaskSensor(BaseSensorOperator):
         return watch
 
     def _look(self, context: Context, watch: Watch) -> Look:
+        from airflow_provider_sops.waiting import log_lines
+
         look = self.hook.run(watch.look(time.time()))
         log_lines(self.log, look.lines)
         if watch.task_url != self._pushed_url:
@@ -262,6 +260,8 @@ class SopsTaskSensor(BaseSensorOperator):
 
     def _fail(self, look: Look) -> NoReturn:
         """Raise what ended the wait; ``soft_fail`` skips on a bad end of the task only."""
+        from airflow_provider_sops.waiting import bad_end, read_error
+
         if look.error is not None:
             error = read_error(look)
             raise error from error.__cause__

@@ -10,8 +10,9 @@ from typing import Any
 
 from airflow_provider_sops.sops import errors, models
 from airflow_provider_sops.sops.gateway import one_line
-from airflow_provider_sops.sops.models import NodeStatus, TaskDetail, TaskState, TaskStatus
+from airflow_provider_sops.sops.models import NodeStatus, TaskDetail, TaskStatus
 from airflow_provider_sops.sops.redact import scrub
+from airflow_provider_sops.sops.states import TaskState
 from airflow_provider_sops.sops.transport import Steps
 from airflow_provider_sops.sops.watch import Place, nocache
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_sops.sops.states import TaskState
 from airflow_provider_sops.sops.variables import bare_name
 
 if TYPE_CHECKING:
@@ -22,36 +22,6 @@ if TYPE_CHECKING:
     from airflow_provider_sops.sops.gateway import Answer
 
 
-class TaskState(StrEnum):
-    """State of a SOPS task or of one of its nodes."""
-
-    CREATED = "CREATED"
-    READY = "READY"
-    RUNNING = "RUNNING"
-    SUSPENDED = "SUSPENDED"
-    NODE_SUSPENDED = "NODE_SUSPENDED"
-    BLOCKED = "BLOCKED"
-    FAILED = "FAILED"
-    FINISHED = "FINISHED"
-    REVOKED = "REVOKED"
-    EXPIRED = "EXPIRED"
-    #: ``get_task_detail`` knows the end time but no state
-    ENDED = "ENDED"
-    #: a word that this provider does not know: never taken for success
-    UNKNOWN = "UNKNOWN"
-
-    @property
-    def is_final(self) -> bool:
-        """Whether a task never leaves this state. FAILED is not final: its failed node can be retried or skipped."""
-        return self in FINAL_STATES
-
-    @property
-    def is_suspended(self) -> bool:
-        """Whether the task waits because somebody paused it or one of its nodes."""
-        return self in (TaskState.SUSPENDED, TaskState.NODE_SUSPENDED)
-
-
-FINAL_STATES = frozenset({TaskState.FINISHED, TaskState.REVOKED, TaskState.EXPIRED})
 _WORDS = {state.value: state for state in TaskState if state not in (TaskState.ENDED, TaskState.UNKNOWN)}
 
 

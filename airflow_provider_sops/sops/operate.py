@@ -10,7 +10,8 @@ from typing import Any, Literal
 from airflow_provider_sops.sops import errors, models
 from airflow_provider_sops.sops.errors import SopsConfigError
 from airflow_provider_sops.sops.explain import Activity, activities, failed_nodes
-from airflow_provider_sops.sops.models import NodeStatus, TaskDetail, TaskState, TaskStatus
+from airflow_provider_sops.sops.models import NodeStatus, TaskDetail, TaskStatus
+from airflow_provider_sops.sops.states import TaskState
 from airflow_provider_sops.sops.transport import Pause, Steps
 from airflow_provider_sops.sops.watch import Grants, Line, Place, read_status
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_sops.sops import errors, models
-from airflow_provider_sops.sops.models import TaskDetail, TaskState, TaskStatus
+from airflow_provider_sops.sops.models import TaskDetail, TaskStatus
+from airflow_provider_sops.sops.states import TaskState
 from airflow_provider_sops.sops.transport import Pause, Steps
 from airflow_provider_sops.sops.variables import bare_name, sops_key
 from airflow_provider_sops.sops.verdict import END_TIME_PATIENCE

@@ -23,10 +23,12 @@ from typing import Any, Literal, TypeVar
 from airflow_provider_sops.sops import errors, models
 from airflow_provider_sops.sops.calls import MAX_TASK_NAME
 from airflow_provider_sops.sops.errors import SopsConfigError
-from airflow_provider_sops.sops.models import TaskListItem, TaskState, TaskStatus
+from airflow_provider_sops.sops.models import TaskListItem, TaskStatus
 from airflow_provider_sops.sops.operate import SEND_PAUSE, SENDS, CannotGoOn, Revocation, may_have_happened, revoke
+from airflow_provider_sops.sops.policy import WaitPolicy
+from airflow_provider_sops.sops.states import TaskState
 from airflow_provider_sops.sops.transport import Pause, Steps
-from airflow_provider_sops.sops.verdict import Next, WaitPolicy
+from airflow_provider_sops.sops.verdict import Next
 from airflow_provider_sops.sops.watch import DENIED, Grants, Line, Look, Place, Watch, nocache, read_status
 
 E = TypeVar("E", bound=errors.SopsError)

@@ -10,9 +10,11 @@ from typing import Any
 
 from airflow_provider_sops.sops import errors, models
 from airflow_provider_sops.sops.calls import Call, Scope, make_call
-from airflow_provider_sops.sops.models import TaskDetail, TaskState, TaskStatus
+from airflow_provider_sops.sops.models import TaskDetail, TaskStatus
+from airflow_provider_sops.sops.policy import WaitPolicy
+from airflow_provider_sops.sops.states import TaskState
 from airflow_provider_sops.sops.transport import Steps
-from airflow_provider_sops.sops.verdict import Next, Since, Verdict, WaitPolicy, judge
+from airflow_provider_sops.sops.verdict import Next, Since, Verdict, judge
 
 #: Errors that waiting does not mend: they end a wait at once.
 DEFINITE = (

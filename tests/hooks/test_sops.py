@@ -17,8 +17,8 @@ from airflow_provider_sops.exceptions import SopsConfigException, SopsException,
 from airflow_provider_sops.hooks import sops as module
 from airflow_provider_sops.hooks.sops import SopsHook
 from airflow_provider_sops.sops import errors
-from airflow_provider_sops.sops.models import TaskState
 from airflow_provider_sops.sops.retry import NO_RETRY, RetryPolicy
+from airflow_provider_sops.sops.states import TaskState
 from airflow_provider_sops.testing import FakeSops
 from tests import secrets
 

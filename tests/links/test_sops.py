@@ -6,9 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import XCom
+from airflow.providers.common.compat import sdk
 
-from airflow_provider_sops.links import sops as module
 from airflow_provider_sops.links.sops import SopsTaskLink, is_web_address, push_task_url
 from airflow_provider_sops.operators.sops import SopsGetTaskOutputsOperator
 from airflow_provider_sops.sensors.sops import SopsTaskSensor
@@ -52,8 +51,8 @@ def test_the_link_shows_what_was_pushed_if_it_may_be_shown(url: Any, monkeypatch
         def get_value(*, ti_key: object, key: str) -> Any:
             return url if key == "sops_task_url" else None
 
-    assert hasattr(XCom, "get_value")
-    monkeypatch.setattr(module, "XCom", Stored)
+    assert hasattr(sdk.XCom, "get_value")
+    monkeypatch.setattr(sdk, "XCom", Stored)
     operator = SopsTaskSensor(task_id="wait", sops_task_id=1)
     shown = SopsTaskLink().get_link(operator, ti_key=None)  # type: ignore[arg-type]
     assert shown == (url if url in GOOD else "")

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_sops.sops import async_client, poller
 from airflow_provider_sops.testing import FakeSops
-from airflow_provider_sops.triggers import sops as triggers
+from airflow_provider_sops.triggers import waits as triggers
 from tests.clients import secret_sops
 from tests.operators.airflow_task import Triggerer
 from tests.times import MovedTime, move_time

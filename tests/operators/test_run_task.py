@@ -288,7 +288,7 @@ class TestRendering:
 
 def test_passwords_are_masked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     masked: list[str] = []
-    monkeypatch.setattr("airflow_provider_sops.operators.sops.mask_secret", masked.append)
+    monkeypatch.setattr("airflow_provider_sops.operators.run_task.mask_secret", masked.append)
     (template,) = [one for one in world.fake.site.templates.values() if one.name == "Password output"]
     (name,) = [key for key, one in template.graph.constants.items() if one["custom_type"] == "password"]
     AirflowTask({"template_id": template.id, "constants": {name: "hidden-word"}}).run().outcome  # noqa: B018

@@ -13,7 +13,8 @@ import pytest
 
 from airflow_provider_sops.sops import errors, models
 from airflow_provider_sops.sops.gateway import Answer
-from airflow_provider_sops.sops.models import TaskState, parse_time
+from airflow_provider_sops.sops.models import parse_time
+from airflow_provider_sops.sops.states import TaskState
 from tests.samples_of_sops import DOOR, OLD_DETAIL, RECORDED, answer_of, answer_with, call_of, reply_of
 
 READERS: dict[str, Callable[[Answer], Any]] = {

@@ -41,6 +41,10 @@ with FakeSops() as fake:
         print(client.run(read_outputs(task_id, Place(2))).values["IP"])
 assert not any(name.partition(".")[0] == "airflow" for name in sys.modules)
 """
+#: What runs a task: imported when one runs.
+RUNNING = {
+    f"airflow_provider_sops.{name}" for name in ("sops.models", "sops.run", "sops.watch", "sops.poller", "waiting")
+}
 HTTP_LIBRARIES = {"requests", "httpx", "urllib3", "pendulum"}
 
 
@@ -57,9 +61,18 @@ def test_all_of_it_can_be_imported_and_used() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["operators.sops", "sensors.sops", "hooks.sops", "links.sops", "plugins.sops", "get_provider_info"]
+    "name",
+    [
+        "operators.sops",
+        "sensors.sops",
+        "triggers.sops",
+        "hooks.sops",
+        "links.sops",
+        "plugins.sops",
+        "get_provider_info",
+    ],
 )
-def test_reading_a_dag_imports_no_http_library(name: str) -> None:
+def test_reading_a_dag_imports_neither_http_libraries_nor_what_runs_tasks(name: str) -> None:
     """They are imported when they are first used, not whenever a DAG file is parsed."""
     path = Path(airflow_provider_sops.sops.__path__[0]).parent
     waiting, seen = [f"airflow_provider_sops.{name}"], set()
@@ -80,3 +93,5 @@ def test_reading_a_dag_imports_no_http_library(name: str) -> None:
                 assert imported.partition(".")[0] not in HTTP_LIBRARIES, f"{module} imports {imported}"
             waiting += [imported for imported in names if imported.startswith("airflow_provider_sops")]
     assert f"airflow_provider_sops.{name}" in seen
+    if name != "hooks.sops":
+        assert not seen & RUNNING

@@ -12,8 +12,8 @@ import pytest
 
 from airflow_provider_sops.sops import errors
 from airflow_provider_sops.sops.explain import explain
-from airflow_provider_sops.sops.models import TaskState
 from airflow_provider_sops.sops.outputs import OutputsUnavailable, TaskOutputs, read_outputs, select
+from airflow_provider_sops.sops.states import TaskState
 from airflow_provider_sops.sops.watch import Place
 from airflow_provider_sops.testing import FakeSops
 from tests.clients import connect_to

@@ -15,8 +15,8 @@ import pytest
 from airflow_provider_sops.connection import parse_connection
 from airflow_provider_sops.sops import errors, poller
 from airflow_provider_sops.sops.async_client import AsyncSopsClient
-from airflow_provider_sops.sops.models import TaskState
 from airflow_provider_sops.sops.poller import Poller, Waiter
+from airflow_provider_sops.sops.states import TaskState
 from airflow_provider_sops.sops.watch import Place
 from airflow_provider_sops.testing import FakeSops
 

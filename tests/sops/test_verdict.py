@@ -10,17 +10,10 @@ import pendulum
 import pytest
 
 from airflow_provider_sops.sops.errors import SopsConfigError
-from airflow_provider_sops.sops.models import FINAL_STATES, NodeStatus, TaskState, TaskStatus
-from airflow_provider_sops.sops.verdict import (
-    AUTO_RETRY_RECHECK,
-    END_TIME_PATIENCE,
-    Next,
-    Since,
-    WaitPolicy,
-    check_choice,
-    judge,
-    parse_allowed_states,
-)
+from airflow_provider_sops.sops.models import NodeStatus, TaskStatus
+from airflow_provider_sops.sops.policy import WaitPolicy, check_choice, parse_allowed_states
+from airflow_provider_sops.sops.states import FINAL_STATES, TaskState
+from airflow_provider_sops.sops.verdict import AUTO_RETRY_RECHECK, END_TIME_PATIENCE, Next, Since, judge
 
 NOW = 1_000_000.0
 END = pendulum.from_timestamp(NOW - 5)

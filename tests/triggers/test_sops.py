@@ -17,7 +17,7 @@ from airflow_provider_sops.exceptions import SopsTriggerEventException
 from airflow_provider_sops.sops import verdict
 from airflow_provider_sops.sops.poller import Poller
 from airflow_provider_sops.testing import FakeSops
-from airflow_provider_sops.triggers import sops as triggers
+from airflow_provider_sops.triggers import waits as triggers
 from airflow_provider_sops.triggers.sops import SopsTaskTrigger
 from airflow_provider_sops.waiting import EVENT_VERSION, Outcome, read_event
 from tests import secrets

@@ -20,7 +20,7 @@ from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSki
 
 from airflow_provider_sops import exceptions
 from airflow_provider_sops.sops import async_client, poller
-from airflow_provider_sops.triggers import sops as triggers
+from airflow_provider_sops.triggers import waits as triggers
 from tests.sensors.test_sops import BAD, Run, check, start  # noqa: F401 (a fixture)
 from tests.tasks import _Lines
 from tests.verdict_cases import CASES, HOUR, Case, World
@@ -114,8 +114,9 @@ def in_triggerer(run: Run, row: tuple[str, dict[str, Any]], busy: list[int]) -> 
         busy[0] -= 1
         return json.loads(json.dumps(payload))
     finally:
-        for task in asyncio.all_tasks(loop):
+        for task in (tasks := asyncio.all_tasks(loop)):
             task.cancel()
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         loop.close()
 
 
