@@ -114,9 +114,10 @@ def in_triggerer(run: Run, row: tuple[str, dict[str, Any]], busy: list[int]) -> 
         busy[0] -= 1
         return json.loads(json.dumps(payload))
     finally:
-        for task in (tasks := asyncio.all_tasks(loop)):
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        if left := asyncio.all_tasks(loop):
+            for task in left:
+                task.cancel()
+            loop.run_until_complete(asyncio.wait(left))
         loop.close()
 
 
