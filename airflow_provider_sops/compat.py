@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from airflow import __version__
-from airflow.providers.common.compat.sdk import AirflowException
+from airflow.providers.common.compat.sdk import AirflowException, conf, get_current_context
 
 try:  # Airflow 3.2 and newer
     from airflow.sdk.exceptions import TaskDeferralError, TaskDeferralTimeout
@@ -20,19 +20,43 @@ except ImportError:
         TaskDeferralTimeout = None  # type: ignore[assignment, misc]
 
 __all__ = [
-    "CLEARING_A_RUNNING_TASK_RAISES_MAX_TRIES",
     "KILLS_REACH_TRIGGERS",
     "TaskDeferralError",
+    "base_url",
     "first_reschedule_date",
     "is_trigger_timeout",
+    "link_key",
+    "resumed_context",
     "state_in_airflow",
 ]
 
 _airflow = tuple(int(part) for part in __version__.split(".")[:2])
-#: Before Airflow 3.1, the next try after a user has cleared a running task cannot be told from a retry.
-CLEARING_A_RUNNING_TASK_RAISES_MAX_TRIES = _airflow >= (3, 1)
 #: Before Airflow 3.3, nothing runs when a user kills a deferred task.
 KILLS_REACH_TRIGGERS = _airflow >= (3, 3)
+
+
+def base_url() -> str:
+    """Give the address of Airflow's web page, as far as it was set; two Airflows do not share one."""
+    url: str | None = conf.get("api" if _airflow >= (3, 0) else "webserver", "base_url", fallback=None)
+    return url or ""
+
+
+def link_key(link: Any) -> str:
+    """Give the XCom key under which Airflow 3 pushes an operator's link; Airflow 2 pushes none."""
+    return str(getattr(link, "xcom_key", ""))
+
+
+def resumed_context() -> Any:
+    """Give the context of the task that runs here, if it is resumed after a deferral; else ``None``.
+
+    When ``execution_timeout`` has passed while a task was deferred, Airflow 2 calls ``on_kill`` of a new operator, and
+    never resumes it.
+    """
+    try:
+        context = get_current_context()
+    except Exception:  # no task runs; Airflow 2 and 3 say so in different ways
+        return None
+    return context if getattr(context["ti"], "next_method", None) else None
 
 
 def is_trigger_timeout(error: AirflowException) -> bool:

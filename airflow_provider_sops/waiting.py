@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from airflow_provider_sops.sops import errors
 from airflow_provider_sops.sops.errors import SopsError
 from airflow_provider_sops.sops.explain import explain
 from airflow_provider_sops.sops.models import TaskStatus, parse_time
+from airflow_provider_sops.sops.outputs import task_page
 from airflow_provider_sops.sops.states import TaskState
 from airflow_provider_sops.sops.verdict import Next
 from airflow_provider_sops.sops.watch import Look
@@ -104,7 +105,7 @@ def read_event(sops_task_id: int, event: Any) -> Ended:
         raise SopsTriggerEventException(
             f"The trigger waiting for SOPS task {sops_task_id} has sent an event that cannot be used "
             f"({type(error).__name__}: {error}), so the task's state is not known. If the provider was upgraded while "
-            "the task waited, clear the task."
+            "the task waited, let it be retried: a retry goes on with the same SOPS task."
         ) from error
 
 
@@ -159,6 +160,11 @@ def read_error(look: Look) -> SopsException:
     outage.__dict__.update(look.error.__dict__)
     outage.__cause__ = as_airflow(look.error)
     return outage
+
+
+def with_page(hook: SopsHook, status: TaskStatus) -> TaskStatus:
+    """Add the address of the task's page to a status that lacks it, where SOPS gives it."""
+    return status if status.task_url else replace(status, task_url=hook.run(task_page(status.task_id, hook.place)))
 
 
 def bad_end(hook: SopsHook, place: Place, status: TaskStatus, reason: str) -> SopsTaskFailedException:

@@ -23,6 +23,10 @@ class TaskInstance:
         look_at_xcom(key, value)
         self.xcoms[key] = value
 
+    def xcom_pull(self, task_ids: str, key: str, map_indexes: int) -> Any:
+        assert (task_ids, map_indexes) == (self.task_id, self.map_index)
+        return self.xcoms.get(key)
+
     def get_first_reschedule_date(self, context: Any) -> datetime.datetime | None:
         return self.first_poke
 

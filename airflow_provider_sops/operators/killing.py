@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_provider_sops.compat import CLEARING_A_RUNNING_TASK_RAISES_MAX_TRIES, state_in_airflow
+from airflow_provider_sops.compat import state_in_airflow
 from airflow_provider_sops.operators.tries import retry_is_left
 from airflow_provider_sops.sops.client import SopsClient
 from airflow_provider_sops.sops.errors import SopsError
@@ -45,17 +45,19 @@ class Running:
 
 def revoke_when_killed(
     running: Running, hook: SopsHook, ti: Any, memory: Memory, *, keep_when_cleared: bool
-) -> list[Line]:
+) -> tuple[list[Line], bool]:
     """Revoke the SOPS task, in one attempt; it takes no longer than :data:`KILL_SECONDS`.
 
     Where a retry of the same Airflow task is to come, the next SOPS task is created too, which does nothing until it is
     started: that it is there tells the retry that it was not a person who has stopped the one before.
 
     :param keep_when_cleared: leave the SOPS task running when a user has cleared the Airflow task.
-    :return: for the log; written by the caller, as the thread that was interrupted may hold a lock of logging.
+    :return: for the log, written by the caller, as the thread that was interrupted may hold a lock of logging; and
+        whether the SOPS task has not started yet, so that it may do so later.
     """
     lines: list[Line] = []
-    done = in_thread(lambda: _revoke(running, hook, ti, memory, keep_when_cleared, lines), KILL_SECONDS)
+    may_start: list[int] = []
+    done = in_thread(lambda: _revoke(running, hook, ti, memory, keep_when_cleared, lines, may_start), KILL_SECONDS)
     if not done:
         lines.append(
             Line(
@@ -64,7 +66,7 @@ def revoke_when_killed(
                 warning=True,
             )
         )
-    return lines
+    return lines, bool(may_start)
 
 
 def in_thread(do: Callable[[], object], seconds: float) -> bool:
@@ -81,7 +83,13 @@ def in_thread(do: Callable[[], object], seconds: float) -> bool:
 
 
 def _revoke(
-    running: Running, hook: SopsHook, ti: Any, memory: Memory, keep_when_cleared: bool, lines: list[Line]
+    running: Running,
+    hook: SopsHook,
+    ti: Any,
+    memory: Memory,
+    keep_when_cleared: bool,
+    lines: list[Line],
+    may_start: list[int],
 ) -> None:
     task_id = running.task_id
     state = _ask_state(ti)
@@ -97,6 +105,8 @@ def _revoke(
             lines.append(Line(f"SOPS task {task_id} could not be revoked, it may still run. {error}", warning=True))
             return
         lines.append(revocation.line(task_id))
+        if revocation.may_start:
+            may_start.append(task_id)
         if revocation.done and _same_task_comes_again(state, ti):
             leave_successor(running, client.run, memory, lines)
 
@@ -130,7 +140,8 @@ def _ask_state(ti: Any) -> str | None:
 
 
 def _same_task_comes_again(state: str | None, ti: Any) -> bool:
-    """Tell whether the next try will look for its SOPS task under the same tag."""
-    if state == _CLEARED:
-        return not CLEARING_A_RUNNING_TASK_RAISES_MAX_TRIES
-    return state == _RUNNING and retry_is_left(ti)
+    """Tell whether a next try may look for its SOPS task under the same tag.
+
+    A cleared one does so on Airflow 2.11 and 3.0, and on newer ones where the executor calls the kill a failure.
+    """
+    return state == _CLEARED or (state in (_RUNNING, None) and retry_is_left(ti))

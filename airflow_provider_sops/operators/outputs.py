@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY, BaseOperator, mask_secret
 
+from airflow_provider_sops.compat import link_key
 from airflow_provider_sops.exceptions import SopsOutputsException
 from airflow_provider_sops.links.sops import TASK_URL_KEY
 from airflow_provider_sops.sops.explain import explain
@@ -79,10 +80,7 @@ def push_outputs(context: Context, operator: BaseOperator, outputs: Mapping[str,
     if not operator.do_xcom_push:
         return
     ti = context["ti"]
-    own_keys = {XCOM_RETURN_KEY, TASK_URL_KEY, TASK_ID_KEY} | {
-        getattr(link, "xcom_key", TASK_URL_KEY)  # a link has no XCom of its own on Airflow 2
-        for link in operator.operator_extra_links
-    }
+    own_keys = {XCOM_RETURN_KEY, TASK_URL_KEY, TASK_ID_KEY, *map(link_key, operator.operator_extra_links)}
     for name, value in outputs.items():
         if any(character in name for character in _NOT_IN_KEYS):
             operator.log.warning("Output %s is in the returned dict only: its name cannot be an XCom key.", name)

@@ -5,6 +5,7 @@ the outputs."""
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -25,7 +26,7 @@ from airflow_provider_sops.operators.killing import NOTHING_TO_REVOKE, Running, 
 from airflow_provider_sops.operators.outputs import TASK_ID_KEY, fetch_outputs, push_outputs
 from airflow_provider_sops.operators.tries import Memory, retry_is_left, run_start, tag_of
 from airflow_provider_sops.sops.calls import DETAIL_CACHE_SECONDS, parse_id
-from airflow_provider_sops.sops.errors import SopsAuthenticationError
+from airflow_provider_sops.sops.errors import SopsAuthenticationError, SopsConfigError
 from airflow_provider_sops.sops.explain import explain
 from airflow_provider_sops.sops.operate import CannotGoOn, retry_failed_nodes, revoke
 from airflow_provider_sops.sops.policy import check_choice
@@ -35,7 +36,15 @@ from airflow_provider_sops.sops.variables import sops_key
 from airflow_provider_sops.sops.verdict import Next
 from airflow_provider_sops.sops.watch import Look
 from airflow_provider_sops.triggers.sops import SopsTaskTrigger
-from airflow_provider_sops.waiting import TRIGGER_TIMEOUT_MARGIN, Outcome, bad_end, log_lines, read_error, read_event
+from airflow_provider_sops.waiting import (
+    TRIGGER_TIMEOUT_MARGIN,
+    Outcome,
+    bad_end,
+    log_lines,
+    read_error,
+    read_event,
+    with_page,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -55,6 +64,8 @@ _MOST_CHANGES = 5
 _START_INTERVAL = 1.0
 #: Longest sleep in one piece (seconds), so that a kill is noticed.
 _SLICE = 0.5
+#: How often a start is tried to be undone, a slice apart: Airflow's SIGKILL comes five seconds after a kill.
+_UNDO_ATTEMPTS = 7
 #: Longest time (seconds) by which the trigger's deadline comes before the end of ``execution_timeout``.
 _DEADLINE_MARGIN = 10.0
 
@@ -73,11 +84,13 @@ class RunTaskTry:
         self._memory: Memory | None = None
         self._running: Running | None = None
         self._pushed: dict[str, Any] = {}
+        #: a kill has found the SOPS task not started, and its start is under way
+        self._may_start = False
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Find or start the SOPS task, wait for its end, and push its outputs."""
-        deadline = self._deadline(time.time())
         run = self._prepare(context)
+        deadline = self._deadline()
         chosen = self._settle(context, run)
         start_by = time.time() + self.operator.start_timeout
         look = chosen.look if chosen.look.next is not Next.WAIT else self._look(context, chosen.watch)
@@ -92,6 +105,7 @@ class RunTaskTry:
         self._memory = memory = Memory(context, self.log)
         start = run_start(context)
         reattach = self.operator.on_clear == "reattach"
+        retries = self.operator.retries or 0
         return TaskRun(
             place=self.hook.place,
             tag=tag_of(context, reattach=reattach),
@@ -100,30 +114,33 @@ class RunTaskTry:
             on_retry="retry_failed_nodes" if self.operator.on_retry == "retry_failed_nodes" else "rerun",
             created_after=start - _CLOCK_DIFFERENCE if start else None,
             first_try=ti.try_number <= 1,
-            cleared=reattach and ti.try_number > 1,
+            cleared=reattach and ti.try_number > 1 and ti.max_tries > retries,
+            first_after_clear=reattach and 1 < ti.try_number == ti.max_tries - retries + 1,
             remembered=memory.remembered,
             has_memory=memory.works,
         )
 
     def _wanted(self, default_title: str) -> Wanted:
         operator = self.operator
-        constants = {sops_key(name): value for name, value in (operator.constants or {}).items()}
+        schemes = operator.template_schemes_id
         params = {
             "flow_type": operator.flow_type,
             "exclude_task_nodes_id": _listed(operator.exclude_task_nodes_id),
             "execute_task_nodes_id": _listed(operator.execute_task_nodes_id),
-            "template_schemes_id": operator.template_schemes_id,
+            "template_schemes_id": schemes if isinstance(schemes, int) else _listed(schemes),
             "simplify_vars": _listed(operator.simplify_vars),
         }
         with airflow_errors():
             check_choice("template_source", operator.template_source, ("business", "common"))
             template_id = None if operator.template_id is None else parse_id("template_id", operator.template_id)
+            if not isinstance(operator.constants or {}, Mapping):
+                raise SopsConfigError("constants", f"must be a dict, not {type(operator.constants).__name__}")
         return Wanted(
             title=operator.task_name or default_title,
             template_id=template_id,
             template_name=operator.template_name or "",
             template_source=operator.template_source,
-            constants=constants,
+            constants={sops_key(name): value for name, value in (operator.constants or {}).items()},
             params={name: value for name, value in params.items() if value not in (None, [])},
         )
 
@@ -132,19 +149,33 @@ class RunTaskTry:
         assert self._memory is not None
         for _ in range(_MOST_CHANGES):
             chosen = self._carry_out(run, run.choose(time.time()))
-            self._memory.remember(Remembered(run.tag.base, chosen.generation, chosen.task_id))
+            self._stop_if_killed()
+            self._remember(run, Remembered(run.tag.base, chosen.generation, chosen.task_id))
             self._push(context, chosen.task_id, chosen.watch.task_url)
             self._running = Running(run, chosen.task_id, chosen.generation)
             if chosen.action is Action.RETRY_NODES:
                 log_lines(self.log, self._carry_out(run, retry_failed_nodes(run.place, chosen.task_id, run.grants)))
                 chosen.look = Look(Next.WAIT)
                 return chosen
-            if chosen.action is Action.WAIT or self._carry_out(run, run.start(chosen)):
+            if chosen.action is Action.WAIT:
+                return chosen
+            if self._carry_out(run, run.start(chosen)):
+                self._undo_start_if_killed()
                 return chosen
         raise SopsTaskFailedException(
             f"The SOPS tasks of this Airflow task changed while it decided between them, {_MOST_CHANGES} times. "
             "Nothing was started by this try; look at what people do with them."
         )
+
+    def _remember(self, run: TaskRun, what: Remembered) -> None:
+        """Write down in Airflow what is gone on with; not needed where SOPS itself can be searched."""
+        assert self._memory is not None
+        try:
+            self._memory.remember(what)
+        except Exception as error:  # whatever the store's backend raises
+            if not run.may_search:
+                raise
+            self.log.warning("Airflow's task state store cannot be written: %s", error)
 
     def _push(self, context: Context, task_id: int, task_url: str) -> None:
         """Push the SOPS task's id and address, each when it is new."""
@@ -159,6 +190,7 @@ class RunTaskTry:
 
     def _carry_out(self, run: TaskRun, steps: Steps[T]) -> T:
         """Ask SOPS, and write what there is to say into the log, however it ends."""
+        self._stop_if_killed()
         try:
             return self.hook.run(steps)
         except CannotGoOn as problem:
@@ -187,6 +219,7 @@ class RunTaskTry:
     def _look(self, context: Context, watch: Watch) -> Look:
         look = self.hook.run(watch.look(time.time()))
         log_lines(self.log, look.lines)
+        self._stop_if_killed()
         self._push(context, watch.task_id, watch.task_url)
         if isinstance(look.error, SopsAuthenticationError):
             self.hook.forget_connection()
@@ -214,45 +247,67 @@ class RunTaskTry:
         wake_at = time.monotonic() + seconds
         while (left := wake_at - time.monotonic()) > 0:
             time.sleep(min(left, _SLICE))
-            if self.operator.killed:  # Airflow 3 lets the task go on after on_kill
-                raise AirflowException("This task was told to stop.")
+            self._stop_if_killed()
+
+    def _stop_if_killed(self) -> None:
+        """Fail, so that a retry may follow: Airflow 3 lets the task go on after ``on_kill``."""
+        if self.operator.killed:
+            raise AirflowException("This task was told to stop.")
 
     def _not_started(self, run: TaskRun, task_id: int) -> None:
         """Fail, unless the SOPS task has started after all."""
         problem = self._carry_out(run, run.not_started(task_id, self.operator.start_timeout))
-        if problem is not None:
-            raise self._failure(problem) from problem
+        if problem is None:
+            return
+        if problem.revoked and self._running is not None:
+            self._leave_successor(self._running)
+        raise self._failure(problem) from problem
 
     def _end(self, context: Context, look: Look) -> dict[str, Any]:
         """Turn the end of a wait into outputs or an error."""
+        self._stop_if_killed()
         status = look.status
         if status is None or look.error is not None:
             error = read_error(look)
             raise error from error.__cause__
+        running = self._running
         if status.state.is_final:
             self._running = None
         if look.next is Next.FAILURE:
+            status = with_page(self.hook, status)
+            self._push(context, status.task_id, status.task_url)
             raise bad_end(self.hook, self.hook.place, status, look.reason)
         self.log.info("SOPS task %s %r %s.", status.task_id, status.name, look.reason)
         if status.state is not TaskState.FINISHED:
+            self._remember_end(running)
             return {}
         assume_finished = self.operator.policy.assume_finished
         outputs = fetch_outputs(self.operator, self.hook, status.task_id, assume_finished=assume_finished)
         self._push(context, status.task_id, outputs.detail.task_url)
         if self.operator.push_outputs:
             push_outputs(context, self.operator, outputs.values)
+        self._remember_end(running)
         return dict(outputs.values)
+
+    def _remember_end(self, running: Running | None) -> None:
+        if running is not None:
+            self._remember(
+                running.run, Remembered(running.run.tag.base, running.generation, running.task_id, done=True)
+            )
 
     # ---- deferral ----
 
-    def _deadline(self, now: float) -> float | None:
-        """Give when the trigger ends the wait: before Airflow does, which could not revoke anything then."""
+    def _deadline(self) -> float | None:
+        """Give when the trigger ends the wait: before Airflow does, which counts from the start of the try."""
         if self.operator.execution_timeout is None:
             return None
         seconds = self.operator.execution_timeout.total_seconds()
-        return now + seconds - min(_DEADLINE_MARGIN, seconds / 10)
+        start = getattr(self._ti, "start_date", None)
+        began = start.timestamp() if start else time.time()
+        return began + seconds - min(_DEADLINE_MARGIN, seconds / 10)
 
     def _defer(self, running: Running, deadline: float | None, start_by: float | None) -> NoReturn:
+        self._stop_if_killed()
         trigger = SopsTaskTrigger(
             sops_task_id=running.task_id,
             bk_biz_id=running.run.place.bk_biz_id,
@@ -303,16 +358,21 @@ class RunTaskTry:
 
     def time_out_without_trigger(self, context: Context) -> bool:
         """Revoke what Airflow has ended the wait for; ``False`` when no SOPS task is found."""
-        run = self._prepare(context)
-        found = self._carry_out(run, run.latest())
-        if found is None:
+        running = self._find_running(context)
+        if running is None:
             return False
-        self._time_out(Running(run, found[1], found[0]), "no triggerer ran its trigger")
+        self._running = running
+        self._time_out(running, "no triggerer ran its trigger")
+
+    def _find_running(self, context: Context) -> Running | None:
+        """Find what this try waited for before it was deferred."""
+        run, ti = self._prepare(context), context["ti"]
+        waited_for = ti.xcom_pull(task_ids=ti.task_id, key=TASK_ID_KEY, map_indexes=ti.map_index)
+        found = self._carry_out(run, run.find(waited_for))
+        return None if found is None else Running(run, found[1], found[0])
 
     def _time_out(self, running: Running, state: str) -> NoReturn:
         """Revoke the SOPS task, which has not ended in time, and fail."""
-        self._running = None
-        assert self._memory is not None
         assert self.operator.execution_timeout is not None
         task_id, fate = running.task_id, "it was left running, as revoke_on_kill is off"
         if self.operator.revoke_on_kill:
@@ -322,16 +382,24 @@ class RunTaskTry:
                 fate = f"it could not be revoked and may still run ({failed})"
             else:
                 fate = revocation.text
-                if revocation.done and retry_is_left(self._ti):
-                    lines: list[Line] = []
-                    leave_successor(running, self.hook.run, self._memory, lines)
-                    log_lines(self.log, [*running.run.lines, *lines])
+                if revocation.done:
+                    self._leave_successor(running)
+        self._running = None
         error = SopsTimedOutException(
             f"SOPS task {task_id} has not ended within {self.operator.execution_timeout.total_seconds():.0f} s "
             f"(execution_timeout): {state}; {fate}."
         )
         error.sops_task_id = task_id
         raise error
+
+    def _leave_successor(self, running: Running) -> None:
+        """Let a retry know that it was not a person who has revoked the SOPS task."""
+        assert self._memory is not None
+        if retry_is_left(self._ti):
+            lines: list[Line] = []
+            leave_successor(running, self.hook.run, self._memory, lines)
+            log_lines(self.log, [*running.run.lines, *lines])
+            running.run.lines.clear()
 
     # ---- being killed ----
 
@@ -344,8 +412,23 @@ class RunTaskTry:
             self.log.info("SOPS task %s is left running, as revoke_on_kill is off.", running.task_id)
         else:
             keep = operator.on_clear == "reattach"
-            lines = revoke_when_killed(running, self.hook, self._ti, self._memory, keep_when_cleared=keep)
+            lines, self._may_start = revoke_when_killed(
+                running, self.hook, self._ti, self._memory, keep_when_cleared=keep
+            )
             log_lines(self.log, lines)
+
+    def kill_deferred(self, context: Context) -> None:
+        """Revoke what was waited for: Airflow 2 ends a deferred task that is out of time before it is resumed."""
+        self._running = self._find_running(context)
+        self.kill()
+
+    def _undo_start_if_killed(self) -> None:
+        """Revoke what was started just when the kill came, whose own attempt was too early."""
+        for _ in range(_UNDO_ATTEMPTS):
+            if not self._may_start:
+                return
+            time.sleep(_SLICE)
+            self.kill()
 
 
 def _listed(values: Any) -> Any:

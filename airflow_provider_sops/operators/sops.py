@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
 
 from airflow_provider_sops.arguments import Duration, as_seconds, make_policy
-from airflow_provider_sops.compat import TaskDeferralError, is_trigger_timeout
+from airflow_provider_sops.compat import TaskDeferralError, is_trigger_timeout, resumed_context
 from airflow_provider_sops.connection import DEFAULT_CONN_ID
 from airflow_provider_sops.links.sops import SopsTaskLink, push_task_url
 from airflow_provider_sops.sops.calls import STATUS_CACHE_SECONDS, parse_id
@@ -218,6 +218,8 @@ class SopsRunTaskOperator(BaseOperator):
             deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
         self.deferrable = deferrable
         self.poll_interval = as_seconds("poll_interval", poll_interval)
+        if not self.poll_interval:
+            raise ValueError("poll_interval: must be more than 0")
         self.push_outputs = push_outputs
         self.start_timeout = as_seconds("start_timeout", start_timeout)
         self.policy = make_policy(
@@ -266,9 +268,12 @@ class SopsRunTaskOperator(BaseOperator):
         """Revoke the SOPS task, once."""
         if self.killed:
             return
-        self.killed = True
         if self._try is not None:
+            self.killed = True
             self._try.kill()
+        elif (context := resumed_context()) is not None:
+            self._begin().kill_deferred(context)
+        self.killed = True
 
     def _begin(self) -> RunTaskTry:
         """Give what carries out this try; imported now, as an operator is made whenever its DAG file is read."""

@@ -6,8 +6,7 @@ from __future__ import annotations
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import conf
-
+from airflow_provider_sops.compat import base_url
 from airflow_provider_sops.sops.calls import parse_id
 from airflow_provider_sops.sops.run import Remembered, Tag, make_tag
 
@@ -44,17 +43,8 @@ def tag_of(context: Context, *, reattach: bool) -> Tag:
         task_id=ti.task_id,
         map_index=-1 if map_index is None else map_index,
         max_tries=ti.max_tries,
-        site=_base_url() if reattach else None,
+        site=base_url() if reattach else None,
     )
-
-
-def _base_url() -> str:
-    """Give the address of Airflow's web page, which two Airflows do not share."""
-    for section in ("api", "webserver"):
-        url: str | None = conf.get(section, "base_url", fallback=None)
-        if url:
-            return url
-    return ""
 
 
 def retry_is_left(ti: Any) -> bool:
@@ -86,6 +76,7 @@ class Memory:
                     str(value["tag"]),
                     parse_id("generation", value["generation"]),
                     parse_id("id", value["sops_task_id"]),
+                    value.get("done") is True,
                 )
             except (KeyError, ValueError):
                 log.warning("Airflow's task state store holds something else under %r: %r", _MEMORY_KEY, value)
@@ -96,6 +87,11 @@ class Memory:
             return
         self._store.set(
             _MEMORY_KEY,
-            {"tag": remembered.base, "generation": remembered.generation, "sops_task_id": remembered.task_id},
+            {
+                "tag": remembered.base,
+                "generation": remembered.generation,
+                "sops_task_id": remembered.task_id,
+                "done": remembered.done,
+            },
         )
         self.remembered = remembered

@@ -260,13 +260,13 @@ class SopsTaskSensor(BaseSensorOperator):
 
     def _fail(self, look: Look) -> NoReturn:
         """Raise what ended the wait; ``soft_fail`` skips on a bad end of the task only."""
-        from airflow_provider_sops.waiting import bad_end, read_error
+        from airflow_provider_sops.waiting import bad_end, read_error, with_page
 
         if look.error is not None:
             error = read_error(look)
             raise error from error.__cause__
         assert look.status is not None
-        failure = bad_end(self.hook, self.hook.place, look.status, look.reason)
+        failure = bad_end(self.hook, self.hook.place, with_page(self.hook, look.status), look.reason)
         if self.soft_fail:
             self.log.warning("%s", failure)
             raise AirflowSkipException(str(failure)) from failure

@@ -34,6 +34,9 @@ class CannotGoOn(Exception):
     :param status: the task's status, so that a failed one can be explained.
     """
 
+    #: we have revoked the task, which is why it cannot be gone on with
+    revoked = False
+
     def __init__(self, message: str, status: TaskStatus) -> None:
         super().__init__(message)
         self.status = status
@@ -216,36 +219,48 @@ def retry_failed_nodes(place: Place, task_id: int, grants: Grants) -> Steps[list
     _check_retryable(status, failed, by_id)
     lines = []
     for node in failed:
-        yield from _retry_node(place, task_id, node.id, grants)
+        yield from _retry_node(place, status, node, grants)
         lines.append(Line(f"Retried node {node.name!r} of SOPS task {task_id}; what has finished is not run again."))
     return lines
 
 
 def _check_retryable(status: TaskStatus, failed: list[NodeStatus], by_id: Mapping[str, Activity]) -> None:
-    subject = f"SOPS task {status.task_id} {status.name!r} has FAILED, and retry_failed_nodes cannot help"
+    subject = _no_retry(status)
     if not failed:
         raise CannotGoOn(f"{subject}: SOPS names no failed node.", status)
     for node in failed:
         activity = by_id.get(node.id)
         if activity is not None and activity.plugin == _INDEPENDENT_SUBPROCESS:
             raise CannotGoOn(
-                f"{subject}: node {node.name!r} (id {node.id}) is a subprocess that runs as a task of its own, and the "
+                f"{subject}: node {_named(node)} is a subprocess that runs as a task of its own, and the "
                 "failed node in it cannot be reached from here. Retry it on that task's page.",
                 status,
             )
         if activity is not None and not activity.retryable:
-            raise CannotGoOn(f"{subject}: node {node.name!r} (id {node.id}) may not be retried.", status)
+            raise CannotGoOn(f"{subject}: node {_named(node)} may not be retried.", status)
 
 
-def _retry_node(place: Place, task_id: int, node_id: str, grants: Grants) -> Steps[None]:
+def _no_retry(status: TaskStatus) -> str:
+    return f"SOPS task {status.task_id} {status.name!r} has FAILED, and retry_failed_nodes cannot help"
+
+
+def _named(node: NodeStatus) -> str:
+    return f"{node.name!r} (id {node.id})"
+
+
+def _retry_node(place: Place, task: TaskStatus, node: NodeStatus, grants: Grants) -> Steps[None]:
     for _ in range(SENDS):
         try:
-            yield place.call("operate_node", task_id=task_id, node_id=node_id, action="retry")
+            yield place.call("operate_node", task_id=task.task_id, node_id=node.id, action="retry")
             return
         except errors.SopsError as error:
-            status = yield from read_status(place, task_id, grants, [], fresh=True)
-            if node_id not in {node.id for node, _ in failed_nodes(status)}:
+            status = yield from read_status(place, task.task_id, grants, [], fresh=True)
+            if node.id not in {failed.id for failed, _ in failed_nodes(status)}:
                 return  # it was retried, whoever did it
+            if isinstance(error, errors.SopsApiError) and not may_have_happened(error):
+                raise CannotGoOn(
+                    f"{_no_retry(task)}: SOPS refuses to retry node {_named(node)}: {error}", status
+                ) from error
             if not may_have_happened(error):
                 raise
             lost = error

@@ -39,6 +39,8 @@ OnRetry = Literal["rerun", "retry_failed_nodes"]
 REFUSED = (*DENIED, errors.SopsIamDeniedError)
 #: Seconds between the searches for a task that may have been created, or that was and is not to be found yet.
 _SEARCH_PAUSES = (1.0, 2.0, 4.0, 8.0)
+#: Where SOPS says a function task stands that no person has claimed.
+_CLAIM = "func_claim"
 #: Most tasks of one answer of ``get_task_list`` (measured on SOPS 3.34).
 _MOST_LISTED = 200
 #: An end that leaves nothing to go on with; ENDED is one whose state the detail alone does not tell.
@@ -119,6 +121,8 @@ class Remembered:
     base: str
     generation: int
     task_id: int
+    #: it has ended well and its outputs were taken: who looks for it again was cleared, whatever the numbers say
+    done: bool = False
 
 
 class Action(StrEnum):
@@ -150,6 +154,7 @@ class TaskRun:
     :param created_after: SOPS tasks older than this cannot be this run's.
     :param first_try: no try has gone before.
     :param cleared: a user may have cleared the Airflow task: take up the task of an earlier run, if the tag allows it.
+    :param first_after_clear: it has just done so: what was stopped for good is not what it wants.
     :param remembered: what an earlier try has remembered.
     :param has_memory: what this try does will be remembered before the SOPS task is started, and so did earlier tries.
     """
@@ -162,6 +167,7 @@ class TaskRun:
     created_after: datetime | None = None
     first_try: bool = True
     cleared: bool = False
+    first_after_clear: bool = False
     remembered: Remembered | None = None
     has_memory: bool = False
     grants: Grants = field(default_factory=Grants)
@@ -170,7 +176,7 @@ class TaskRun:
     #: values of the template's password variables, as far as they were learnt
     secrets: list[str] = field(default_factory=list, repr=False)
     _template_id: int | None = None
-    _may_search: bool = True
+    may_search: bool = True
     _made: dict[int, str] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
 
@@ -191,15 +197,21 @@ class TaskRun:
                 return chosen
             found = yield from self._create(max(found, default=0) + 1)
 
-    def latest(self) -> Steps[tuple[int, int] | None]:
-        """Find the task that earlier legs of this try have come to, as generation and id."""
+    def find(self, task_id: int | None) -> Steps[tuple[int, int] | None]:
+        """Find the task that an earlier leg of this try has come to, as generation and id.
+
+        :param task_id: its id, if it is known; else it is the newest.
+        """
         found = yield from self._search()
-        return max(found.items(), default=None)
+        known = [item for item in found.items() if item[1] == task_id]
+        return max(known or found.items(), default=None)
 
     def _judge(self, found: Mapping[int, int], now: float) -> Steps[Chosen | None]:
         """Read the found tasks, the oldest generation first, and choose; ``None``: a new generation is wanted."""
         give_up: list[int] = []
         for generation, task_id in sorted(found.items()):
+            if self._is_done(generation):
+                continue
             given_up = generation < max(found)
             watch = Watch(task_id, self.place, self.policy, had_answer=True, grants=self.grants)
             if task_id in self._made:
@@ -222,10 +234,18 @@ class TaskRun:
                 give_up.append(task_id)
                 continue
             self.lines += look.lines
+            if look.next is Next.FAILURE and self.first_after_clear and (status.is_deleted or status.state in _OVER):
+                continue  # somebody has ended it, and then a user has cleared the Airflow task: the later word counts
             if look.next is Next.FAILURE and status.state is TaskState.REVOKED:
                 raise CannotGoOn(_revoked_before(status) + (yield from self._page(task_id)), status)
             return chosen
         return None
+
+    def _is_done(self, generation: int) -> bool:
+        known = self.remembered
+        if known is None or not known.done or known.base != self.tag.base or self.tag.thread:
+            return False
+        return generation <= known.generation
 
     def _read_status(self, task_id: int) -> Steps[TaskStatus]:
         notices: list[str] = []
@@ -259,10 +279,11 @@ class TaskRun:
                 listed.setdefault(tagged[0], {}).setdefault(tagged[1], []).append(item)
         if takes_up:
             self._take_up(listed)
-        found = {generation: self._elect(items) for generation, items in listed.get(self.tag.base, {}).items()}
-        if self.remembered and self.remembered.base == self.tag.base:
-            # SOPS lists no deleted task
-            found.setdefault(self.remembered.generation, self.remembered.task_id)
+        mine = listed.get(self.tag.base, {})
+        found = {generation: self._elect(items) for generation, items in mine.items()}
+        known = self.remembered
+        if known and known.base == self.tag.base and known.task_id not in _ids(mine.get(known.generation, ())):
+            found[known.generation] = known.task_id  # SOPS lists no deleted task
         return found
 
     def _take_up(self, listed: Mapping[str, Mapping[int, list[TaskListItem]]]) -> None:
@@ -281,7 +302,7 @@ class TaskRun:
         """Choose one of the tasks of one generation, in a way that every try and every process chooses alike."""
         items = sorted(items, key=lambda item: item.task_id)
         chosen = next((item for item in items if item.is_started), items[0])
-        if self.remembered and not chosen.is_started and self.remembered.task_id in {item.task_id for item in items}:
+        if self.remembered and not chosen.is_started and self.remembered.task_id in _ids(items):
             # its start may be queued, though a task with a lower id has come to light since
             chosen = next(item for item in items if item.task_id == self.remembered.task_id)
         for item in items:
@@ -296,7 +317,7 @@ class TaskRun:
 
     def _unsearchable(self, error: errors.SopsError) -> dict[int, int]:
         """Do without the search where that is safe."""
-        self._may_search = False
+        self.may_search = False
         known = self.remembered
         if known and (known.base == self.tag.base or (self.tag.thread and self.cleared)):
             self.tag = replace(self.tag, base=known.base)
@@ -342,7 +363,7 @@ class TaskRun:
             found = yield from self._search()
             if generation in found:
                 return found
-            if not self._may_search:
+            if not self.may_search:
                 return {**found, generation: task_id}
         unseen = errors.SopsInvalidAnswerError(
             f"get_task_list does not show SOPS task {task_id}, which was just created, under its tag "
@@ -473,19 +494,22 @@ class TaskRun:
             return None
         subject = f"SOPS task {task_id} {status.name!r} has not started within {start_timeout:.0f} s (start_timeout)"
         page = yield from self._page(task_id)
-        if (yield from self._waits_for_claim(task_id)):
+        unclaimed = yield from self._waits_for_claim(task_id)
+        try:
+            revocation = Revocation(False, "") if unclaimed else (yield from revoke(self.place, task_id))
+        except errors.SopsError as error:
+            revocation = Revocation(False, f"it could not be revoked ({error})")
+        if unclaimed or _CLAIM in revocation.text:
             return CannotGoOn(
                 f"{subject}: it is a function task (flow_type common_func) and waits to be claimed by a person. It can "
                 "be neither started nor revoked before that, and starts when it is claimed. Give start_timeout the "
                 f"time that this takes; a retry of the Airflow task waits for the same SOPS task.{page}",
                 status,
             )
-        try:
-            revocation = yield from revoke(self.place, task_id)
-        except errors.SopsError as error:
-            revocation = Revocation(False, f"it could not be revoked ({error})")
         if revocation.done:
-            return CannotGoOn(f"{subject}; {revocation.text}, so that it will not start later.{page}", status)
+            problem = CannotGoOn(f"{subject}; {revocation.text}, so that it will not start later.{page}", status)
+            problem.revoked = True
+            return problem
         return CannotGoOn(
             f"{subject}, though SOPS has queued its start: {revocation.text}. It may still start later. See whether "
             f"SOPS' workers run; a retry of the Airflow task goes on with the same SOPS task.{page}",
@@ -498,7 +522,7 @@ class TaskRun:
             status = models.tasks_status(answer).get(task_id)
         except errors.SopsError:
             return False
-        return status is not None and status.current_flow == "func_claim"
+        return status is not None and status.current_flow == _CLAIM
 
     def _page(self, task_id: int) -> Steps[str]:
         try:
@@ -513,6 +537,10 @@ class TaskRun:
         if text not in self._told:
             self._told.add(text)
             self.lines.append(Line(text, warning))
+
+
+def _ids(items: Iterable[TaskListItem]) -> set[int]:
+    return {item.task_id for item in items}
 
 
 def find_template(place: Place, name: str, source: str) -> Steps[int]:

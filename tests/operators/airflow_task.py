@@ -36,6 +36,8 @@ class Instance(TaskInstance):
     """A task instance that Airflow can be asked about."""
 
     state: str | None = "running"
+    #: set on Airflow 2 when a task is resumed after a deferral
+    next_method: str | None = None
 
     def get_task_states(self, **which: Any) -> dict[str, Any]:
         name = self.task_id if self.map_index < 0 else f"{self.task_id}_{self.map_index}"

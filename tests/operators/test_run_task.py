@@ -226,7 +226,9 @@ class TestStart:
         assert len(world.fake.tasks) == 1
         assert len(world.started()) == 1
 
-    def test_a_function_task_waits_to_be_claimed(self, world: World) -> None:
+    @pytest.mark.parametrize("denied", [[], ["get_tasks_status"]])
+    def test_a_function_task_waits_to_be_claimed(self, world: World, denied: list[str]) -> None:
+        world.fake.deny(*denied)
         task = AirflowTask({**TWO_STEPS, "flow_type": "common_func", "start_timeout": 60})
         with pytest.raises(SopsTimedOutException, match="waits to be claimed by a person") as caught:
             task.run().outcome  # noqa: B018
@@ -278,12 +280,20 @@ class TestRendering:
             {"start_timeout": -1},
             {"poll_interval": "soon"},
             {"allowed_states": ["FAILED"]},
+            {"poll_interval": 0},
         ],
     )
     def test_wrong_arguments_are_named_when_the_dag_is_read(self, arguments: dict[str, Any]) -> None:
         (name,) = arguments
         with pytest.raises(ValueError, match=name):
             SopsRunTaskOperator(task_id="t", template_id=1, **arguments)
+
+
+@pytest.mark.parametrize("constants", ["{'IP': '10.0.0.8'}", ["IP"], 5])
+def test_constants_that_were_rendered_to_something_else_are_named(world: World, constants: Any) -> None:
+    with pytest.raises(SopsConfigException, match="constants: must be a dict, not "):
+        AirflowTask({**TWO_STEPS, "constants": constants}).run().outcome  # noqa: B018
+    assert world.fake.tasks == []
 
 
 def test_passwords_are_masked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

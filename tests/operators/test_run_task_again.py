@@ -29,6 +29,13 @@ FAILS = {"template_id": 106}
 FAILS_ONCE_AFTER_A_MINUTE = {"template_id": 120}
 
 
+class Unwritable(Store):
+    """A task state store that can only be read."""
+
+    def set(self, key: str, value: Any) -> None:
+        raise RuntimeError("read only")
+
+
 @pytest.fixture(params=["in the worker, with a store", "deferred, without a store"])
 def airflow(request: pytest.FixtureRequest, triggerer: Triggerer) -> dict[str, Any]:
     """Where it waits, and whether Airflow has a task state store, which older ones do not have."""
@@ -197,9 +204,12 @@ class TestFound:
         task = AirflowTask(LONG, **airflow)
         first = dies(world, task)
         world.fake.expire_task(first)
-        with pytest.raises(SopsTaskStoppedException, match="EXPIRED"):
-            task.run().outcome  # noqa: B018
+        one = task.run()
+        with pytest.raises(SopsTaskStoppedException, match="EXPIRED") as caught:
+            one.outcome  # noqa: B018
         assert world.started() == [first]
+        assert f"instance_id={first}" in str(caught.value)
+        assert f"instance_id={first}" in one.ti.xcoms["sops_task_url"]
 
     def test_deleted_ends_the_retries_where_airflow_remembers_it(self, world: World) -> None:
         task = AirflowTask(LONG, store=Store())
@@ -247,6 +257,18 @@ class TestRetryFailedNodes:
         (failed,) = [node for node in world.fake.task(first).nodes.values() if node.state == "FAILED"]
         assert f"node {failed.name!r}" in str(caught.value)
         assert failed.runs == 1
+
+    def test_a_node_that_sops_refuses_to_retry_is_named(self, world: World, airflow: dict[str, Any]) -> None:
+        task = AirflowTask(self.ARGUMENTS, **airflow)
+        assert isinstance(task.run().error, SopsTaskFailedException)
+        (first,) = world.started()
+        (failed,) = [node for node in world.fake.task(first).nodes.values() if node.state == "FAILED"]
+        world.fake.serve_canned(
+            {"operate_node": {"result": False, "code": 3545000, "message": "node cannot be retried"}}
+        )
+        with pytest.raises(SopsTaskFailedException, match="node cannot be retried") as caught:
+            task.run().outcome  # noqa: B018
+        assert f"SOPS refuses to retry node {failed.name!r}" in str(caught.value)
 
     def test_a_node_in_a_task_of_its_own_is_named(self, world: World, airflow: dict[str, Any]) -> None:
         task = AirflowTask({"template_id": 122, "on_retry": "retry_failed_nodes"}, **airflow)
@@ -373,6 +395,20 @@ class TestSearch:
         assert task.run().outcome["EXIT"] == "0"
         assert len(world.started()) == 1
 
+    def test_with_it_a_store_that_cannot_be_written_does_no_harm(self, world: World) -> None:
+        task = AirflowTask({**LONG, "constants": {"seconds": "100"}}, store=Unwritable())
+        first = dies(world, task)
+        one = task.run()
+        assert one.outcome["EXIT"] == "0"
+        assert "task state store cannot be written: read only" in one.log
+        assert world.started() == [first]
+
+    def test_without_it_such_a_store_leaves_nothing_running(self, world: World) -> None:
+        world.fake.deny("get_task_list")
+        with pytest.raises(RuntimeError, match="read only"):
+            AirflowTask(LONG, store=Unwritable()).run().outcome  # noqa: B018
+        assert world.started() == []
+
     def test_without_it_a_failed_one_is_rerun_with_a_store(self, world: World) -> None:
         world.fake.deny("get_task_list")
         task = AirflowTask(FAILS, store=Store())
@@ -473,14 +509,39 @@ class TestCleared:
         assert one.ti.xcoms["sops_task_id"] == second
         assert world.started() == [first, second]
 
-    def test_reattached_to_what_a_person_has_revoked_it_fails(self, world: World, airflow: dict[str, Any]) -> None:
-        task = AirflowTask({**LONG, "on_clear": "reattach"}, **airflow)
+    def test_what_was_revoked_before_the_clear_is_run_anew(self, world: World, airflow: dict[str, Any]) -> None:
+        """As after a kill, or by a person: clearing is the later word."""
+        task = AirflowTask({**LONG, "on_clear": "reattach", "constants": {"seconds": "100"}}, **airflow)
         first = dies(world, task)
         world.fake.operate(first, "revoke")
+        assert isinstance(task.run().error, SopsTaskStoppedException)
         task.clear()
-        with pytest.raises(SopsTaskStoppedException):
-            task.run().outcome  # noqa: B018
-        assert world.started() == [first]
+        second = dies(world, task)
+        assert world.started() == [first, second]
+        world.fake.operate(second, "revoke")
+        assert isinstance(task.run().error, SopsTaskStoppedException)
+
+    def test_a_retry_takes_up_nothing_of_another_run(self, world: World, airflow: dict[str, Any]) -> None:
+        """Another Airflow, or a deleted run of the same id, whose task was not cleared."""
+        arguments = {**LONG, "on_clear": "reattach", "constants": {"seconds": "100"}}
+        start = datetime.datetime.now(datetime.UTC)
+        assert AirflowTask(arguments, run_start=start).run().error is None
+        other = AirflowTask(arguments, run_start=start + datetime.timedelta(seconds=1), **airflow)
+        world.fake.deny("create_task")
+        assert isinstance(other.run().error, SopsApiPermissionException)
+        world.fake.grant("create_task")
+        assert other.run().outcome["EXIT"] == "0"
+        assert len(world.started()) == 2
+
+    def test_after_success_it_is_new_whatever_the_numbers_say(self, world: World) -> None:
+        """With ``retries`` edited in between, ``max_tries`` may be what it was before the clear."""
+        task = AirflowTask(TWO_STEPS, retries=3, store=Store())
+        assert task.run().error is None
+        task.retries = 2
+        task.clear(run_has_ended=False)
+        assert task.max_tries == 3
+        assert task.run().error is None
+        assert len(world.started()) == 2
 
     def test_reattached_without_any_it_creates_one(self, world: World, airflow: dict[str, Any]) -> None:
         world.fake.deny("create_task")

@@ -99,8 +99,13 @@ class TestSameText:
         assert "  Node " in in_worker
         assert "Task page: http" in in_worker
 
+    @pytest.mark.parametrize("denied", [[], ["get_tasks_status"]])
     @pytest.mark.parametrize("act", ["revoke", "delete", "expire"])
-    def test_of_one_that_a_person_has_stopped(self, world: World, triggerer: Triggerer, act: str) -> None:
+    def test_of_one_that_a_person_has_stopped(
+        self, world: World, triggerer: Triggerer, act: str, denied: list[str]
+    ) -> None:
+        world.fake.deny(*denied)
+
         def stop(fake: FakeSops, task_id: int) -> None:
             {
                 "revoke": lambda: fake.operate(task_id, "revoke"),
@@ -202,6 +207,23 @@ class TestDeadline:
             one.anew().resume_execution("__fail__", {"error": words}, one.context)
         first, second = world.fake.tasks
         assert (first.state, second.state) == ("REVOKED", "CREATED")
+
+    def test_what_is_revoked_then_is_what_was_waited_for(self, world: World) -> None:
+        """Not the newer one, which an earlier try has created and not started."""
+        task = AirflowTask({**FAILS, "execution_timeout": timedelta(minutes=10)})
+        task.run(deferrable=False)
+        world.fake.deny("operate_task")
+        task.run(deferrable=False)
+        first, second = (one.id for one in world.fake.tasks)
+        world.fake.grant("operate_task")
+        world.fake.operate(first, "pause")
+        one = task.run(deferrable=True)
+        deferral(one)
+        assert one.ti.xcoms["sops_task_id"] == first
+        words = "Trigger/execution timeout" if airflow.__version__.startswith("2.") else "Trigger timeout"
+        with pytest.raises(SopsTimedOutException, match=f"SOPS task {first} has not ended"):
+            one.anew().resume_execution("__fail__", {"error": words}, one.context)
+        assert world.fake.task(second).starts == []
 
     def test_other_ends_of_a_trigger_stay_what_they_are(self, world: World) -> None:
         one = AirflowTask(self.TASK).run(deferrable=True)

@@ -24,7 +24,9 @@ from tests.operators.airflow_task import Instance
 
 for name in (
     "airflow_provider_sops.hooks.sops",
+    "airflow_provider_sops.operators.run_task",
     "airflow_provider_sops.sops.async_client",
+    "airflow_provider_sops.triggers.waits",
     "httpx",
     "pendulum",
     "requests",
