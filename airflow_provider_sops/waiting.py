@@ -119,11 +119,17 @@ def _read_event(sops_task_id: int, event: Any) -> Ended:
     error = _error_of_event(sops_task_id, event["error"]) if event["error"] is not None else None
     if outcome is Outcome.SUCCESS and (status is None or error is not None):
         raise ValueError("it is a success without a status")
+    if outcome is Outcome.SUCCESS and status is not None and not _has_ended(status):
+        raise ValueError(f"it is a success of a task that is {'deleted' if status.is_deleted else status.state}")
     if outcome is Outcome.FAILURE and status is None and error is None:
         raise ValueError("it is a failure without a status or an error")
     follows = Next.SUCCESS if outcome is Outcome.SUCCESS else Next.FAILURE
     look = Look(follows, status, str(event["reason"]), error=error, outage=event["outage"] is True)
     return Ended(outcome, look)
+
+
+def _has_ended(status: TaskStatus) -> bool:
+    return not status.is_deleted and (status.state.is_final or status.state is TaskState.ENDED)
 
 
 def _status_of_event(sops_task_id: int, fields: Any) -> TaskStatus:

@@ -169,7 +169,7 @@ class SopsTaskSensor(BaseSensorOperator):
 
         :param event: what the trigger has sent.
         """
-        from airflow_provider_sops.exceptions import airflow_errors
+        from airflow_provider_sops.exceptions import SopsTriggerEventException, airflow_errors
         from airflow_provider_sops.waiting import Outcome, read_event, result_of
 
         with airflow_errors():
@@ -187,7 +187,10 @@ class SopsTaskSensor(BaseSensorOperator):
             self._time_out(f"SOPS task {task_id} has not ended within {self.timeout:.0f} s: {state}.")
         if ended.outcome is Outcome.FAILURE:
             self._fail(ended.look)
-        raise AssertionError(f"a sensor's trigger does not send {ended.outcome}")
+        raise SopsTriggerEventException(
+            f"The trigger waiting for SOPS task {task_id} has sent {ended.outcome.value!r}, which no sensor asks for, so "
+            "the task's state is not known. If the provider was upgraded while the task waited, clear the task."
+        )
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral.

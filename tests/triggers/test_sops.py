@@ -321,6 +321,9 @@ def test_a_good_event_is_read() -> None:
         GOOD | {"status": {**GOOD["status"], "state": "DONE"}},  # type: ignore[dict-item]
         GOOD | {"status": {**GOOD["status"], "end_time": "yesterday"}},  # type: ignore[dict-item]
         GOOD | {"status": {**GOOD["status"], "elapsed_time": "3"}},  # type: ignore[dict-item]
+        GOOD | {"status": {**GOOD["status"], "state": "RUNNING"}},  # type: ignore[dict-item]
+        GOOD | {"status": {**GOOD["status"], "state": "UNKNOWN"}},  # type: ignore[dict-item]
+        GOOD | {"status": {**GOOD["status"], "is_deleted": True}},  # type: ignore[dict-item]
         GOOD | {"outcome": "failure", "status": None},
         GOOD | {"outcome": "failure", "error": {"kind": "make_error", "message": ""}},
         {key: value for key, value in GOOD.items() if key != "error"},

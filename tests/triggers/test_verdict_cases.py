@@ -21,6 +21,7 @@ from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSki
 from airflow_provider_sops import exceptions
 from airflow_provider_sops.sops import async_client, poller
 from airflow_provider_sops.triggers import waits as triggers
+from airflow_provider_sops.waiting import Outcome, make_event
 from tests.sensors.test_sops import BAD, Run, check, start  # noqa: F401 (a fixture)
 from tests.tasks import _Lines
 from tests.verdict_cases import CASES, HOUR, Case, World
@@ -147,6 +148,13 @@ def test_a_timeout(start: Callable[..., Run], defer: Callable[..., None], soft_f
     assert type(run.error) is (AirflowSkipException if soft_fail else AirflowSensorTimeout)
     assert "has not ended within 300 s: it is RUNNING" in str(run.error)
     assert 300 <= run.world.elapsed <= 330
+
+
+def test_a_sensor_does_not_know_of_a_start_in_time(start: Callable[..., Run]) -> None:  # noqa: F811
+    run = start(Case("long", "wait", "Long sleep"))
+    event = make_event(run.world.task_id, Outcome.NOT_STARTED, None)
+    with pytest.raises(exceptions.SopsTriggerEventException, match="has sent 'not_started', which no sensor asks for"):
+        run.sensor(deferrable=True).resume_execution("execute_complete", {"event": event}, run.ti.context)
 
 
 def test_airflows_own_timeout_is_a_timeout_too(start: Callable[..., Run]) -> None:  # noqa: F811
