@@ -19,6 +19,7 @@ from airflow_provider_sops.exceptions import (
     SopsTaskFailedException,
     SopsTaskStoppedException,
     SopsTimedOutException,
+    SopsTriggerEventException,
     airflow_errors,
 )
 from airflow_provider_sops.links.sops import push_task_url
@@ -341,12 +342,29 @@ class RunTaskTry:
         )
 
     def complete(
-        self, context: Context, event: Any, sops_task_id: int, generation: int, tag: str, deadline: float | None
+        self,
+        context: Context,
+        event: Any,
+        sops_task_id: int | None,
+        generation: int,
+        tag: str,
+        deadline: float | None,
     ) -> dict[str, Any]:
         """Go on after the wait in the triggerer."""
-        run = self._prepare(context)
-        run.tag = replace(run.tag, base=tag)
-        self._running = running = Running(run, sops_task_id, generation)
+        if sops_task_id is None:
+            running = self._find_running(context)
+            if running is None:
+                raise SopsTriggerEventException(
+                    "The SOPS task that was waited for cannot be found again, so its state is not known. Let the task "
+                    "be retried: a retry searches for the same SOPS task."
+                )
+            deadline = self._deadline()
+        else:
+            run = self._prepare(context)
+            run.tag = replace(run.tag, base=tag)
+            running = Running(run, sops_task_id, generation)
+        self._running = running
+        run, sops_task_id = running.run, running.task_id
         ended = read_event(sops_task_id, event)
         status = ended.look.status
         if ended.outcome is Outcome.TIMEOUT:

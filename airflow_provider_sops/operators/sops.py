@@ -248,11 +248,17 @@ class SopsRunTaskOperator(BaseOperator):
         return self._begin().execute(context)
 
     def execute_complete(
-        self, context: Context, event: Any, sops_task_id: int, generation: int, tag: str, deadline: float | None
+        self,
+        context: Context,
+        event: Any,
+        sops_task_id: int | None = None,
+        generation: int = 1,
+        tag: str = "",
+        deadline: float | None = None,
     ) -> dict[str, Any]:
         """Go on after the wait in the triggerer.
 
-        :param event: what the trigger has sent.
+        :param event: what the trigger has sent. ``dag.test()`` hands over this alone; the rest is found again then.
         """
         return self._begin().complete(context, event, sops_task_id, generation, tag, deadline)
 

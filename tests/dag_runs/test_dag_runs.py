@@ -172,3 +172,12 @@ def test_what_cannot_be_read_is_not_skipped(runs: Runs) -> None:
     run = runs.by_id["ends"]
     assert run.tasks["unreadable"] == {"failed"}
     assert "bk_biz_id=4242" in run.log
+
+
+def test_out_of_time_in_a_deferral_it_is_revoked(runs: Runs) -> None:
+    """By the trigger, or where Airflow is faster, by what Airflow calls then."""
+    run = runs.by_id["ends"]
+    assert run.tasks["out_of_time"] == {"failed"}, run.log
+    (task,) = [one for one in runs.fake.tasks if "out_of_time" in one.name]
+    assert (task.state, len(task.starts)) == ("REVOKED", 1), run.log
+    assert "(execution_timeout): it is RUNNING; it was revoked." in run.log or "was killed: revoked SOPS" in run.log

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pendulum
 from airflow.providers.common.compat.sdk import DAG, BaseOperator
 
-from airflow_provider_sops.operators.sops import SopsGetTaskOutputsOperator
+from airflow_provider_sops.operators.sops import SopsGetTaskOutputsOperator, SopsRunTaskOperator
 from airflow_provider_sops.sensors.sops import SopsTaskSensor
 
 
@@ -47,4 +49,11 @@ with DAG("ends", schedule=None, start_date=pendulum.datetime(2024, 1, 1)):
     rescheduled >> absent
     unreadable = SopsTaskSensor(
         task_id="unreadable", sops_task_id="{{ dag_run.conf['running'] }}", bk_biz_id="{{ 4000 + 242 }}", soft_fail=True
+    )
+    out_of_time = SopsRunTaskOperator(
+        task_id="out_of_time",
+        template_name="Long sleep",
+        constants={"seconds": 36000},
+        deferrable=True,
+        execution_timeout=timedelta(seconds=8),
     )
