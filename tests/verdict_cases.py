@@ -158,6 +158,15 @@ def in_state(word: str) -> Act:
     return act
 
 
+def refuse_reasons(fake: FakeSops, task_id: int) -> None:
+    """Let the status be read, but not why a node failed."""
+
+    def answer(request: Request) -> tuple[int, Any] | None:
+        return (502, {"result": False, "code": 1650201}) if "with_ex_data" in request.params else None
+
+    fake.faults.add("get_task_status", kind="function", times=None, function=answer)
+
+
 def change_secret(fake: FakeSops, task_id: int) -> None:
     fake.apps["demo-app"] = "changed"
 
@@ -434,6 +443,43 @@ CASES = [
         "Long sleep",
         events=((30, fault("html", times=None)), (300, heal)),
         within=HOUR,
+    ),
+    Case(
+        "is at an address where nobody answers for a while",
+        "success",
+        "Long sleep",
+        events=((30, fault("html", times=None, status=404)), (300, heal)),
+        within=HOUR,
+        logs=("going on for up to 600 s (max_outage)", "SOPS answers again"),
+    ),
+    Case(
+        "is at an address where nobody answers any more",
+        "error",
+        "Long sleep",
+        events=((30, fault("html", times=None, status=404)),),
+        exception="SopsOutageException",
+        says=("HTTP 404",),
+        within=20 * MINUTE,
+        not_before=10 * MINUTE,
+    ),
+    Case(
+        "is at an address where nobody answers",
+        "error",
+        before=fault("html", times=None, status=404),
+        exception="SopsApiNotFoundException",
+        says=("Check the connection's host and api_type",),
+        within=1,
+    ),
+    Case(
+        "fails, and whether SOPS will retry cannot be read",
+        "error",
+        "Always fails",
+        before=refuse_reasons,
+        exception="SopsOutageException",
+        says=("could not be read for 6", "HTTP 502"),
+        within=20 * MINUTE,
+        not_before=10 * MINUTE,
+        logs=("going on for up to 600 s (max_outage)",),
     ),
     Case(
         "crashes SOPS for a while",

@@ -343,6 +343,8 @@ ESB_UNCODED = 1_306_000
 ESB_PARAMETERS = 1_306_406
 #: The API gateway's code for wrong parameters; its older versions refuse credentials with it.
 GATEWAY_PARAMETERS = 1_640_001
+#: Codes by which the gateway and ESB themselves say that they have no such API.
+_NO_SUCH_API_CODES = frozenset({1640401, 1306404, 1306405})
 _CREDENTIALS_WORDS = re.compile(
     r"app (code|secret)|app_(code|secret)|signature|authentication|access_token|user token|bk_token|bk_username", re.I
 )
@@ -393,6 +395,11 @@ def _gateway_error_class(code: int | None, status: int, message: str) -> type[er
     }
     unavailable = errors.SopsGatewayUnavailableError if status >= 500 else errors.SopsGatewayError
     return by_status.get(status, unavailable)
+
+
+def nobody_answers(error: errors.SopsError) -> bool:
+    """Tell whether it may just be that nothing stands behind the address for now: a 404 that no gateway has signed."""
+    return isinstance(error, errors.SopsApiNotFoundError) and error.code not in _NO_SUCH_API_CODES
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

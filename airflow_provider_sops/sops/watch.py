@@ -10,6 +10,7 @@ from typing import Any
 
 from airflow_provider_sops.sops import errors, models
 from airflow_provider_sops.sops.calls import Call, Scope, make_call
+from airflow_provider_sops.sops.gateway import nobody_answers
 from airflow_provider_sops.sops.models import TaskDetail, TaskStatus
 from airflow_provider_sops.sops.policy import WaitPolicy
 from airflow_provider_sops.sops.states import TaskState
@@ -36,6 +37,10 @@ DETAIL_ONLY_NOTICE = (
     "The app may not call get_task_status, so this wait reads get_task_detail alone. It costs: SOPS answers it from a "
     "cache of 60 seconds, and it has no state, so that a failed or paused task looks like a running one, and an end "
     "without outputs may be a finish or a revoke. Apply for the API permission 'get_task_status' of bk-sops."
+)
+NO_STATUS_NOTICE = (
+    "The app may not call get_task_status, so it is decided by get_tasks_status alone: whether SOPS will retry a "
+    "failed node by itself is not known. Apply for the API permission 'get_task_status' of bk-sops."
 )
 
 
@@ -85,7 +90,8 @@ class Watch:
     """The wait for one task: policy, and what was seen up to now. Used by one wait, looked through once a poll.
 
     :param had_answer: SOPS has answered before (in an earlier poke, or before deferring). Wrong credentials then may be
-        a rotation under way and are tolerated like an outage; without it they end the wait at once.
+        a rotation under way, and an address behind which nobody answers a restart; they are tolerated like an outage.
+        Without it they end the wait at once.
     """
 
     task_id: int
@@ -100,6 +106,7 @@ class Watch:
     changed_at: float | None = None
     outage_since: float | None = None
     intervention_asked: bool = False
+    no_status_told: bool = False
     #: seconds since the epoch up to which an earlier process has written the changes into the log
     told_until: float | None = None
     task_url: str = ""
@@ -152,18 +159,20 @@ class Watch:
         """
         if status.state is TaskState.UNKNOWN:
             return self.failed_read(_unknown_state(status), now)
-        lines = self._recovered(now)
+        self.had_answer = True
         if status.state.is_final:
             self.final = status
         elif self.final is not None:  # a replica with an older answer takes no end back
             status = self.final
         self.task_url = status.task_url or self.task_url
         verdict = judge(status, self.policy, self.since, now)
+        lines: list[Line] = []
         if verdict.next is Next.ASK_STATUS:
             status, verdict = yield from self._ask_again(status, now, lines)
         if verdict.next is Next.ASK_DETAIL:
             status, verdict = yield from self._ask_detail(status)
-        lines += self._changes(status, now, progress)
+        # not before: a status whose further questions fail is of no use, and the outage goes on
+        lines = [*self._recovered(now), *lines, *self._changes(status, now, progress)]
         if verdict.next is Next.WAIT:
             lines += yield from self._intervention(status, now, courtesy)
             return Look(Next.WAIT, status, lines=tuple(lines))
@@ -176,12 +185,15 @@ class Watch:
         try:
             answer = yield self.place.call("get_task_status", task_id=self.task_id)
             return self._changes(models.task_status(answer), now, progress=True)
+        except DENIED as error:
+            self.grants.status = nobody_answers(error)
+            return []
         except errors.SopsError:
             return []
 
     def failed_read(self, error: errors.SopsError, now: float) -> Look:
         """Say what follows from a status that could not be read."""
-        if isinstance(error, DEFINITE) or (isinstance(error, errors.SopsAuthenticationError) and not self.had_answer):
+        if self._ends_at_once(error):
             return Look(Next.FAILURE, error=error, reason=str(error))
         lines: tuple[Line, ...] = ()
         if self.outage_since is None:
@@ -202,8 +214,12 @@ class Watch:
             return Look(Next.FAILURE, error=error, reason=reason, outage=True, lines=lines)
         return Look(Next.WAIT, error=error, lines=lines)
 
+    def _ends_at_once(self, error: errors.SopsError) -> bool:
+        if isinstance(error, errors.SopsAuthenticationError) or nobody_answers(error):
+            return not self.had_answer
+        return isinstance(error, DEFINITE)
+
     def _recovered(self, now: float) -> list[Line]:
-        self.had_answer = True
         if self.outage_since is None:
             return []
         lasted, self.outage_since = now - self.outage_since, None
@@ -224,17 +240,24 @@ class Watch:
     def _ask_again(self, status: TaskStatus, now: float, lines: list[Line]) -> Steps[tuple[TaskStatus, Verdict]]:
         """Read the status past the caches, with the reasons of failures and whether SOPS will retry by itself."""
         if not self.grants.status:  # the detail knows neither FAILED nor SUSPENDED; a batch did
-            return status, judge(status, self.policy, self.since, now, fresh=True)
+            return self._decide_without(status, now, lines)
         flags = {"with_ex_data": "1", "with_auto_retry_status": "1"} if status.state is TaskState.FAILED else {}
         try:
             answer = yield self.place.call("get_task_status", task_id=self.task_id, **flags, **nocache())
         except DENIED:
             self.grants.status = False
-            return status, judge(status, self.policy, self.since, now, fresh=True)
+            return self._decide_without(status, now, lines)
         fresh = replace(models.task_status(answer), task_url=status.task_url)
         if fresh.state is TaskState.UNKNOWN:
             raise _unknown_state(fresh)
         return fresh, judge(fresh, self.policy, self.since, now, fresh=True)
+
+    def _decide_without(self, status: TaskStatus, now: float, lines: list[Line]) -> tuple[TaskStatus, Verdict]:
+        """Decide by what a batch has said, as no more may be asked."""
+        if not self.no_status_told:
+            self.no_status_told = True
+            lines.append(Line(NO_STATUS_NOTICE, warning=True))
+        return status, judge(status, self.policy, self.since, now, fresh=True)
 
     def _ask_detail(self, status: TaskStatus) -> Steps[tuple[TaskStatus, Verdict]]:
         """FINISHED for long without an end time: a fresh detail decides."""
@@ -319,18 +342,18 @@ def read_status(
 ) -> Steps[TaskStatus]:
     """Read one task's status, from its detail where ``get_task_status`` may not be called.
 
-    :param grants: what may be called; a refusal is remembered here.
+    :param grants: what may be called; a refusal is remembered here once the detail has answered.
     :param notices: gets the words to say once when it falls back.
     :param fresh: pass SOPS' caches.
     :param keep: is given the detail, where one was read.
     :raises errors.SopsError: when there is no good answer.
     """
+    denied: errors.SopsError | None = None
     if grants.status:
         try:
             answer = yield place.call("get_task_status", task_id=task_id, **nocache(fresh))
         except DENIED as error:
-            grants.status = False
-            notices.append(f"{DETAIL_ONLY_NOTICE} (What it said: {error})")
+            denied = error
         except errors.SopsNotFoundError as error:
             # only the detail of a deleted task still answers; one that never was here has none
             try:
@@ -345,6 +368,9 @@ def read_status(
     answer = yield place.call("get_task_detail", task_id=task_id, **nocache(fresh))
     detail = models.task_detail(answer)
     keep(detail)
+    if denied is not None:  # it was the API alone, not the whole site, that was away
+        grants.status = False
+        notices.append(f"{DETAIL_ONLY_NOTICE} (What it said: {denied})")
     return models.status_from_detail(detail)
 
 

@@ -339,6 +339,19 @@ def test_a_pause_is_told_of_by_rescheduled_pokes_too(start: Callable[..., Run]) 
 # ---- its arguments ----
 
 
+@pytest.mark.parametrize("default", ["True", "False"])
+def test_whether_it_defers_is_airflows_default(monkeypatch: pytest.MonkeyPatch, default: str) -> None:
+    monkeypatch.setenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", default)
+    assert SopsTaskSensor(task_id="wait", sops_task_id=1).deferrable is (default == "True")
+    assert SopsTaskSensor(task_id="wait", sops_task_id=1, deferrable=True).deferrable is True
+    assert SopsTaskSensor(task_id="wait", sops_task_id=1, deferrable=False).deferrable is False
+
+
+def test_it_does_not_defer_unless_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE", raising=False)
+    assert SopsTaskSensor(task_id="wait", sops_task_id=1).deferrable is False
+
+
 @pytest.mark.parametrize("task_id", ["abc", "", None, 0, -1, True, 1.5, "1.5", [1], "１２"])
 def test_an_id_that_is_none(sops: FakeSops, connect: Callable[..., None], task_id: Any) -> None:
     connect(sops)
@@ -448,6 +461,15 @@ def test_a_permission_that_is_taken_away_while_it_waits(start: Callable[..., Run
     run.poke()
     assert run.result["state"] == "FINISHED"
     assert sum("reads get_task_detail alone" in line for line in run.lines) == 1
+
+
+def test_an_address_without_anybody_teaches_nothing_of_the_apis(start: Callable[..., Run]) -> None:
+    (case,) = (case for case in CASES if case.name == "is at an address where nobody answers for a while")
+    run = start(case)
+    run.poke()
+    assert run.result["state"] == "FINISHED"
+    assert not any("reads get_task_detail alone" in line for line in run.lines)
+    assert run.world.fake.count("get_task_status") > 50
 
 
 def test_an_outage_keeps_a_rescheduled_sensor_in_its_process(start: Callable[..., Run]) -> None:
