@@ -157,7 +157,8 @@ async def _wait(trigger: SopsTaskTrigger, poller: Poller, waiter: Waiter, watch:
             return make_event(trigger.sops_task_id, Outcome.TIMEOUT, look)
         if trigger.start_deadline is not None and now >= trigger.start_deadline and state is TaskState.CREATED:
             return make_event(trigger.sops_task_id, Outcome.NOT_STARTED, look)
-        if now >= progress_due and watch.grants.status and poller.take_courtesy(waiter):
+        readable = waiter.error is None and watch.grants.status
+        if now >= progress_due and readable and poller.take_courtesy(waiter):
             progress_due = now + _PROGRESS_INTERVAL
             with suppress(errors.SopsError):
                 log_lines(trigger.log, await poller.run(watch.progress(now)))

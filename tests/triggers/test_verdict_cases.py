@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import itertools
 import json
 import logging
 import selectors
@@ -24,7 +25,7 @@ from airflow_provider_sops.triggers import waits as triggers
 from airflow_provider_sops.waiting import Outcome, make_event
 from tests.sensors.test_sops import BAD, Run, check, start  # noqa: F401 (a fixture)
 from tests.tasks import _Lines
-from tests.verdict_cases import CASES, HOUR, Case, World
+from tests.verdict_cases import CASES, HOUR, Case, World, fault, heal, operate
 
 assert poller  # loaded, so that its time is moved too
 
@@ -148,6 +149,49 @@ def test_a_timeout(start: Callable[..., Run], defer: Callable[..., None], soft_f
     assert type(run.error) is (AirflowSkipException if soft_fail else AirflowSensorTimeout)
     assert "has not ended within 300 s: it is RUNNING" in str(run.error)
     assert 300 <= run.world.elapsed <= 330
+
+
+def test_a_failure_that_only_a_batch_tells_of(start: Callable[..., Run], defer: Callable[..., None]) -> None:  # noqa: F811
+    run = start(Case("fails", "failure", "Always fails", fake={"granted": ["get_task_detail", "get_tasks_status"]}))
+    defer(run)
+    assert type(run.error) is exceptions.SopsTaskFailedException
+    assert sum("it is decided by get_tasks_status alone" in line for line in run.lines) == 1
+
+
+def test_that_a_batch_decides_alone_is_told_once(start: Callable[..., Run], defer: Callable[..., None]) -> None:  # noqa: F811
+    granted = {"granted": ["get_task_detail", "get_tasks_status"]}
+    arguments = {"on_failed": "wait", "failed_grace": 2 * HOUR}
+    run = start(Case("fails", "failure", "Always fails", arguments=arguments, fake=granted, within=3 * HOUR))
+    defer(run)
+    assert type(run.error) is exceptions.SopsTaskFailedException
+    assert sum("it is decided by get_tasks_status alone" in line for line in run.lines) == 1
+
+
+def test_progress_is_read_at_a_change_of_state_and_else_every_ten_minutes(
+    start: Callable[..., Run],  # noqa: F811
+    defer: Callable[..., None],
+) -> None:
+    events = ((300.0, operate("pause")), (4000.0, operate("resume")))
+    run = start(Case("paused", "success", "Long sleep", events=events, within=2 * HOUR))
+    defer(run)
+    assert run.result["state"] == "FINISHED"
+    asked = [request.time - run.world.begin for request in run.world.fake.requests if request.api == "get_task_status"]
+    before_deferring, paused, *unchanged = asked
+    assert before_deferring == 0
+    assert 300 <= paused <= 320
+    between = [after - before for before, after in itertools.pairwise([paused, *unchanged])]
+    assert len(between) == 6  # in an hour
+    assert all(600 <= gap < 620 for gap in between)
+    assert run.world.fake.count("get_tasks_status") > 300
+
+
+def test_no_progress_is_read_while_the_state_cannot_be(start: Callable[..., Run], defer: Callable[..., None]) -> None:  # noqa: F811
+    events = ((250.0, fault("drop", times=None)), (2000.0, heal))
+    case = Case("out", "success", "Long sleep", arguments={"max_outage": HOUR}, events=events, within=2 * HOUR)
+    run = start(case)
+    defer(run, timeout=3000)
+    away = [request for request in run.world.fake.requests if 250 < request.time - run.world.begin < 2000]
+    assert {request.api for request in away} == {"get_tasks_status"}
 
 
 def test_a_sensor_does_not_know_of_a_start_in_time(start: Callable[..., Run]) -> None:  # noqa: F811
