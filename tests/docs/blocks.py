@@ -52,6 +52,12 @@ def pages() -> list[Path]:
     return [*translated_pages(), DESIGN]
 
 
+def all_pages() -> list[Path]:
+    """Give all pages in all languages."""
+    both = [*pages(), *map(translation, translated_pages())]
+    return [*both, ROOT / "CHANGELOG.md", ROOT / "docs" / "index.md", ROOT / "docs" / "reference.md"]
+
+
 def translation(page: Path) -> Path:
     """Give the page in Chinese."""
     if page == README:

@@ -33,9 +33,7 @@ from tests.docs.blocks import (
     README,
     ROOT,
     Block,
-    anchors,
     blocks,
-    links,
     pages,
     translated_pages,
     translation,
@@ -89,11 +87,17 @@ def is_connection_variable(block: Block) -> bool:
     return without_comments("bash", block.text).startswith("export AIRFLOW_CONN_")
 
 
+def is_site(block: Block) -> bool:
+    return block.language == "bash" and any("airflow standalone" in command for command in block.commands)
+
+
 def is_for_airflow(block: Block) -> bool:
-    return block.language == "bash" and any(_program(command) == "airflow" for command in block.commands)
+    known = block.language == "bash" and any(_program(command) == "airflow" for command in block.commands)
+    return known and not is_site(block)
 
 
-# ---- commands that cannot be run here: they would need the network, or run these very tests. Why, and what is checked.
+# ---- commands that are not run here: they would need the network, or run these very tests, or test_newcomer runs them.
+# Why, and what is checked.
 
 
 def _check_make(command: list[str]) -> None:
@@ -116,8 +120,17 @@ def _check_pip(command: list[str]) -> None:
 
 def _check_git(command: list[str]) -> None:
     # needs the network
-    assert command[1] == "clone"
-    assert command[2] == PROJECT["urls"]["Source"]
+    assert command[1:] == ["clone", PROJECT["urls"]["Source"]]
+
+
+def _check_cd(command: list[str]) -> None:
+    # into what git makes of that address
+    assert command[1:] == [PROJECT["urls"]["Source"].rpartition("/")[2]]
+
+
+def _check_mkdir(command: list[str]) -> None:
+    # test_newcomer runs it
+    assert command[1:] == ["-p", "~/airflow/dags"]
 
 
 def _check_source(command: list[str]) -> None:
@@ -129,6 +142,8 @@ CHECKED_ONLY: dict[str, Callable[[list[str]], None]] = {
     "make": _check_make,
     "pip": _check_pip,
     "git": _check_git,
+    "cd": _check_cd,
+    "mkdir": _check_mkdir,
     "source": _check_source,
 }
 
@@ -137,7 +152,7 @@ CHECKED_ONLY: dict[str, Callable[[list[str]], None]] = {
 def test_a_rule_covers_the_block(block: Block) -> None:
     if block.language == "bash":
         known = {*CHECKED_ONLY, "airflow"}
-        special = is_connection_variable(block) or is_server(block)
+        special = is_connection_variable(block) or is_server(block) or is_site(block)
         assert special or {_program(command) for command in block.commands} <= known
     else:
         assert block.language in ("json", "python", "toml"), f"no rule for blocks of {block.language!r}"
@@ -148,17 +163,6 @@ def test_both_languages_have_the_same_blocks(page: Path) -> None:
     ours = [(block.language, without_comments(block.language, block.text)) for block in blocks(page)]
     theirs = [(block.language, without_comments(block.language, block.text)) for block in blocks(translation(page))]
     assert ours == theirs
-
-
-@pytest.mark.parametrize("page", [*pages(), *map(translation, translated_pages())], ids=_name)
-def test_links_inside_the_project_lead_somewhere(page: Path) -> None:
-    for link in links(page):
-        path, _, anchor = link.partition("#")
-        if ":" in path:
-            continue
-        target = (page.parent / unquote(path)).resolve() if path else page
-        assert target.exists(), link
-        assert not anchor or unquote(anchor) in anchors(target), link
 
 
 def test_the_design_page_names_every_module() -> None:

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Links of the pages: those inside the project lead somewhere, those out of it are well formed and go to known places.
+
+No other machine is asked.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from tests.docs.blocks import ROOT, all_pages, anchors, links
+
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+SOURCE = PYPROJECT["project"]["urls"]["Source"]
+#: all that the pages may link to outside the project's own repository
+KNOWN = ("https://github.com/TencentBlueKing/bk-sops", "https://semver.org")
+#: what a path in the project's own repository may begin with, before the name of a file or folder
+IN_MAIN = re.compile(r"/(?P<kind>tree|blob)/main/(?P<path>[^?#]+)")
+
+
+def _name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def _is_external(link: str) -> bool:
+    return ":" in link.partition("#")[0]
+
+
+def _external() -> list[tuple[str, str]]:
+    """Give the external links, each with where it stands."""
+    found = [(_name(page), link) for page in all_pages() for link in links(page) if _is_external(link)]
+    found += [("pyproject.toml", url) for url in PYPROJECT["project"]["urls"].values()]
+    repo_url = re.search(r"^repo_url: (.+)$", (ROOT / "mkdocs.yml").read_text(), re.M)
+    assert repo_url
+    return list(dict.fromkeys([*found, ("mkdocs.yml", repo_url[1])]))
+
+
+def _leads_somewhere(target: Path, anchor: str) -> bool:
+    return target.exists() and (not anchor or unquote(anchor) in anchors(target))
+
+
+@pytest.mark.parametrize("page", all_pages(), ids=_name)
+def test_links_inside_the_project_lead_somewhere(page: Path) -> None:
+    for link in links(page):
+        if _is_external(link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / unquote(path)).resolve() if path else page
+        assert _leads_somewhere(target, anchor), link
+
+
+@pytest.mark.parametrize(("place", "link"), _external())
+def test_an_external_link_is_well_formed_and_known(place: str, link: str) -> None:
+    parts = urlsplit(link)
+    assert parts.scheme == "https"
+    assert parts.netloc == parts.hostname  # no port, no user
+    assert not parts.query
+    if not (link == SOURCE or link.startswith((f"{SOURCE}/", f"{SOURCE}#"))):
+        assert link in KNOWN
+        return
+    rest = link.removeprefix(SOURCE)
+    if rest in ("", "/issues"):
+        return
+    match = IN_MAIN.match(rest)
+    assert match, "a page of the repository that is not known"
+    target = ROOT / unquote(match["path"])
+    assert target.is_dir() if match["kind"] == "tree" else target.is_file()
+    assert _leads_somewhere(target, parts.fragment)
+
+
+def test_the_sdist_holds_what_the_pages_are_built_from() -> None:
+    included = PYPROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert {"/docs", "/mkdocs.yml", "/Makefile", "/tests"} <= set(included)
