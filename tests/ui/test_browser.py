@@ -137,4 +137,7 @@ def read_the_xcoms(page: Page, task_page: str) -> None:
     for key in ("IP", "${IP}", "EXIT", "${EXIT}", "return_value"):
         expect(page.get_by_role("cell", name=key, exact=True)).to_be_visible()
     expect(page.get_by_text("10.0.0.8", exact=True).first).to_be_visible()
-    ALBUM.take(page, "xcoms")
+    page.get_by_role("button", name="Expand", exact=False).first.click()
+    returned = page.get_by_role("row").filter(has=page.get_by_role("cell", name="return_value", exact=True))
+    expect(returned).to_contain_text("10.0.0.8")
+    ALBUM.take(page, "xcoms", height=960)
