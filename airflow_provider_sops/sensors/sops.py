@@ -188,8 +188,8 @@ class SopsTaskSensor(BaseSensorOperator):
         if ended.outcome is Outcome.FAILURE:
             self._fail(ended.look)
         raise SopsTriggerEventException(
-            f"The trigger waiting for SOPS task {task_id} has sent {ended.outcome.value!r}, which no sensor asks for, so "
-            "the task's state is not known. If the provider was upgraded while the task waited, clear the task."
+            f"The trigger waiting for SOPS task {task_id} has sent {ended.outcome.value!r}, which no sensor asks for, "
+            "so the task's state is not known. If the provider was upgraded while the task waited, clear the task."
         )
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
