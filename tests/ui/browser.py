@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
@@ -50,12 +51,22 @@ class Album:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def take(self, page: Page, name: str, *, width: int = 1200, height: int = 800, of: Locator | None = None) -> None:
+    def take(
+        self,
+        page: Page,
+        name: str,
+        *,
+        width: int = 1200,
+        height: int = 800,
+        of: Locator | None = None,
+        wait_for: Literal["load", "networkidle"] = "networkidle",
+    ) -> None:
         """Take a picture of what a user sees.
 
         :param of: a part of the page; by default all of it.
+        :param wait_for: what tells that all of it is there.
         """
         page.set_viewport_size({"width": width, "height": height})
         page.mouse.move(0, 0)
-        page.wait_for_load_state("networkidle")
+        page.wait_for_load_state(wait_for)
         (of or page).screenshot(path=self.folder / f"{name}.png", animations="disabled")

@@ -140,4 +140,5 @@ def read_the_xcoms(page: Page, task_page: str) -> None:
     page.get_by_role("button", name="Expand", exact=False).first.click()
     returned = page.get_by_role("row").filter(has=page.get_by_role("cell", name="return_value", exact=True))
     expect(returned).to_contain_text("10.0.0.8")
-    ALBUM.take(page, "xcoms", height=960)
+    # its viewer of JSON goes on asking for what another machine has
+    ALBUM.take(page, "xcoms", height=960, wait_for="load")

@@ -16,6 +16,8 @@ from tests.live.airflow import Standalone
 from tests.live.processes import wait_until
 
 SECRET_FIELDS = {"bk_token", "access_token", "headers"}
+#: one that is there, or the hook refuses it
+CA_BUNDLE = requests.certs.where()
 #: values that the page must never get back
 SECRETS = ("demo-secret", "demo-token", "demo-access-token", "Zq7header", "Zq7proxy")
 
@@ -69,7 +71,7 @@ def forms(fake: FakeSopsClient) -> dict[str, dict[str, Any]]:
             "form_access_token",
             "bkapi.example.com/api/bk-sops/stag/",
             access_token="demo-access-token",
-            verify="/etc/ssl/sops.pem",
+            verify=CA_BUNDLE,
             proxies="http://user:Zq7proxy@proxy.example.com:3128",
         ),
     }
@@ -112,7 +114,7 @@ def wanted(fake: FakeSopsClient) -> dict[str, dict[str, Any]]:
         | {
             "base_url": "https://bkapi.example.com/api/bk-sops/stag",
             "credentials": nothing | {"access_token": digest("demo-access-token")},
-            "verify": "/etc/ssl/sops.pem",
+            "verify": CA_BUNDLE,
             "proxies": digest(repr({"http": proxy, "https": proxy})),
         },
     }
@@ -161,7 +163,8 @@ def test_what_is_typed_is_what_the_hook_reads(
 ) -> None:
     assert [connection["description"] for connection in saved.values()] == ["changed"] * 3
     run_id = site.api.trigger("read_connections", {"conn_ids": list(saved)})
-    assert site.api.wait_for_run("read_connections", run_id, seconds=240) == "success"
+    state = site.api.wait_for_run("read_connections", run_id, seconds=240)
+    assert state == "success", [site.api.log("read_connections", run_id, "read", map_index=n) for n in range(3)]
     read = {
         conn_id: site.api.xcom("read_connections", run_id, "read", map_index=index)
         for index, conn_id in enumerate(saved)
