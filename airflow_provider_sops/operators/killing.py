@@ -41,6 +41,7 @@ class Running:
     run: TaskRun
     task_id: int
     generation: int
+    task_url: str = ""
 
 
 def revoke_when_killed(

@@ -96,7 +96,8 @@ class RunTaskTry:
         start_by = time.time() + self.operator.start_timeout
         look = chosen.look if chosen.look.next is not Next.WAIT else self._look(context, chosen.watch)
         if self.operator.deferrable and self.operator.wait_for_completion and look.next is Next.WAIT:
-            self._defer(Running(run, chosen.task_id, chosen.generation), deadline, start_by)
+            running = Running(run, chosen.task_id, chosen.generation, chosen.watch.task_url)
+            self._defer(running, deadline, start_by)
         look = self._wait(context, run, chosen.watch, look, start_by)
         return self._end(context, look) if self.operator.wait_for_completion or look.next is Next.FAILURE else {}
 
@@ -319,6 +320,7 @@ class RunTaskTry:
             revoke_on_kill=self.operator.revoke_on_kill,
             start_deadline=start_by,
             keep_when_cleared=self.operator.on_clear == "reattach",
+            task_url=running.task_url,
             **policy_fields(self.operator.policy),
         )
         if self.operator.revoke_on_kill and not KILLS_REACH_TRIGGERS:

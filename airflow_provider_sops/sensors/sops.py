@@ -155,6 +155,7 @@ class SopsTaskSensor(BaseSensorOperator):
             sops_conn_id=self.sops_conn_id,
             poll_interval=self.poke_interval,
             deadline=deadline,
+            task_url=self._watch.task_url,
             **policy_fields(self.policy),
         )
         # the trigger ends the wait in time by itself; Airflow's own timeout is for when no triggerer runs

@@ -71,10 +71,15 @@ class Tag:
         return f"{title.strip()[: MAX_TASK_NAME - len(end)].rstrip()}{end}".strip()
 
     def read(self, name: str) -> tuple[str, int] | None:
-        """Read base and generation at the end of a name; ``None`` when it is not one of this tag's."""
-        base = "af[a-z2-7]{16}" if self.thread else re.escape(self.base)
-        match = re.search(rf"(?:^| ){self.thread}({base})g([1-9][0-9]*)$", name)
-        return (match.group(1), int(match.group(2))) if match else None
+        """Read base and generation at the end of a name; ``None`` when it is not one of this tag's.
+
+        Names with and without a thread are read, since an edit of the DAG may change that between two tries.
+        """
+        match = re.search(r"(?:^| )(at[a-z2-7]{14})?(af[a-z2-7]{16})g([1-9][0-9]*)$", name)
+        if match is None:
+            return None
+        thread, base, generation = match.groups()
+        return (base, int(generation)) if base == self.base or (thread and thread == self.thread) else None
 
 
 def make_tag(

@@ -32,6 +32,7 @@ class SopsTaskTrigger(BaseTrigger):
     :param revoke_on_kill: revoke the SOPS task when a user kills the waiting Airflow task (Airflow 3.3 and newer).
     :param start_deadline: seconds since the epoch at which the task must have started; ``None``: any time.
     :param keep_when_cleared: do not revoke when the kill is a clear, as the cleared Airflow task takes it up again.
+    :param task_url: address of the task's page, for the log.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class SopsTaskTrigger(BaseTrigger):
         revoke_on_kill: bool = False,
         start_deadline: float | None = None,
         keep_when_cleared: bool = False,
+        task_url: str = "",
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.sops_task_id = sops_task_id
@@ -68,6 +70,7 @@ class SopsTaskTrigger(BaseTrigger):
         self.revoke_on_kill = revoke_on_kill
         self.start_deadline = start_deadline
         self.keep_when_cleared = keep_when_cleared
+        self.task_url = task_url
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Give what the trigger is made of again in a triggerer."""
@@ -87,6 +90,7 @@ class SopsTaskTrigger(BaseTrigger):
             "revoke_on_kill",
             "start_deadline",
             "keep_when_cleared",
+            "task_url",
         )
         return f"{__name__}.SopsTaskTrigger", {name: getattr(self, name) for name in names}
 

@@ -104,6 +104,7 @@ async def wait(trigger: SopsTaskTrigger) -> dict[str, Any]:
     poller = join_poller(trigger.sops_conn_id, place, waiter)
     try:
         watch = Watch(trigger.sops_task_id, place, policy, had_answer=True, grants=poller.grants)
+        watch.task_url = trigger.task_url
         return await _wait(trigger, poller, waiter, watch)
     finally:
         leave_poller(poller, waiter)

@@ -429,6 +429,13 @@ class TestIdentity:
         assert first == second
         assert world.started() == [first]
 
+    @pytest.mark.parametrize("edited", [("new", "reattach"), ("reattach", "new")])
+    def test_a_retry_after_an_edit_of_on_clear_is_a_retry(self, world: World, edited: tuple[str, str]) -> None:
+        task = AirflowTask({**LONG, "constants": {"seconds": "100"}, "on_clear": edited[0]})
+        first = dies(world, task)
+        assert task.run(on_clear=edited[1]).outcome["EXIT"] == "0"
+        assert world.started() == [first]
+
     @pytest.mark.parametrize(
         "other",
         [

@@ -74,6 +74,20 @@ def test_it_pushes_its_outputs_when_it_is_resumed(world: World, triggerer: Trigg
     assert one.ti.xcoms["${IP}"] == one.ti.xcoms["IP"] == "127.0.0.1"
 
 
+@pytest.mark.parametrize("denied", [[], ["get_tasks_status"]])
+@pytest.mark.parametrize("deferred", [True, False])
+def test_a_pause_is_told_with_the_link(world: World, triggerer: Triggerer, deferred: bool, denied: list[str]) -> None:
+    world.fake.deny(*denied)
+    world.later(30, lambda: world.fake.operate(world.started()[0], "pause"))
+    world.later(100, lambda: world.fake.operate(world.started()[0], "resume"))
+    task = AirflowTask({**LONG, "constants": {"seconds": "200"}}, triggerer=triggerer if deferred else None)
+    one = task.run()
+    assert one.outcome["EXIT"] == "0"
+    told = [line for line in one.lines if "SUSPENDED" in line]
+    assert told
+    assert all(line.endswith(f"instance_id={world.started()[0]}") for line in told)
+
+
 class TestSameText:
     """A task that ends badly is explained in the same words, whatever the mode: here it is one task, seen by two."""
 
