@@ -25,30 +25,33 @@ from airflow_provider_sops.sops.calls import (
     DETAIL_CACHE_SECONDS,
     MAX_IDS_PER_STATUS_CALL,
     STATUS_CACHE_SECONDS,
-    Call,
 )
-from airflow_provider_sops.sops.gateway import Answer
+from airflow_provider_sops.sops.gateway import Answer, nobody_answers
 from airflow_provider_sops.sops.models import TaskStatus
-from airflow_provider_sops.sops.retry import TRANSIENT, backoff
+from airflow_provider_sops.sops.retry import backoff
 from airflow_provider_sops.sops.transport import Steps
-from airflow_provider_sops.sops.watch import DENIED, Grants, Place, read_status
+from airflow_provider_sops.sops.watch import DEFINITE, DENIED, DETAIL_ONLY_NOTICE, Grants, Place, read_status
 
 T = TypeVar("T")
 
-#: Seconds after which it is tried again whether batches may be asked for.
+#: Seconds after which the better ways that were refused are tried again, for all tasks or for one.
 BATCH_RETRY = 1800.0
 #: Seconds after which the connection is looked up again, for secrets that were changed meanwhile.
 CONNECTION_LIFETIME = 600.0
+#: Seconds that looking the connection up may take: a wait's deadline and outage budget do not stand still meanwhile.
+CONNECT_TIMEOUT = 60.0
 #: Seconds to gather waits that start together, so that they share requests.
 GATHER = 0.25
-#: Without batches: tasks that are read one after the other in one go, which costs less than as many goes.
+#: Tasks that are read one by one: so many one after the other in one go, which costs less than as many goes.
 SINGLES_IN_A_ROW = 8
 #: Waits that are woken before the event loop gets its turn: when many start or end together, it must not stand still.
 NEWS_AT_ONCE = 4
 #: Longest ``Retry-After`` that is honoured, in seconds.
 LONGEST_RETRY_AFTER = 300.0
-#: Requests by which a refused batch is split to find the tasks it is refused for; then the refusal is everyone's.
+#: Requests by which a refused batch is split at most, to find the tasks it is refused for.
 _SPLIT_BUDGET = 40
+#: While nothing is answered, one refused batch of so many is split: the rest would only be more load for a sick server.
+_SPLIT_EVERY = 4
 #: Reads that only make the log richer: so many one after the other, and then one every so many seconds.
 _COURTESY_BURST = 10
 _COURTESY_GAP = 5.0
@@ -57,6 +60,8 @@ _COURTESY_PAUSE = 0.25
 
 #: The app, or this SOPS, has no batches; single reads may do. (IAM asks for more rights for a batch than for one task.)
 _NO_BATCH = (*DENIED, errors.SopsIamDeniedError)
+#: What a task's own trouble may look like, as well as SOPS' own.
+_PERHAPS_OF_ONE_TASK = (errors.SopsApiError, errors.SopsInvalidAnswerError, errors.SopsGatewayUnavailableError)
 
 NO_BATCH_NOTICE = (
     "get_tasks_status cannot be used here, so each waiting task is read by a request of its own; apply for the API "
@@ -75,8 +80,9 @@ class Waiter:
     error: errors.SopsError | None = None
     #: seconds since the epoch from which on it may have a read that it was refused, see :meth:`Poller.take_courtesy`
     turn: float | None = None
-    #: for the wait's own log, once each
+    #: for the wait's own log, each kind once
     notices: list[str] = field(default_factory=list)
+    heard: frozenset[str] = frozenset()
     _wake: asyncio.Future[None] | None = None
     _told: bool = False
 
@@ -85,6 +91,14 @@ class Waiter:
         self._told = True
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
+
+    def hear(self, kind: str, notice: str) -> bool:
+        """Take a notice for the log, unless one of its kind was taken before."""
+        if kind in self.heard:
+            return False
+        self.heard |= {kind}
+        self.notices.append(notice)
+        return True
 
     async def sleep(self, seconds: float) -> None:
         """Sleep until something is told, for at most so many seconds."""
@@ -110,8 +124,13 @@ class _Task:
     seen: object = None
     #: monotonic time of its next read
     due: float = 0.0
-    #: must be read singly: the batch is refused because of it
-    alone: bool = False
+    #: monotonic time up to which it must be read singly: the batch is refused because of it
+    alone_until: float = 0.0
+
+    @property
+    def failing(self) -> bool:
+        """Whether its last read failed."""
+        return any(waiter.error is not None for waiter in self.waiters)
 
 
 class Poller:
@@ -138,6 +157,7 @@ class Poller:
         self._retired: AsyncSopsClient | None = None
         self._connected_at = 0.0
         self._connecting = asyncio.Lock()
+        self._unusable: tuple[float, errors.SopsError] | None = None
         self._tasks: dict[int, _Task] = {}
         self._queue: list[tuple[float, int]] = []
         self._interval = min_interval
@@ -145,12 +165,16 @@ class Poller:
         self._not_before = 0.0
         self._failures = 0
         self._error: errors.SopsError | None = None
-        self._batch_denied_at: float | None = None
+        self._batches = True
+        self._batch_answered = False
+        #: monotonic time since which not all ways may be used
+        self._denied_at: float | None = None
         self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
         self._reads: set[asyncio.Task[None]] = set()
         self._joined = asyncio.Event()
         self._courtesies_until = 0.0
         self._last_turn = 0.0
+        self._turns_given_back: list[float] = []
         self._loop_task: asyncio.Task[None] | None = None
 
     @property
@@ -166,8 +190,8 @@ class Poller:
         task.waiters.append(waiter)
         task.seen = None
         waiter.error = self._error
-        if self._batch_denied_at is not None:
-            waiter.notices.append(NO_BATCH_NOTICE)
+        if not self._batches:
+            waiter.hear(NO_BATCH_NOTICE, NO_BATCH_NOTICE)
         self._schedule(task, time.monotonic() + GATHER)
         self._asked_intervals[waiter.interval] += 1
         self._set_interval()
@@ -184,6 +208,9 @@ class Poller:
         if task is None or waiter not in task.waiters:
             return
         task.waiters.remove(waiter)
+        if waiter.turn is not None:
+            heapq.heappush(self._turns_given_back, waiter.turn)
+            waiter.turn = None
         if not task.waiters:
             del self._tasks[waiter.task_id]
         self._asked_intervals[waiter.interval] -= 1
@@ -198,18 +225,30 @@ class Poller:
         """Carry out a wait's further questions with the shared client."""
         client = await self._get_client()
         async with self._slots:
-            return await client.run(steps)
+            try:
+                return await client.run(steps)
+            finally:
+                self._note_grants()
 
     def take_courtesy(self, waiter: Waiter) -> bool:
         """Allow a wait one read that only makes its log richer; while there are many, each has its turn."""
         now = time.time()
         if waiter.turn is None:
-            self._courtesies_until = max(self._courtesies_until, now - _COURTESY_BURST * _COURTESY_GAP) + _COURTESY_GAP
-            waiter.turn = self._last_turn = max(now, self._courtesies_until, self._last_turn + _COURTESY_PAUSE)
+            waiter.turn = self._next_turn(now)
         if waiter.turn > now:
             return False
         waiter.turn = None
         return True
+
+    def _next_turn(self, now: float) -> float:
+        """Give the seconds since the epoch of the next free turn: one that was given back, else a new one."""
+        while self._turns_given_back:
+            turn = heapq.heappop(self._turns_given_back)
+            if turn > now:
+                return turn
+        self._courtesies_until = max(self._courtesies_until, now - _COURTESY_BURST * _COURTESY_GAP) + _COURTESY_GAP
+        self._last_turn = max(now, self._courtesies_until, self._last_turn + _COURTESY_PAUSE)
+        return self._last_turn
 
     # -- the loop
 
@@ -224,7 +263,8 @@ class Poller:
                 chunk = self._take_chunk(now)
                 if not chunk:
                     continue
-                self._not_before = now + self._spacing()
+                if not self._batches or chunk[0].alone_until <= now:  # the few that are read alone slow nobody down
+                    self._not_before = now + self._spacing()
                 await self._slots.acquire()
                 read = asyncio.get_running_loop().create_task(self._read_chunk(chunk))
                 self._reads.add(read)
@@ -251,80 +291,107 @@ class Poller:
         heapq.heappush(self._queue, (due, task.id))
 
     def _set_interval(self) -> None:
-        # read by single details alone, faster than their cache would gain nothing
-        least = self._min_interval if self.grants.status else max(self._min_interval, float(DETAIL_CACHE_SECONDS))
-        self._interval = max(least, min(self._asked_intervals))
+        least = self._min_interval
+        if not self._batches and not self.grants.status:  # faster than the cache of the details would gain nothing
+            least = max(least, float(DETAIL_CACHE_SECONDS))
+        self._interval = max(least, min(self._asked_intervals, default=least))
 
     @property
     def _chunk_size(self) -> int:
-        return SINGLES_IN_A_ROW if self._batch_denied_at is not None else MAX_IDS_PER_STATUS_CALL
+        return MAX_IDS_PER_STATUS_CALL if self._batches else SINGLES_IN_A_ROW
 
     def _spacing(self) -> float:
         """Seconds between two chunks, so that all reads of an interval are spread over it."""
         return 0.9 * self._interval / max(1, ceil(len(self._tasks) / self._chunk_size))
 
     def _take_chunk(self, now: float) -> list[_Task]:
-        """Take the tasks that are due, and those due soon to fill the chunk."""
-        if self._batch_denied_at is not None and now - self._batch_denied_at >= BATCH_RETRY:
-            self._batch_denied_at = None
-        # read singly, a task that is not due would be answered from SOPS' cache
-        soon = now + (self._interval / 2 if self._batch_denied_at is None else 0.0)
+        """Take the tasks that are due: for one batch, with those due soon to fill it, or some to be read singly."""
+        if self._denied_at is not None and now - self._denied_at >= BATCH_RETRY:
+            self._try_all_ways()
+        size, soon = self._chunk_size, now + self._interval / 2
         chunk: list[_Task] = []
-        while self._queue and len(chunk) < self._chunk_size and self._queue[0][0] <= soon:
+        left: list[tuple[float, int]] = []
+        singly = False
+        while self._queue and len(chunk) < size and self._queue[0][0] <= soon:
             due, task_id = heapq.heappop(self._queue)
             task = self._tasks.get(task_id)
             if task is None or task.due != due:  # left, or was scheduled anew
                 continue
-            if task.alone and chunk:
-                heapq.heappush(self._queue, (due, task_id))
-                break
-            chunk.append(task)
-            if task.alone:
-                break
+            single = not self._batches or task.alone_until > now
+            if not chunk:
+                singly = single
+                if singly:  # a task that is not due would be answered from SOPS' cache
+                    size, soon = SINGLES_IN_A_ROW, now
+            if single is singly:
+                chunk.append(task)
+            else:
+                left.append((due, task_id))
+        for entry in left:
+            heapq.heappush(self._queue, entry)
         return chunk
+
+    def _try_all_ways(self) -> None:
+        """Begin anew with the best way of reading."""
+        self._batches, self.grants.status, self._denied_at = True, True, None
+        self._set_interval()
+
+    def _note_grants(self) -> None:
+        """Remember since when a way is refused, and set the interval after the ways that are left."""
+        if self._denied_at is None and not (self._batches and self.grants.status):
+            self._denied_at = time.monotonic()
+        self._set_interval()
 
     # -- one read
 
     async def _read_chunk(self, chunk: Sequence[_Task]) -> None:
+        answered = True
         try:
-            read = True
-            if self._batch_denied_at is not None or chunk[0].alone:
-                for task in chunk:
-                    await self._read_one(task)
+            if not self._batches:
+                await self._read_singly(chunk)
+            elif chunk[0].alone_until > time.monotonic():
+                answered = not all([await self._read_one(task) for task in chunk])
             else:
-                read = await self._read_batch(chunk)
+                await self._read_batch(chunk)
         except errors.SopsError as error:
-            self._failed(chunk, error)
+            await self._failed(chunk, error)
         except Exception as error:  # a fault of ours ends as everyone's error, never as a silent stop
-            self._failed(chunk, _internal(error))
+            await self._failed(chunk, _internal(error))
         else:
-            self._succeeded(chunk, read=read)
+            if answered:
+                self._failures, self._error = 0, None
+            # a little later than the cache lives, or the next answer would be the last one again
+            self._schedule_again(chunk, self._interval * random.uniform(1.0, 1.02))  # noqa: S311 (no secret)
         finally:
             self._slots.release()
 
-    async def _read_batch(self, chunk: Sequence[_Task]) -> bool:
-        """Read tasks by one request; ``False`` when none may be read so, and all are to be read singly."""
-        call = self.place.call("get_tasks_status", task_id_list=sorted(task.id for task in chunk))
+    async def _read_batch(self, chunk: Sequence[_Task]) -> None:
+        """Read tasks by one request, or singly where batches are refused."""
         try:
-            answer = await self._send(call)
+            answer = await self._ask_for(chunk)
         except _NO_BATCH as error:
-            self._fall_back(error)
-            return False
-        except errors.SopsApiError as error:
-            if (error.http_status or 200) >= 500:
-                raise  # SOPS itself is broken, whatever was asked
-            await self._split(chunk, error, budget=[_SPLIT_BUDGET])
-            return True
-        await self._deliver_batch(chunk, answer)
-        return True
+            if self._batch_answered and nobody_answers(error):
+                raise  # there were batches: the whole site is away
+            await self._fall_back(error, chunk)
+        except errors.SopsError as error:
+            if not _is_refusal(error) or self._failures % _SPLIT_EVERY:
+                raise
+            await self._split(chunk, error)
+        else:
+            self._batch_answered = True
+            await self._deliver_batch(chunk, answer)
+
+    async def _ask_for(self, tasks: Sequence[_Task]) -> Answer:
+        call = self.place.call("get_tasks_status", task_id_list=sorted(task.id for task in tasks))
+        return await self._with_client(lambda client: client.send(call))
 
     async def _deliver_batch(self, chunk: Sequence[_Task], answer: Answer) -> None:
         items = models.tasks_status_items(answer)
+        missing: list[_Task] = []
         news = 0
         for task in chunk:
             item = items.get(task.id)
             if item is None:  # unknown, another project's, or not yet on this replica: a single read tells
-                await self._read_one(task)
+                missing.append(task)
                 continue
             seen = models.status_signature(item)
             if seen == task.seen:
@@ -336,46 +403,91 @@ class Poller:
             news += 1
             if news % NEWS_AT_ONCE == 0:
                 await asyncio.sleep(0)
+        await self._read_left_out(missing)
 
-    async def _split(self, chunk: Sequence[_Task], error: errors.SopsError, budget: list[int]) -> None:
-        """Find the tasks that a batch is refused for: halve it until they are alone."""
-        if len(chunk) == 1:
-            chunk[0].alone = True
-            await self._read_one(chunk[0])
-            return
-        middle = len(chunk) // 2
-        for half in (chunk[:middle], chunk[middle:]):
-            budget[0] -= 1
-            if budget[0] < 0:
-                for task in half:
-                    self._deliver_error(task, error)
-                continue
-            call = self.place.call("get_tasks_status", task_id_list=sorted(task.id for task in half))
+    async def _split(self, chunk: Sequence[_Task], error: errors.SopsError) -> None:
+        """Find the tasks that a batch is refused for: halve what is refused until they are left alone.
+
+        :raises errors.SopsError: SOPS refuses everything, so that no single tasks are to blame.
+        """
+        refused = [random.sample(chunk, len(chunk))]
+        culprits: list[_Task] = []
+        others: list[_Task] = []
+        answered, budget = False, _SPLIT_BUDGET
+        while refused:
+            if len(refused) > 1 and not answered:  # both halves: there are several culprits, or SOPS is not well
+                if await self._read_one(refused[0][0]) is not None:
+                    raise error
+                answered = True
+            culprits += [part[0] for part in refused if len(part) == 1]
+            parts = [half for part in refused if len(part) > 1 for half in _halves(part)]
+            refused = []
+            for part in parts:
+                budget -= 1
+                if budget < 0:
+                    others += part
+                    continue
+                try:
+                    answer = await self._ask_for(part)
+                except errors.SopsError as refusal:
+                    if not _is_refusal(refusal):
+                        raise
+                    refused.append(part)
+                else:
+                    answered = True
+                    await self._deliver_batch(part, answer)
+        await (self._read_left_out([*culprits, *others]) if answered else self._read_singly(culprits))
+        for task in culprits:
+            task.alone_until = time.monotonic() + BATCH_RETRY
+
+    async def _read_left_out(self, tasks: Sequence[_Task]) -> None:
+        """Read singly what a batch has not told of; where that fails, the others of the batch are not concerned."""
+        try:
+            await self._read_singly(tasks, others_answered=True)
+        except errors.SopsError as error:
+            self._slow_down(error)
+
+    async def _read_singly(self, tasks: Sequence[_Task], *, others_answered: bool = False) -> None:
+        """Read tasks one by one.
+
+        :param others_answered: when there is one task only and it fails, it is its own trouble.
+        :raises errors.SopsError: it fails not because of one task; those not read were told.
+        """
+        # in ever another order, or those behind two bad ones would never be read
+        order = random.sample(tasks, len(tasks))
+        failed = len(order) == 1 and not others_answered
+        for place, task in enumerate(order):
             try:
-                answer = await self._send(call)
-            except errors.SopsApiError as refusal:
-                await self._split(half, refusal, budget)
-            else:
-                await self._deliver_batch(half, answer)
+                failure = await self._read_one(task)
+                if failure is not None and failed:
+                    raise failure
+                failed = failure is not None
+            except errors.SopsError as error:
+                await self._deliver_errors(order[place:], error)
+                raise
 
-    async def _read_one(self, task: _Task) -> None:
-        """Read one task by itself. What only it is refused for reaches no other."""
+    async def _read_one(self, task: _Task) -> errors.SopsError | None:
+        """Read one task by itself. What only it is refused for reaches no other.
+
+        :return: an error that was delivered to it, and of which it is not certain that it is about this task.
+        :raises errors.SopsError: an error that is not about this task.
+        """
         notices: list[str] = []
         try:
             status = await self._with_client(
                 lambda client: client.run(read_status(self.place, task.id, self.grants, notices))
             )
-        except errors.SopsAuthenticationError:
-            raise
         except errors.SopsError as error:
-            if isinstance(error, TRANSIENT) and self._batch_denied_at is not None:
+            if not isinstance(error, _PERHAPS_OF_ONE_TASK):
                 raise
             self._deliver_error(task, error)
-            return
+            return None if isinstance(error, DEFINITE) else error
         if notices:
-            self._tell_all(notices[0])
+            self._note_grants()
+            await self._tell_all(DETAIL_ONLY_NOTICE, notices[0])
         # SOPS' clock goes on in every answer
         self._deliver(task, status, replace(status, elapsed_time=0))
+        return None
 
     async def _with_client(self, ask: Callable[[AsyncSopsClient], Awaitable[T]]) -> T:
         client = await self._get_client()
@@ -386,21 +498,25 @@ class Poller:
             client = await self._get_client(stale=client)
             return await ask(client)
 
-    async def _send(self, call: Call) -> Answer:
-        return await self._with_client(lambda client: client.send(call))
-
     async def _get_client(self, stale: AsyncSopsClient | None = None) -> AsyncSopsClient:
+        asked = time.monotonic()
+        if self._client is not None and self._client is not stale and asked - self._connected_at < CONNECTION_LIFETIME:
+            return self._client
         async with self._connecting:
             client = self._client
             expired = time.monotonic() - self._connected_at >= CONNECTION_LIFETIME
             if client is None or expired or client is stale:
+                if self._unusable is not None and self._unusable[0] >= asked:
+                    raise self._unusable[1]  # the look-up that was waited for
                 self._connected_at = time.monotonic()
                 try:
-                    self._client = await self._connect()
+                    async with asyncio.timeout(CONNECT_TIMEOUT):
+                        self._client = await self._connect()
                 except Exception as error:
                     if client is not None and client is not stale:
                         return client  # it still works; the look-up is tried again ten minutes later
-                    raise _unusable_connection(error) from error
+                    self._unusable = (time.monotonic(), _unusable_connection(error))
+                    raise self._unusable[1] from error
                 await self._retire(client)
             assert self._client is not None
             return self._client
@@ -427,46 +543,87 @@ class Poller:
             waiter.error = error
             waiter.tell()
 
-    def _succeeded(self, chunk: Sequence[_Task], *, read: bool) -> None:
-        self._failures, self._error = 0, None
-        now = time.monotonic()
-        # a little later than the cache lives, or the next answer would be the last one again
-        due = now + self._interval * random.uniform(1.0, 1.02) if read else now  # noqa: S311 (no secret)
+    async def _deliver_errors(self, tasks: Sequence[_Task], error: errors.SopsError) -> None:
+        for number, task in enumerate(tasks, 1):
+            self._deliver_error(task, error)
+            if number % NEWS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    def _schedule_again(self, chunk: Sequence[_Task], delay: float) -> None:
+        due = time.monotonic() + delay
         for task in chunk:
-            if task.id in self._tasks and self._tasks[task.id] is task:
+            if self._tasks.get(task.id) is task:
                 self._schedule(task, due)
 
-    def _failed(self, chunk: Sequence[_Task], error: errors.SopsError) -> None:
-        """Slow down to one request an interval, or as the server says; it is asked for ever."""
-        self._failures += 1
-        delay = backoff(self._failures, 1.0, self._interval)
+    def _slow_down(self, error: errors.SopsError) -> float:
+        """Ask nothing for some seconds, or as long as the server says; give how long."""
+        delay = backoff(max(1, self._failures), 1.0, self._interval)
         if error.retry_after is not None:
             delay = max(delay, min(error.retry_after, LONGEST_RETRY_AFTER))
-        now = time.monotonic()
-        self._not_before = max(self._not_before, now + delay)
-        if self._error is None:
-            for task in self._tasks.values():
+        self._not_before = max(self._not_before, time.monotonic() + delay)
+        return delay
+
+    async def _failed(self, chunk: Sequence[_Task], error: errors.SopsError) -> None:
+        """Slow down to one request an interval, or as the server says; it is asked for ever.
+
+        The waits of the chunk are told. The others are when it goes on: one lost request is not their concern.
+        """
+        self._failures += 1
+        if nobody_answers(error):
+            self._try_all_ways()  # where no API answers, nothing was learnt of any of them
+        delay = self._slow_down(error)
+        others_are_answered = self._failures == 1 and all(task.failing for task in chunk)
+        self._schedule_again(chunk, max(delay, self._interval) if others_are_answered else delay)
+        news = self._failures > 1 and self._error is None
+        if self._failures > 1:
+            self._error = error
+        await self._deliver_errors(chunk, error)
+        if not news:
+            return
+        for number, task in enumerate(list(self._tasks.values()), 1):
+            if self._error is None:  # it is over
+                return
+            if not task.failing:
                 self._deliver_error(task, error)
-        self._error = error
-        for task in chunk:
-            self._deliver_error(task, error)
-            if self._tasks.get(task.id) is task:
-                self._schedule(task, now)
+            if number % NEWS_AT_ONCE == 0:
+                await asyncio.sleep(0)
 
-    def _fall_back(self, error: errors.SopsError) -> None:
-        if self._batch_denied_at is None:
-            self._batch_denied_at = time.monotonic()
-            self.grants.status = True
-            self._tell_all(f"{NO_BATCH_NOTICE} (What it said: {error})")
+    async def _fall_back(self, error: errors.SopsError, chunk: Sequence[_Task]) -> None:
+        self._batches = False
+        self._note_grants()
+        if nobody_answers(error):  # before it is told, another API shows that it is not the whole site that is away
+            await self._read_singly(chunk)
+        await self._tell_all(NO_BATCH_NOTICE, f"{NO_BATCH_NOTICE} (What it said: {error})")
+        if not nobody_answers(error):
+            await self._read_singly(chunk)
 
-    def _tell_all(self, notice: str) -> None:
-        for task in self._tasks.values():
+    async def _tell_all(self, kind: str, notice: str) -> None:
+        number = 0
+        for task in list(self._tasks.values()):
             for waiter in task.waiters:
-                waiter.notices.append(notice)
-                waiter.tell()
+                if waiter.hear(kind, notice):
+                    waiter.tell()
+                    number += 1
+                    if number % NEWS_AT_ONCE == 0:
+                        await asyncio.sleep(0)
+
+
+def _halves(tasks: list[_Task]) -> tuple[list[_Task], list[_Task]]:
+    middle = len(tasks) // 2
+    return tasks[:middle], tasks[middle:]
+
+
+def _is_refusal(error: errors.SopsError) -> bool:
+    """Tell whether it was SOPS that said no, or crashed: one of the tasks asked for may be to blame."""
+    if isinstance(error, errors.SopsApiError):
+        return True
+    # of a crash ESB tells in its own words
+    return isinstance(error, errors.SopsGatewayUnavailableError) and "Status Code: 500" in (error.remote_message or "")
 
 
 def _unusable_connection(error: Exception) -> errors.SopsError:
+    if isinstance(error, TimeoutError):
+        return errors.SopsError(f"looking the connection up took longer than {CONNECT_TIMEOUT:.0f} s")
     return errors.SopsError(f"the connection cannot be used: {type(error).__name__}: {error}")
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,9 +16,10 @@ import pytest
 from airflow_provider_sops.connection import parse_connection
 from airflow_provider_sops.sops import errors, poller
 from airflow_provider_sops.sops.async_client import AsyncSopsClient
+from airflow_provider_sops.sops.policy import WaitPolicy
 from airflow_provider_sops.sops.poller import Poller, Waiter
 from airflow_provider_sops.sops.states import TaskState
-from airflow_provider_sops.sops.watch import Place
+from airflow_provider_sops.sops.watch import Place, Watch
 from airflow_provider_sops.testing import FakeSops
 
 INTERVAL = 0.2
@@ -83,6 +85,13 @@ def site(sops: FakeSops) -> Site:
 @pytest.fixture
 def either_site(sops: FakeSops, api_type: str) -> Site:
     return Site(sops, api_type)
+
+
+def batches(site: Site) -> list[Any]:
+    return [request for request in site.fake.requests if request.api == "get_tasks_status"]
+
+
+CRASHED = {"result": False, "code": "50000", "message": "系统异常", "data": None}
 
 
 def states(waiters: list[Waiter]) -> set[TaskState | None]:
@@ -188,6 +197,212 @@ def test_a_refused_batch_is_split_until_only_the_culprit_is_left(site: Site) -> 
     run(test)
 
 
+def test_culprits_in_both_halves_leave_the_others_alone(either_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller.random, "sample", lambda population, k: list(population))
+
+    async def test() -> None:
+        ids = [either_site.fake.create_task("Long sleep") for _ in range(50)]
+        for culprit in (ids[0], ids[30]):
+            either_site.fake.faults.add(kind="poison", api="get_tasks_status", task_id=culprit, times=None)
+        async with either_site.waiting(*ids) as waiters:
+            await until(lambda: all(waiter.status or waiter.error for waiter in waiters))
+            assert states(waiters) == {TaskState.RUNNING}
+
+    run(test)
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 3])
+def test_a_refusal_of_the_only_batch_is_of_single_tasks(site: Site, tasks: int) -> None:
+    async def test() -> None:
+        ids = [site.fake.create_task("Long sleep") for _ in range(tasks)]
+        for task_id in ids:
+            site.fake.faults.add(kind="poison", api="get_tasks_status", task_id=task_id, times=None)
+        async with site.waiting(*ids) as waiters:
+            await until(lambda: states(waiters) == {TaskState.RUNNING})
+            site.fake.clear_requests()
+            await until(lambda: site.fake.count("get_task_status") >= 3 * tasks)
+            assert site.fake.count("get_tasks_status") == 0
+
+    run(test)
+
+
+def test_a_crash_because_of_one_task_is_split_too(either_site: Site) -> None:
+    async def test() -> None:
+        ids = [either_site.fake.create_task("Long sleep") for _ in range(110)]
+
+        def crash(request: Any) -> tuple[int, Any] | None:
+            if request.api == "get_tasks_status" and ids[17] not in request.task_ids:
+                return None
+            return None if request.api != "get_tasks_status" else (500, CRASHED)
+
+        either_site.fake.faults.add(kind="function", times=None, function=crash)
+        async with either_site.waiting(*ids) as waiters:
+            await until(lambda: all(waiter.status is not None for waiter in waiters))
+            assert states(waiters) == {TaskState.RUNNING}
+            assert {waiter.error for waiter in waiters} == {None}
+
+    run(test)
+
+
+REFUSALS: dict[str, tuple[int, Any]] = {
+    "no": (200, {"result": False, "code": 3599999, "message": "(2003, 'cannot connect to MySQL')"}),
+    "crash": (500, CRASHED),
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
+def test_a_refusal_for_everyone_is_a_failed_read(site: Site, refusal: tuple[int, Any]) -> None:
+    async def test() -> None:
+        ids = [site.fake.create_task("Long sleep") for _ in range(400)]
+        async with site.waiting(*ids) as waiters:
+            await until(lambda: states(waiters) == {TaskState.RUNNING})
+            refused = site.fake.faults.add(kind="function", times=None, function=lambda request: refusal)
+            await until(lambda: all(waiter.error is not None for waiter in waiters))
+            site.fake.clear_requests()
+            begun, hits = time.monotonic(), refused.hits
+            await until(lambda: refused.hits >= hits + 40)
+            assert site.fake.count() < 0.75 * 8 * (time.monotonic() - begun) / INTERVAL
+            site.fake.faults.clear()
+            site.fake.clear_requests()
+            await until(lambda: all(waiter.error is None for waiter in waiters))
+            assert site.fake.count("get_task_status") == 0  # no task is thought to be to blame
+            assert site.fake.count() < 20
+
+    run(test)
+
+
+def test_a_culprit_is_asked_for_with_the_others_again_later(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "BATCH_RETRY", 1.0)
+
+    async def test() -> None:
+        ids = [site.fake.create_task("Long sleep") for _ in range(10)]
+        site.fake.faults.add(kind="poison", api="get_tasks_status", task_id=ids[3], times=None)
+        async with site.waiting(*ids) as waiters:
+            await until(lambda: states(waiters) == {TaskState.RUNNING})
+            site.fake.faults.clear()
+            site.fake.clear_requests()
+            await until(lambda: any(ids[3] in batch.task_ids for batch in batches(site)))
+            await until(lambda: len(batches(site)[-1].task_ids) == 10)
+
+    run(test)
+
+
+def test_tasks_that_are_read_alone_keep_nobody_waiting(site: Site) -> None:
+    async def test() -> None:
+        ids = [site.fake.create_task("Long sleep") for _ in range(60)]
+        for culprit in ids[:6]:
+            site.fake.faults.add(kind="poison", api="get_tasks_status", task_id=culprit, times=None)
+        async with site.waiting(*ids) as waiters:
+            await until(lambda: states(waiters) == {TaskState.RUNNING})
+            await until(lambda: all(request.result for request in site.fake.requests[-60:]))
+            site.fake.clear_requests()
+            begun = time.monotonic()
+            await until(lambda: sum(ids[59] in batch.task_ids for batch in batches(site)) >= 10)
+            assert time.monotonic() - begun < 10 * INTERVAL * 2.5
+
+    run(test)
+
+
+def test_what_a_batch_leaves_out_is_not_read_through_refusals(site: Site) -> None:
+    async def test() -> None:
+        ids = [site.fake.create_task("Long sleep") for _ in range(20)]
+        unknown = range(900_000, 900_020)
+        refused = site.fake.faults.add("get_task_status", kind="status", status=429, code=1642902, times=None)
+        async with site.waiting(*ids, *unknown) as waiters:
+            await until(lambda: all(waiter.status or waiter.error for waiter in waiters))
+            assert refused.hits < 5
+            assert states(waiters[:20]) == {TaskState.RUNNING}
+            assert {waiter.error for waiter in waiters[:20]} == {None}
+            assert {type(waiter.error) for waiter in waiters[20:]} == {errors.SopsRateLimitError}
+            site.fake.faults.clear()
+            await until(lambda: all(isinstance(waiter.error, errors.SopsNotFoundError) for waiter in waiters[20:]))
+
+    run(test)
+
+
+@pytest.mark.parametrize("answer", [(200, "<html>log in</html>"), *REFUSALS.values()], ids=["html", *REFUSALS])
+def test_single_reads_slow_down_too(site: Site, answer: tuple[int, Any]) -> None:
+    async def test() -> None:
+        site.fake.deny("get_tasks_status")
+        ids = [site.fake.create_task("Long sleep") for _ in range(80)]
+        async with site.waiting(*ids) as waiters:
+            await until(lambda: states(waiters) == {TaskState.RUNNING})
+            refused = site.fake.faults.add(kind="function", times=None, function=lambda request: answer)
+            await until(lambda: all(waiter.error is not None for waiter in waiters))
+            begun, hits = time.monotonic(), refused.hits
+            await until(lambda: refused.hits >= hits + 64)
+            assert refused.hits - hits < 0.5 * 80 * (time.monotonic() - begun) / INTERVAL
+            site.fake.faults.clear()
+            await until(lambda: all(waiter.error is None for waiter in waiters))
+
+    run(test)
+
+
+def test_read_singly_one_bad_task_does_not_hold_up_the_others(site: Site) -> None:
+    async def test() -> None:
+        site.fake.deny("get_tasks_status")
+        ids = [site.fake.create_task("Long sleep") for _ in range(8)]
+        site.fake.faults.add("get_task_status", kind="status", status=500, body=CRASHED, task_id=ids[0], times=None)
+        async with site.waiting(*ids) as (bad, *good):
+            await until(lambda: bad.error is not None and states(good) == {TaskState.RUNNING})
+            for task_id in ids[1:]:
+                site.fake.operate(task_id, "pause")
+            await until(lambda: states(good) == {TaskState.SUSPENDED})
+            assert {waiter.error for waiter in good} == {None}
+
+    run(test)
+
+
+def test_one_lost_request_is_told_to_the_waits_of_its_chunk_alone(site: Site) -> None:
+    async def test() -> None:
+        ids = [site.fake.create_task("Long sleep") for _ in range(200)]
+        async with site.waiting(*ids) as waiters:
+            await until(lambda: states(waiters) == {TaskState.RUNNING})
+            lost = site.fake.faults.add("get_tasks_status", kind="drop", times=1)
+            await until(lambda: lost.hits == 1 and any(waiter.error for waiter in waiters))
+            site.fake.clear_requests()
+            told = {waiter.task_id for waiter in waiters if waiter.error}
+            await until(lambda: len(batches(site)) >= 8)
+            assert len(told) <= 50
+            assert not any(waiter.error for waiter in waiters)
+
+    run(test)
+
+
+@pytest.mark.parametrize("news", ["an error", "a notice"])
+def test_news_for_all_do_not_wake_all_at_once(site: Site, news: str) -> None:
+    async def test() -> None:
+        ids = [site.fake.create_task("Long sleep") for _ in range(200)]
+        turns = 0
+        woken: Counter[int] = Counter()
+
+        async def count_turns() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        async def sleep(waiter: Waiter) -> None:
+            while waiter.error is None and not waiter.notices:
+                await waiter.sleep(60)
+                woken[turns] += 1
+
+        async with site.waiting(*ids) as waiters:
+            await until(lambda: states(waiters) == {TaskState.RUNNING})
+            counter = asyncio.create_task(count_turns())
+            sleepers = [asyncio.create_task(sleep(waiter)) for waiter in waiters]
+            if news == "an error":
+                site.fake.faults.add(kind="drop", times=None)
+            else:
+                site.fake.deny("get_tasks_status")
+            await asyncio.gather(*sleepers)
+            counter.cancel()
+            # several reads may have news at the same time
+            assert max(count for turn, count in woken.items() if turn > 10) <= 4 * poller.NEWS_AT_ONCE
+
+    run(test)
+
+
 def test_without_batches_each_task_is_read_singly_and_it_is_said_once(either_site: Site) -> None:
     async def test() -> None:
         either_site.fake.deny("get_tasks_status")
@@ -240,6 +455,81 @@ def test_the_better_way_is_tried_again_later(site: Site, monkeypatch: pytest.Mon
             singles = site.fake.count("get_task_status")
             await until(lambda: site.fake.count("get_tasks_status") >= 6)
             assert site.fake.count("get_task_status") == singles
+
+    run(test)
+
+
+def test_a_refusal_that_lasts_is_told_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "BATCH_RETRY", 0.5)
+    monkeypatch.setattr(poller, "DETAIL_CACHE_SECONDS", INTERVAL)
+
+    async def test() -> None:
+        site.fake.deny("get_tasks_status", "get_task_status")
+        ids = [site.fake.create_task("Long sleep") for _ in range(20)]
+        async with site.waiting(*ids) as waiters:
+            await until(lambda: site.fake.count("get_tasks_status") >= 3)
+            await until(lambda: site.fake.count("get_tasks_status") >= 4)
+            for waiter in waiters:
+                assert sum(poller.NO_BATCH_NOTICE in notice for notice in waiter.notices) == 1
+                assert sum("get_task_detail alone" in notice for notice in waiter.notices) == 1
+
+    run(test)
+
+
+def test_all_better_ways_are_tried_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "BATCH_RETRY", 1.0)
+    monkeypatch.setattr(poller, "DETAIL_CACHE_SECONDS", 0.4)
+
+    async def test() -> None:
+        site.fake.deny("get_tasks_status", "get_task_status")
+        async with site.waiting(site.fake.create_task("Always fails")) as waiters:
+            await until(lambda: waiters[0].status is not None)
+            await until(lambda: site.poller._interval == 0.4)
+            site.fake.advance(3600)
+            site.fake.grant("get_task_status")
+            await until(lambda: states(waiters) == {TaskState.FAILED})  # no detail tells that
+            assert site.poller.grants.status
+            assert site.poller._interval == INTERVAL
+
+    run(test)
+
+
+def test_batches_without_single_statuses(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "BATCH_RETRY", 1.0)
+
+    async def test() -> None:
+        site.fake.deny("get_task_status")
+        task_id = site.fake.create_task("Long sleep")
+        async with site.waiting(task_id) as (waiter,):
+            await until(lambda: waiter.status is not None)
+            watch = Watch(task_id, site.poller.place, WaitPolicy(), grants=site.poller.grants)
+            assert await site.poller.run(watch.progress(time.time())) == []
+            assert not site.poller.grants.status
+            assert site.poller._interval == INTERVAL  # batches tell the state as before
+            site.fake.grant("get_task_status")
+            await until(lambda: site.poller.grants.status)
+            assert len(await site.poller.run(watch.progress(time.time()))) == 1
+
+    run(test)
+
+
+def test_an_address_where_nobody_answers_is_no_reason_to_do_without_batches(site: Site) -> None:
+    async def test() -> None:
+        ids = [site.fake.create_task("Long sleep") for _ in range(20)]
+        away = {"kind": "html", "status": 404, "times": None}
+        site.fake.faults.add(**away)
+        async with site.waiting(*ids) as waiters:
+            await until(lambda: all(waiter.error is not None for waiter in waiters))
+            site.fake.faults.clear()
+            await until(lambda: states(waiters) == {TaskState.RUNNING})
+            site.fake.faults.add(**away)
+            await until(lambda: all(waiter.error is not None for waiter in waiters))
+            site.fake.faults.clear()
+            await until(lambda: all(waiter.error is None for waiter in waiters))
+            site.fake.clear_requests()
+            await until(lambda: site.fake.count() >= 3)
+            assert site.fake.count() == site.fake.count("get_tasks_status")
+            assert [notice for waiter in waiters for notice in waiter.notices] == []
 
     run(test)
 
@@ -346,6 +636,31 @@ def test_a_look_up_that_fails_later_does_no_harm(site: Site, monkeypatch: pytest
     run(test)
 
 
+def test_a_look_up_that_hangs_is_an_error_of_the_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "CONNECT_TIMEOUT", 0.3)
+    lookups = 0
+
+    async def test() -> None:
+        async def hang() -> AsyncSopsClient:
+            nonlocal lookups
+            lookups += 1
+            await asyncio.Event().wait()
+            raise AssertionError("it hangs")
+
+        shared = Poller(hang, Place(2), min_interval=INTERVAL)
+        waiters = [Waiter(number, INTERVAL) for number in range(1, 301)]
+        for waiter in waiters:
+            shared.join(waiter)
+        await until(lambda: all(waiter.error is not None for waiter in waiters))
+        assert "looking the connection up took longer than" in str(waiters[0].error)
+        assert lookups <= 3  # those who waited for it share its end
+        for waiter in waiters:
+            shared.leave(waiter)
+        await ended(shared)
+
+    run(test)
+
+
 def test_a_connection_that_cannot_be_used_is_everyones_error(sops: FakeSops) -> None:
     async def test() -> None:
         async def nothing() -> AsyncSopsClient:
@@ -447,5 +762,30 @@ def test_courtesy_reads_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
         now += 60
         taken = [shared.take_courtesy(waiter) for waiter in waiters[10:]]
         assert taken == [True] * 12 + [False] * 78  # then twelve a minute, in their turn
+
+    run(test)
+
+
+def test_a_wait_that_leaves_gives_its_turn_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(poller.time, "time", lambda: now)
+
+    async def connect() -> AsyncSopsClient:
+        raise errors.SopsConfigError("host", "is empty")
+
+    async def test() -> None:
+        nonlocal now
+        shared = Poller(connect, Place(2))
+        for generation in range(50):  # a busy site: waits come, want to be read, and end
+            waiters = [Waiter(1 + 100 * generation + number, INTERVAL) for number in range(100)]
+            for waiter in waiters:
+                shared.join(waiter)
+                shared.take_courtesy(waiter)
+            last = max(waiter.turn or 0.0 for waiter in waiters)
+            for waiter in waiters:
+                shared.leave(waiter)
+            now += 1
+            assert last - now < 100 * 5 + 10
+        await asyncio.sleep(0)
 
     run(test)
