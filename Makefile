@@ -33,6 +33,9 @@ endif
 IN_TEMP_HOME = home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && \
 	env AIRFLOW_HOME="$$home" AIRFLOW__CORE__LOAD_EXAMPLES=False PATH="$(abspath $(BIN)):$$PATH"
 
+# Many tests wait for processes or for time: one worker for each core, and each file in one.
+PARALLEL := --numprocesses auto --dist loadfile
+
 .PHONY: help
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -63,7 +66,7 @@ demo: env ## a real Airflow run against the fake SOPS, told as a short story
 
 .PHONY: test
 test: env ## all tests (ARGS="-k name" for some)
-	@$(IN_TEMP_HOME) $(BIN)/python -m pytest $(ARGS)
+	@$(IN_TEMP_HOME) $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 .PHONY: test-ui
 test-ui: env ## the web page of a real Airflow in a real Chromium, with the fake SOPS; takes the pictures in docs/img/

@@ -21,6 +21,7 @@ except ImportError:
 
 __all__ = [
     "KILLS_REACH_TRIGGERS",
+    "NONE_IS_PUSHED",
     "TaskDeferralError",
     "base_url",
     "first_reschedule_date",
@@ -31,6 +32,8 @@ __all__ = [
 ]
 
 _airflow = tuple(int(part) for part in __version__.split(".")[:2])
+#: Airflow 3.0 refuses to store an XCom that is ``None``; one that is not there is read as ``None``.
+NONE_IS_PUSHED = _airflow != (3, 0)
 #: Before Airflow 3.3, nothing runs when a user kills a deferred task.
 KILLS_REACH_TRIGGERS = _airflow >= (3, 3)
 

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 AIRFLOWS = ("2.11.2", "3.0.6", "3.1.8", "3.2.2", "3.3.2")
 PYTHONS = ("3.11", "3.12", "3.13")  # the first that is found serves every Airflow: 2.11 and 3.0 can't use 3.13
 EXECUTABLE = "import sys; print(sys.executable)"
+PARALLEL = ("--numprocesses", "auto", "--dist", "loadfile")
 VERSIONS = "import importlib.metadata as m; print(m.version('{}'))"
 
 
@@ -79,7 +80,7 @@ def run(airflow: str, python: str) -> Row:
         report = Path(home, "report.xml")
         path = f"{venv / 'bin'}{os.pathsep}{os.environ['PATH']}"
         environ = {**os.environ, "AIRFLOW_HOME": home, "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "PATH": path}
-        tests = subprocess.run([inside, "-m", "pytest", f"--junitxml={report}"], cwd=ROOT, env=environ)
+        tests = subprocess.run([inside, "-m", "pytest", *PARALLEL, f"--junitxml={report}"], cwd=ROOT, env=environ)
         cases = list(ElementTree.parse(report).iter("testcase")) if report.exists() else []  # noqa: S314 (our own)
     skipped = [case for case in cases if case.find("skipped") is not None]
     failed = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY, BaseOperator, mask_secret
 
-from airflow_provider_sops.compat import link_key
+from airflow_provider_sops.compat import NONE_IS_PUSHED, link_key
 from airflow_provider_sops.exceptions import SopsOutputsException
 from airflow_provider_sops.links.sops import TASK_URL_KEY
 from airflow_provider_sops.sops.explain import explain
@@ -82,6 +82,8 @@ def push_outputs(context: Context, operator: BaseOperator, outputs: Mapping[str,
     ti = context["ti"]
     own_keys = {XCOM_RETURN_KEY, TASK_URL_KEY, TASK_ID_KEY, *map(link_key, operator.operator_extra_links)}
     for name, value in outputs.items():
+        if value is None and not NONE_IS_PUSHED:
+            continue
         if any(character in name for character in _NOT_IN_KEYS):
             operator.log.warning("Output %s is in the returned dict only: its name cannot be an XCom key.", name)
             continue

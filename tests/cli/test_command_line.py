@@ -8,15 +8,18 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from airflow import __version__ as airflow_version
 
 from airflow_provider_sops import __version__
 from airflow_provider_sops.testing import FakeSops
 from tests.example_dags.test_example_dags import CONFS
+from tests.output import PLAIN_OUTPUT, own_words
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parent.parent / "example_dags"
@@ -31,6 +34,7 @@ def environ(home: Path, **settings: str) -> dict[str, str]:
         "AIRFLOW__CORE__DAGS_FOLDER": str(EXAMPLES),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+        **PLAIN_OUTPUT,
         "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         **settings,
     }
@@ -114,8 +118,10 @@ def test_providers(home: Path) -> None:
     assert (hook["conn_id_attribute_name"], hook["hook_name"]) == ("sops_conn_id", "BlueKing SOPS")
     assert "airflow_provider_sops.links.sops.SopsTaskLink" in by_name["links"]
     assert "airflow_provider_sops.triggers.sops" in by_name["triggers"]
-    assert "extra__sops__bk_username" in by_name["widgets"]
-    assert '"sops"' in by_name["behaviours"]
+    # without Flask AppBuilder, Airflow 3.0 and 3.1 show none here; their web page has its own way
+    if airflow_version >= "3.2" or find_spec("flask_appbuilder"):
+        assert "extra__sops__bk_username" in by_name["widgets"]
+        assert '"sops"' in by_name["behaviours"]
     assert "conn-fields" in str(one)
 
 
@@ -178,4 +184,4 @@ def test_an_example_runs_with_a_connection_from_a_secrets_backend(
     conf = json.dumps(CONFS[dag_id](fake))
     said = run([BIN / "airflow", "dags", "test", dag_id, "--conf", conf], environ(home, **settings))
     assert "state=success" in said or "state:success" in said, said
-    assert fake.app_secret not in said
+    assert fake.app_secret not in own_words(said)

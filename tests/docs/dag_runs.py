@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_sops.testing import FakeSops
+from tests.output import PLAIN_OUTPUT, plain
 
 RUNNER = Path(__file__).with_name("run_dags.py")
 
@@ -40,6 +41,7 @@ def environ(fake: FakeSops, home: Path, dags: Path) -> dict[str, str]:
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW_CONN_SOPS_DEFAULT": json.dumps(fake.connection()),
+        **PLAIN_OUTPUT,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
 
@@ -81,4 +83,4 @@ def _dag_run(run: dict[str, Any], log: str) -> DagRun:
     for task_id, _, key, value in run["xcoms"]:
         xcoms.setdefault((task_id, key), []).append(value)
     rendered = {task_id: fields for task_id, _, fields in run["rendered"]}
-    return DagRun(run["state"], tasks, xcoms, rendered, log)
+    return DagRun(run["state"], tasks, xcoms, rendered, plain(log))

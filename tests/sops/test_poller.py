@@ -265,7 +265,8 @@ def test_a_refusal_for_everyone_is_a_failed_read(site: Site, refusal: tuple[int,
             site.fake.faults.clear()
             site.fake.clear_requests()
             await until(lambda: all(waiter.error is None for waiter in waiters))
-            assert site.fake.count("get_task_status") == 0  # no task is thought to be to blame
+            # no task is thought to be to blame; a question that was under way may still be asked
+            assert site.fake.count("get_task_status") <= 2
             assert site.fake.count() < 20
 
     run(test)
