@@ -4,7 +4,7 @@
 For each number of waits and each contestant, one after the other: a fresh local server in a process of its own, and a
 waiting process that is measured from inside (``worker.py``); memory in a second one, since counting it slows it down.
 All look at every task about every 10 seconds. Prints one table for each number of waits, with the ratio to this
-provider, and then what was to be reached. A whole run takes three quarters of an hour; quote ratios, since seconds
+provider, and then what was to be reached. A whole run takes half an hour; quote ratios, since seconds
 depend on the machine.
 """
 
@@ -152,7 +152,7 @@ def goals(measured: dict[str, Measured], imports: dict[str, float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--waits", type=int, nargs="+", default=SIZES, help="numbers of waits (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of waiting that are measured (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of waiting that are measured (%(default)s)")
     parser.add_argument("--json", type=Path, help="write all that was measured into this file too")
     args = parser.parse_args()
 

@@ -185,7 +185,7 @@ def main() -> None:
     ids = range(FIRST_ID, FIRST_ID + args.waits)
     if args.memory:
         # counting allocations makes all slower: everybody gets the time to read each task once
-        interval = INTERVAL + 0.02 * args.waits
+        interval = INTERVAL + 0.01 * args.waits
         result = asyncio.run(measure_memory(CONTESTANTS[args.contestant](args.port, interval), ids, interval))
     else:
         contestant = CONTESTANTS[args.contestant](args.port, INTERVAL)

@@ -16,11 +16,14 @@ import sys
 from types import SimpleNamespace
 from typing import Any
 
-from airflow.providers.common.compat.sdk import TaskDeferred
+ANSWERS = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)  # what Airflow prints, also while it is imported, is no answer
 
-from airflow_provider_sops.operators.sops import SopsRunTaskOperator
-from airflow_provider_sops.triggers.sops import SopsTaskTrigger
-from tests.operators.airflow_task import Instance
+from airflow.providers.common.compat.sdk import TaskDeferred  # noqa: E402
+
+from airflow_provider_sops.operators.sops import SopsRunTaskOperator  # noqa: E402
+from airflow_provider_sops.triggers.sops import SopsTaskTrigger  # noqa: E402
+from tests.operators.airflow_task import Instance  # noqa: E402
 
 for name in (
     "airflow_provider_sops.hooks.sops",
@@ -67,8 +70,6 @@ async def _fire(row: dict[str, Any]) -> Any:
 
 def main() -> None:
     """Take jobs until the input ends."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what Airflow prints is no answer
     for line in sys.stdin:
         job = json.loads(line)
         reads, writes = os.pipe()
@@ -83,11 +84,11 @@ def main() -> None:
                 pipe.write(text)
             os._exit(0)
         os.close(writes)
-        print(pid, file=answers, flush=True)
+        print(pid, file=ANSWERS, flush=True)
         with os.fdopen(reads) as pipe:
             text = pipe.read()
         os.waitpid(pid, 0)
-        print(text or "null", file=answers, flush=True)
+        print(text or "null", file=ANSWERS, flush=True)
 
 
 if __name__ == "__main__":
