@@ -84,7 +84,7 @@ test-distributed: .venvs/distributed/.ready ## 300 runs on PostgreSQL, Redis, Ce
 	@$(IN_TEMP_HOME) .venvs/distributed/bin/python -m pytest -s tests/distributed $(ARGS)
 
 .PHONY: bench
-bench: .venvs/bench/.ready ## waiting beside other providers, in tables (half an hour; ARGS="--waits 1000")
+bench: .venvs/bench/.ready ## waiting beside other providers, in tables (forty minutes; ARGS="--waits 1000")
 	@$(IN_TEMP_HOME) .venvs/bench/bin/python benchmarks/bench.py $(ARGS)
 
 .venvs/distributed/.ready: EXTRA = apache-airflow-providers-celery apache-airflow-providers-postgres \

@@ -2,9 +2,10 @@
 """Waiting for many tasks, side by side: this provider's trigger, other providers' triggers, and a bare poller.
 
 For each number of waits and each contestant, one after the other: a fresh local server in a process of its own, and a
-waiting process that is measured from inside (``worker.py``); memory in a second one, since counting it slows it down.
+waiting process that is measured from inside (``worker.py``); memory in another one, since counting it slows it down,
+and the start in three, of which the middle one counts, since one interruption by the machine would be the longest.
 All look at every task about every 10 seconds. Prints one table for each number of waits, with the ratio to this
-provider, and then what was to be reached. A whole run takes half an hour; quote ratios, since seconds
+provider, and then what was to be reached. A whole run takes forty minutes; quote ratios, since seconds
 depend on the machine.
 """
 
@@ -33,6 +34,7 @@ SIZES = (100, 1000, 5000)
 #: The number of waits that the goals are about; only here the fall-back takes part.
 GOALS_AT = 1000
 IMPORTS = 9
+STARTS = 3
 LABELS = {
     "sops": "this provider",
     "bare": "bare poller",
@@ -91,9 +93,12 @@ def wait(name: str, waits: int, seconds: float, *options: str) -> Measured:
 
 
 def measure(name: str, waits: int, seconds: float, idle: float) -> Measured:
-    """Measure one contestant: time and requests, then memory."""
+    """Measure one contestant: time and requests, then the start, then memory."""
     print(f"{waits} waits, {LABELS[name]} …", file=sys.stderr, flush=True)
-    return wait(name, waits, seconds) | wait(name, waits, 0.0, "--memory") | {"waits": waits, "idle": idle}
+    measured = wait(name, waits, seconds)
+    starts = [wait(name, waits, 0.0, "--start") for _ in range(STARTS)]
+    measured |= {key: statistics.median(one[key] for one in starts) for key in starts[0]}
+    return measured | wait(name, waits, 0.0, "--memory") | {"waits": waits, "idle": idle}
 
 
 def time_imports() -> dict[str, float]:

@@ -54,6 +54,7 @@ class Sops:
     """
 
     def __init__(self, port: int, interval: float) -> None:
+        import airflow_provider_sops.hooks.sops  # noqa: F401 (the others' triggers import their hooks themselves)
         from airflow_provider_sops.sops import watch
         from airflow_provider_sops.triggers import waits
         from airflow_provider_sops.triggers.sops import SopsTaskTrigger

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The waiting process of the benchmark: one contestant, so many waits, measured from inside. Prints one JSON object.
 
-Three phases, so that no measurement disturbs another: the start, with a heartbeat that notices when the event loop
-stands still; so many seconds of waiting, in which CPU and requests are counted and no heartbeat runs; and three
-intervals with the heartbeat again, in the first of which some tasks end.
+No measurement disturbs another: first so many seconds of waiting, in which CPU and requests are counted; then three
+intervals, in the first of which some tasks end, with a heartbeat that notices when the event loop stands still. The
+start, with that heartbeat, and memory are measured in processes of their own.
 """
 
 from __future__ import annotations
@@ -109,14 +109,11 @@ def percentile(values: Sequence[float], percent: int) -> float | None:
 
 async def measure(contestant: Contestant, port: int, ids: range, seconds: float) -> dict[str, Any]:
     """Measure one contestant; all times in seconds, memory in bytes."""
-    await anyio.lowlevel.checkpoint()  # loads what a triggerer's loop has long loaded
     process = psutil.Process()
     gc.collect()
     memory = process.memory_info().rss
-    async with Heartbeat() as at_start:
-        waits = await start(contestant, ids)
-        await asyncio.sleep(1.5 * INTERVAL)
-    await asyncio.sleep(1.5 * INTERVAL)  # until what happens only at the start has happened
+    waits = await start(contestant, ids)
+    await asyncio.sleep(2.5 * INTERVAL)  # until what happens only at the start has happened
     check(waits)
 
     counts, wall, cpu = await control(port, "counts"), time.monotonic(), time.process_time()
@@ -126,7 +123,7 @@ async def measure(contestant: Contestant, port: int, ids: range, seconds: float)
     memory = process.memory_info().rss - memory
     check(waits)
 
-    async with Heartbeat() as at_end:
+    async with Heartbeat() as heartbeat:
         delays = await time_ends(port, waits)
     check(waits)
     requests = {name: (count - counts["requests"].get(name, 0)) / minutes for name, count in later["requests"].items()}
@@ -137,13 +134,22 @@ async def measure(contestant: Contestant, port: int, ids: range, seconds: float)
         "new_connections": (later["connections"] - counts["connections"]) / minutes,
         "cpu": cpu / minutes,
         "rss": memory / len(ids),
-        "stall_at_start": at_start.longest_stall,
-        "computing_at_start": at_start.longest_computing,
-        "stall": at_end.longest_stall,
-        "computing": at_end.longest_computing,
+        "stall": heartbeat.longest_stall,
+        "computing": heartbeat.longest_computing,
         "p50": percentile(delays, 50),
         "p95": percentile(delays, 95),
     }
+
+
+async def measure_start(contestant: Contestant, ids: range) -> dict[str, Any]:
+    """Let all start at once, and watch until each was read."""
+    await anyio.lowlevel.checkpoint()  # loads what a triggerer's loop has long loaded
+    gc.collect()
+    async with Heartbeat() as heartbeat:
+        waits = await start(contestant, ids)
+        await asyncio.sleep(1.1 * INTERVAL)
+    check(waits)
+    return {"stall_at_start": heartbeat.longest_stall, "computing_at_start": heartbeat.longest_computing}
 
 
 async def measure_memory(contestant: Contestant, ids: range, interval: float) -> dict[str, Any]:
@@ -179,7 +185,8 @@ def main() -> None:
     parser.add_argument("port", type=int)
     parser.add_argument("waits", type=int)
     parser.add_argument("seconds", type=float)
-    parser.add_argument("--memory", action="store_true", help="measure memory, not time")
+    parser.add_argument("--start", action="store_true", help="measure the start alone")
+    parser.add_argument("--memory", action="store_true", help="measure memory alone")
     args = parser.parse_args()
     prepare()
     ids = range(FIRST_ID, FIRST_ID + args.waits)
@@ -187,6 +194,8 @@ def main() -> None:
         # counting allocations makes all slower: everybody gets the time to read each task once
         interval = INTERVAL + 0.01 * args.waits
         result = asyncio.run(measure_memory(CONTESTANTS[args.contestant](args.port, interval), ids, interval))
+    elif args.start:
+        result = asyncio.run(measure_start(CONTESTANTS[args.contestant](args.port, INTERVAL), ids))
     else:
         contestant = CONTESTANTS[args.contestant](args.port, INTERVAL)
         result = asyncio.run(measure(contestant, args.port, ids, args.seconds))

@@ -95,7 +95,8 @@ class SopsRunTaskOperator(BaseOperator):
 
     - not yet started: it starts it; running or paused: it goes on waiting; finished: it uses the outputs;
     - failed: as ``on_retry`` says; revoked by this Airflow task itself: it runs a new one;
-    - revoked or deleted by a person, or expired: it fails without further Airflow retries.
+    - revoked or deleted by a person, or expired: it fails without further Airflow retries. (That one was deleted,
+      a retry knows on Airflow 3.3 alone; before, it runs a new one, since SOPS lists no deleted task.)
 
     :param template_id: the template, an int or a string (templated); or:
     :param template_name: the name of the one template in the business that is called so (templated).

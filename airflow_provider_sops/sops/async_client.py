@@ -39,6 +39,8 @@ class AsyncSopsClient:
         self.door = door
         self.settings = settings or TransportSettings()
         self.retry = retry
+        connect, read = self.settings.connect_timeout, self.settings.read_timeout
+        self._timeout = {"connect": connect, "read": read, "write": read, "pool": read}
         self._session: httpx.AsyncHTTPTransport | None = None
         self._opening = asyncio.Lock()
 
@@ -105,7 +107,6 @@ class AsyncSopsClient:
         session = self._session or await self._open_session()
         import httpx
 
-        timeout = httpx.Timeout(self.settings.read_timeout, connect=self.settings.connect_timeout)
         try:
             response = await session.handle_async_request(
                 httpx.Request(
@@ -114,7 +115,7 @@ class AsyncSopsClient:
                     params=request.query or None,
                     headers={"Accept-Encoding": "gzip, deflate", **request.headers},
                     content=request.body,
-                    extensions={"timeout": timeout.as_dict()},
+                    extensions={"timeout": self._timeout},
                 )
             )
             try:
@@ -127,8 +128,7 @@ class AsyncSopsClient:
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             sent = not isinstance(error, httpx.ConnectError | httpx.ProxyError)
             return connection_failed(call, self.door, error, sent=sent, timed_out=False)
-        encoding = response.headers.encoding
-        headers = {name.decode(encoding).lower(): value.decode(encoding) for name, value in response.headers.raw}
+        headers = {name.decode().lower(): value.decode("utf-8", "replace") for name, value in response.headers.raw}
         return HttpReply(response.status_code, headers, body)
 
     async def _open_session(self) -> httpx.AsyncHTTPTransport:

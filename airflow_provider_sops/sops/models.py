@@ -8,6 +8,7 @@ ones write ``finish_time``, ``project_id``, ``name`` and times like ``2026-11-22
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -278,11 +279,11 @@ def status_signature(item: Mapping[str, Any]) -> tuple[Any, ...]:
     """Give what has changed when a task's item of ``get_tasks_status`` says something new."""
     status = _dict(item.get("status"))
     return (
-        status.get("state"),
+        _word(status.get("state")),
         status.get("finish_time"),
         item.get("finish_time"),
         item.get("is_deleted"),
-        item.get("current_flow"),
+        _word(item.get("current_flow")),
     )
 
 
@@ -301,8 +302,8 @@ def status_of_item(answer: Answer, item: Mapping[str, Any]) -> TaskStatus:
             task_id=_required_id(item.get("id")),
             name=_text(item.get("name")),
             is_deleted=item.get("is_deleted") is True,
-            flow_type=_text(item.get("flow_type")),
-            current_flow=_text(item.get("current_flow")),
+            flow_type=_word(item.get("flow_type")),
+            current_flow=_word(item.get("current_flow")),
             task_url=_text(item.get("url")),
             **fields,
         )
@@ -491,7 +492,7 @@ def _common_status(data: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"state is {data.get('state')!r} where a word belongs")
     return {
         "state": parse_state(data["state"]),
-        "raw_state": data["state"],
+        "raw_state": _word(data["state"]),
         "start_time": parse_time(data.get("start_time")),
         "finish_time": parse_time(data.get("finish_time")),
         "elapsed_time": _seconds(data.get("elapsed_time")),
@@ -540,6 +541,11 @@ def _objects(answer: Answer, value: object) -> list[Mapping[str, Any]]:
 
 def _dict(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _word(value: object) -> str:
+    """Read one of few words; thousands of waits keep it, and share it."""
+    return sys.intern(_text(value))
 
 
 def _text(value: object) -> str:

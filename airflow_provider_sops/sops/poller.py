@@ -15,7 +15,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import TypeVar
 
@@ -43,7 +43,7 @@ CONNECT_TIMEOUT = 60.0
 #: Seconds to gather waits that start together, so that they share requests.
 GATHER = 0.25
 #: Tasks that are read one by one: so many one after the other in one go, which costs less than as many goes.
-SINGLES_IN_A_ROW = 8
+SINGLES_IN_A_ROW = 25
 #: Waits that are woken before the event loop gets its turn: when many start or end together, it must not stand still.
 NEWS_AT_ONCE = 4
 #: Longest ``Retry-After`` that is honoured, in seconds.
@@ -81,15 +81,17 @@ class Waiter:
     #: seconds since the epoch from which on it may have a read that it was refused, see :meth:`Poller.take_courtesy`
     turn: float | None = None
     #: for the wait's own log, each kind once
-    notices: list[str] = field(default_factory=list)
+    notices: tuple[str, ...] = ()
     heard: frozenset[str] = frozenset()
     _wake: asyncio.Future[None] | None = None
+    _timer: asyncio.TimerHandle | None = None
     _told: bool = False
 
     def tell(self) -> None:
         """Wake the wait; one that is not asleep will not fall asleep before it has looked."""
-        self._told = True
-        if self._wake is not None and not self._wake.done():
+        if self._wake is None or self._wake.done():
+            self._told = True
+        else:
             self._wake.set_result(None)
 
     def hear(self, kind: str, notice: str) -> bool:
@@ -97,21 +99,29 @@ class Waiter:
         if kind in self.heard:
             return False
         self.heard |= {kind}
-        self.notices.append(notice)
+        self.notices += (notice,)
         return True
 
-    async def sleep(self, seconds: float) -> None:
-        """Sleep until something is told, for at most so many seconds."""
-        if not self._told:
-            loop = asyncio.get_running_loop()
-            self._wake = wake = loop.create_future()
-            timer = loop.call_later(max(0.0, seconds), self.tell)
-            try:
-                await wake
-            finally:
-                timer.cancel()
-                self._wake = None
-        self._told = False
+    def sleep(self, seconds: float) -> asyncio.Future[None]:
+        """Give what is to be awaited: it ends when something is told, and at the latest after so many seconds.
+
+        Thousands of waits sleep nearly always, so this is no coroutine, which each of them would hold.
+        """
+        self.stay_awake()
+        loop = asyncio.get_running_loop()
+        self._wake = loop.create_future()
+        if self._told:
+            self._told = False
+            self._wake.set_result(None)
+        else:
+            self._timer = loop.call_later(max(0.0, seconds), self.tell)
+        return self._wake
+
+    def stay_awake(self) -> None:
+        """Forget the time of waking up."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 @dataclass(eq=False, slots=True)
@@ -119,7 +129,7 @@ class _Task:
     """A task that is waited for."""
 
     id: int
-    waiters: list[Waiter] = field(default_factory=list)
+    waiters: tuple[Waiter, ...] = ()
     #: what the last answer said of it; unchanged, nobody is woken
     seen: object = None
     #: monotonic time of its next read
@@ -162,7 +172,10 @@ class Poller:
         self._queue: list[tuple[float, int]] = []
         self._interval = min_interval
         self._asked_intervals: Counter[float] = Counter()
+        #: monotonic time before which nothing is asked, as the last answer was an error
         self._not_before = 0.0
+        #: monotonic time of the last chunk that counts for the spacing
+        self._last_chunk_at = float("-inf")
         self._failures = 0
         self._error: errors.SopsError | None = None
         self._batches = True
@@ -187,7 +200,7 @@ class Poller:
         task = self._tasks.get(waiter.task_id)
         if task is None:
             task = self._tasks[waiter.task_id] = _Task(waiter.task_id)
-        task.waiters.append(waiter)
+        task.waiters += (waiter,)
         task.seen = None
         waiter.error = self._error
         if not self._batches:
@@ -204,10 +217,11 @@ class Poller:
 
     def leave(self, waiter: Waiter) -> None:
         """Let a wait go; the last one ends the loop, which closes the session."""
+        waiter.stay_awake()
         task = self._tasks.get(waiter.task_id)
         if task is None or waiter not in task.waiters:
             return
-        task.waiters.remove(waiter)
+        task.waiters = tuple(other for other in task.waiters if other is not waiter)
         if waiter.turn is not None:
             heapq.heappush(self._turns_given_back, waiter.turn)
             waiter.turn = None
@@ -256,7 +270,9 @@ class Poller:
         try:
             while True:
                 now = time.monotonic()
-                start = max(self._not_before, self._queue[0][0] if self._queue else now + self._interval)
+                due = self._queue[0][0] if self._queue else now + self._interval
+                # not as it was when the last chunk was read: since then many may have joined
+                start = max(due, self._not_before, self._last_chunk_at + self._spacing())
                 if start > now:
                     await self._rest(start - now)
                     continue
@@ -264,7 +280,7 @@ class Poller:
                 if not chunk:
                     continue
                 if not self._batches or chunk[0].alone_until <= now:  # the few that are read alone slow nobody down
-                    self._not_before = now + self._spacing()
+                    self._last_chunk_at = now
                 await self._slots.acquire()
                 read = asyncio.get_running_loop().create_task(self._read_chunk(chunk))
                 self._reads.add(read)

@@ -98,6 +98,7 @@ class SopsTaskTrigger(BaseTrigger):
         """Wait, writing changes of state into the task's log, and fire one event."""
         from airflow_provider_sops.triggers.waits import wait
 
+        self.logger()  # one for all, which self.log then gives too: thousands of waits would each keep their own
         yield TriggerEvent(await wait(self))  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -44,6 +45,15 @@ _ENDED = ("failed", "success", "skipped", "upstream_failed", "removed")
 
 PollerKey = tuple[str, Place]
 _pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[PollerKey, Poller]] = WeakKeyDictionary()
+
+
+@dataclass(slots=True)
+class _Progress:
+    """When a task's nodes are to be read for the log, and the state that was seen last."""
+
+    #: seconds since the epoch
+    due: float = float("inf")
+    state: TaskState | None = None
 
 
 async def connect(sops_conn_id: str) -> AsyncSopsClient:
@@ -91,7 +101,22 @@ def leave_poller(poller: Poller, waiter: Waiter) -> None:
 
 async def wait(trigger: SopsTaskTrigger) -> dict[str, Any]:
     """Wait, writing changes of state into the task's log, and give the event to fire."""
-    place = _place(trigger.bk_biz_id, trigger.scope)
+    waiter = Waiter(trigger.sops_task_id, trigger.poll_interval)
+    poller = join_poller(trigger.sops_conn_id, _place(trigger.bk_biz_id, trigger.scope), waiter)
+    try:
+        watch = _watch(trigger, poller)
+        progress = _Progress()
+        while True:
+            now = time.time()
+            event = await _turn(trigger, now, poller, waiter, watch, progress)
+            if event is not None:
+                return event
+            await waiter.sleep(_until_next_look(trigger, now, waiter, watch, progress))
+    finally:
+        leave_poller(poller, waiter)
+
+
+def _watch(trigger: SopsTaskTrigger, poller: Poller) -> Watch:
     policy = _policy(
         tuple(trigger.allowed_states),
         trigger.on_failed,
@@ -100,14 +125,9 @@ async def wait(trigger: SopsTaskTrigger) -> dict[str, Any]:
         trigger.max_outage,
         trigger.assume_finished,
     )
-    waiter = Waiter(trigger.sops_task_id, trigger.poll_interval)
-    poller = join_poller(trigger.sops_conn_id, place, waiter)
-    try:
-        watch = Watch(trigger.sops_task_id, place, policy, had_answer=True, grants=poller.grants)
-        watch.task_url = trigger.task_url
-        return await _wait(trigger, poller, waiter, watch)
-    finally:
-        leave_poller(poller, waiter)
+    watch = Watch(trigger.sops_task_id, poller.place, policy, had_answer=True, grants=poller.grants)
+    watch.task_url = trigger.task_url
+    return watch
 
 
 async def revoke_when_killed(trigger: SopsTaskTrigger) -> None:
@@ -137,33 +157,34 @@ async def _was_cleared(trigger: SopsTaskTrigger) -> bool:
     return state not in _ENDED
 
 
-async def _wait(trigger: SopsTaskTrigger, poller: Poller, waiter: Waiter, watch: Watch) -> dict[str, Any]:
-    progress_due = float("inf")
-    state: TaskState | None = None
-    while True:
-        while waiter.notices:
-            trigger.log.warning("%s", waiter.notices.pop(0))
-        now = time.time()
-        look = await _look(poller, waiter, watch, now)
-        if look is not None:
-            log_lines(trigger.log, look.lines)
-            if look.next is not Next.WAIT:
-                outcome = Outcome.SUCCESS if look.next is Next.SUCCESS else Outcome.FAILURE
-                return make_event(trigger.sops_task_id, outcome, look)
-            if look.status is not None and look.status.state is not state:
-                # the first reading of a thousand restarted waits must not become a thousand single reads
-                progress_due = now + (_PROGRESS_INTERVAL if state is None else 0.0)
-                state = look.status.state
-        if trigger.deadline is not None and now >= trigger.deadline:
-            return make_event(trigger.sops_task_id, Outcome.TIMEOUT, look)
-        if trigger.start_deadline is not None and now >= trigger.start_deadline and state is TaskState.CREATED:
-            return make_event(trigger.sops_task_id, Outcome.NOT_STARTED, look)
-        readable = waiter.error is None and watch.grants.status
-        if now >= progress_due and readable and poller.take_courtesy(waiter):
-            progress_due = now + _PROGRESS_INTERVAL
-            with suppress(errors.SopsError):
-                log_lines(trigger.log, await poller.run(watch.progress(now)))
-        await waiter.sleep(_until_next_look(trigger, now, waiter, watch, progress_due))
+async def _turn(
+    trigger: SopsTaskTrigger, now: float, poller: Poller, waiter: Waiter, watch: Watch, progress: _Progress
+) -> dict[str, Any] | None:
+    """Take in what the poller told; give the event when the wait is over."""
+    notices, waiter.notices = waiter.notices, ()
+    for notice in notices:
+        trigger.log.warning("%s", notice)
+    look = await _look(poller, waiter, watch, now)
+    if look is not None:
+        log_lines(trigger.log, look.lines)
+        if look.next is not Next.WAIT:
+            outcome = Outcome.SUCCESS if look.next is Next.SUCCESS else Outcome.FAILURE
+            return make_event(trigger.sops_task_id, outcome, look)
+        if look.status is not None and look.status.state is not progress.state:
+            # the first reading of a thousand restarted waits must not become a thousand single reads
+            progress.due = now + (_PROGRESS_INTERVAL if progress.state is None else 0.0)
+            progress.state = look.status.state
+    if trigger.deadline is not None and now >= trigger.deadline:
+        return make_event(trigger.sops_task_id, Outcome.TIMEOUT, look)
+    start_is_due = trigger.start_deadline is not None and now >= trigger.start_deadline
+    if start_is_due and progress.state is TaskState.CREATED:
+        return make_event(trigger.sops_task_id, Outcome.NOT_STARTED, look)
+    readable = waiter.error is None and watch.grants.status
+    if now >= progress.due and readable and poller.take_courtesy(waiter):
+        progress.due = now + _PROGRESS_INTERVAL
+        with suppress(errors.SopsError):
+            log_lines(trigger.log, await poller.run(watch.progress(now)))
+    return None
 
 
 async def _look(poller: Poller, waiter: Waiter, watch: Watch, now: float) -> Look | None:
@@ -179,8 +200,11 @@ async def _look(poller: Poller, waiter: Waiter, watch: Watch, now: float) -> Loo
         return watch.failed_read(error, now)
 
 
-def _until_next_look(trigger: SopsTaskTrigger, now: float, waiter: Waiter, watch: Watch, progress_due: float) -> float:
-    """Give the seconds after which there is something to do although nothing is told: for most waits many."""
+def _until_next_look(trigger: SopsTaskTrigger, now: float, waiter: Waiter, watch: Watch, progress: _Progress) -> float:
+    """Give the seconds after which there is something to do although nothing is told: for most waits many.
+
+    :param now: when the last turn began; what became due since then is due at once.
+    """
     moments = [trigger.deadline, trigger.start_deadline, now + _LONGEST_SLEEP]
     if watch.outage_since is not None:
         moments.append(watch.outage_since + trigger.max_outage)
@@ -189,7 +213,7 @@ def _until_next_look(trigger: SopsTaskTrigger, now: float, waiter: Waiter, watch
     if watch.must_be_kept or watch.since.failed is not None:
         moments.append(now + _RECHECK)
     # reads that only make the log richer may have to wait for their turn
-    moments += [max(due, waiter.turn or 0.0) for due in (progress_due, watch.intervention_due) if due is not None]
+    moments += [max(due, waiter.turn or 0.0) for due in (progress.due, watch.intervention_due) if due is not None]
     return max(0.05, min(moment for moment in moments if moment is not None and moment > now) - now)
 
 

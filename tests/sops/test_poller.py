@@ -113,6 +113,20 @@ def test_many_waits_share_requests_a_connection_and_a_lookup(either_site: Site) 
     run(test)
 
 
+def test_many_that_join_do_not_wait_for_the_pace_of_the_few(site: Site) -> None:
+    async def test() -> None:
+        site.poller = Poller(site.connect, Place(site.fake.bk_biz_id), min_interval=60.0)
+        ids = [site.fake.create_task("Long sleep") for _ in range(1000)]
+        async with site.waiting(ids[0]) as first:
+            await until(lambda: states(first) == {TaskState.RUNNING})
+            many = site.wait_for(*ids[1:])
+            await until(lambda: TaskState.RUNNING in states(many))  # alone, the first one would be read once a minute
+            for waiter in many:
+                site.poller.leave(waiter)
+
+    run(test)
+
+
 def test_an_end_is_told_to_every_wait_for_the_task(site: Site) -> None:
     async def test() -> None:
         task_id = site.fake.create_task()
@@ -134,7 +148,7 @@ def test_a_wait_is_woken_by_changes_alone(site: Site) -> None:
             await waiter.sleep(30)
             assert states([waiter]) == {TaskState.RUNNING}
             read = site.fake.count()
-            woken = asyncio.create_task(waiter.sleep(30))
+            woken = asyncio.ensure_future(waiter.sleep(30))
             await until(lambda: site.fake.count() >= read + 4)
             assert not woken.done()
             site.fake.operate(task_id, "pause")
@@ -415,7 +429,7 @@ def test_without_batches_each_task_is_read_singly_and_it_is_said_once(either_sit
             for waiter in waiters:
                 assert [poller.NO_BATCH_NOTICE in notice for notice in waiter.notices] == [True]
             (late,) = either_site.wait_for(ids[0])
-            assert late.notices == [poller.NO_BATCH_NOTICE]
+            assert late.notices == (poller.NO_BATCH_NOTICE,)
             either_site.poller.leave(late)
 
     run(test)
@@ -710,7 +724,7 @@ def test_a_cancelled_wait_leaves_the_others_alone(site: Site) -> None:
     async def test() -> None:
         ids = [site.fake.create_task("Long sleep") for _ in range(3)]
         async with site.waiting(*ids) as waiters:
-            sleepers = [asyncio.create_task(waiter.sleep(60)) for waiter in waiters]
+            sleepers = [asyncio.ensure_future(waiter.sleep(60)) for waiter in waiters]
             await asyncio.sleep(0)
             sleepers[0].cancel()
             site.poller.leave(waiters[0])
