@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
@@ -76,22 +76,7 @@ class AsyncSopsClient:
 
     async def run(self, steps: Steps[T]) -> T:
         """Carry out steps: send each call that they yield, and give them its answer or its error."""
-        try:
-            step = next(steps)
-            while True:
-                if isinstance(step, Pause):
-                    await asyncio.sleep(step.seconds)
-                    step = next(steps)
-                    continue
-                try:
-                    answer = await self.send(step)
-                except errors.SopsError as error:
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(answer)
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
+        return await carry_out(steps, self.send)
 
     async def _try(self, call: Call) -> tuple[Answer | None, errors.SopsError | None]:
         # handed back, not raised inside the except block of an HTTP library's exception, which holds the URL
@@ -108,21 +93,23 @@ class AsyncSopsClient:
         import httpx
 
         try:
-            response = await session.handle_async_request(
-                httpx.Request(
-                    request.method,
-                    request.url,
-                    params=request.query or None,
-                    headers={"Accept-Encoding": "gzip, deflate", **request.headers},
-                    content=request.body,
-                    extensions={"timeout": self._timeout},
+            # httpx limits the time to each piece of an answer, not that of one that trickles
+            async with asyncio.timeout(self._timeout["connect"] + 2.0 * self._timeout["read"]):
+                response = await session.handle_async_request(
+                    httpx.Request(
+                        request.method,
+                        request.url,
+                        params=request.query or None,
+                        headers={"Accept-Encoding": "gzip, deflate", **request.headers},
+                        content=request.body,
+                        extensions={"timeout": self._timeout},
+                    )
                 )
-            )
-            try:
-                body = await response.aread()
-            finally:
-                await response.aclose()
-        except httpx.TimeoutException as error:
+                try:
+                    body = await response.aread()
+                finally:
+                    await response.aclose()
+        except (httpx.TimeoutException, TimeoutError) as error:
             sent = not isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout)
             return connection_failed(call, self.door, error, sent=sent, timed_out=True)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
@@ -137,6 +124,26 @@ class AsyncSopsClient:
                 # importing httpx and reading CA certificates takes long enough to be felt by an event loop
                 self._session = await asyncio.to_thread(_make_session, self.door, self.settings)
             return self._session
+
+
+async def carry_out(steps: Steps[T], send: Callable[[Call], Awaitable[Answer]]) -> T:
+    """Carry out steps: hand each call that they yield to ``send``, and give them its answer or its error."""
+    try:
+        step = next(steps)
+        while True:
+            if isinstance(step, Pause):
+                await asyncio.sleep(step.seconds)
+                step = next(steps)
+                continue
+            try:
+                answer = await send(step)
+            except errors.SopsError as error:
+                step = steps.throw(error)
+            else:
+                step = steps.send(answer)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
 
 
 def _make_session(door: Door, settings: TransportSettings) -> httpx.AsyncHTTPTransport:

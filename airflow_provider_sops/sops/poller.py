@@ -20,11 +20,12 @@ from math import ceil
 from typing import TypeVar
 
 from airflow_provider_sops.sops import errors, models
-from airflow_provider_sops.sops.async_client import MAX_CONNECTIONS, AsyncSopsClient
+from airflow_provider_sops.sops.async_client import MAX_CONNECTIONS, AsyncSopsClient, carry_out
 from airflow_provider_sops.sops.calls import (
     DETAIL_CACHE_SECONDS,
     MAX_IDS_PER_STATUS_CALL,
     STATUS_CACHE_SECONDS,
+    Call,
 )
 from airflow_provider_sops.sops.gateway import Answer, nobody_answers
 from airflow_provider_sops.sops.models import TaskStatus
@@ -176,15 +177,19 @@ class Poller:
         self._not_before = 0.0
         #: monotonic time of the last chunk that counts for the spacing
         self._last_chunk_at = float("-inf")
+        #: the most tasks in this interval, since when it lasts, and the most in the one before
+        self._most, self._most_since, self._most_before = 0, 0.0, 0
         self._failures = 0
         self._error: errors.SopsError | None = None
         self._batches = True
         self._batch_answered = False
         #: monotonic time since which not all ways may be used
         self._denied_at: float | None = None
+        #: up to which monotonic time waits' own questions are not asked, and why
+        self._refused: tuple[float, errors.SopsRateLimitError] | None = None
         self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
         self._reads: set[asyncio.Task[None]] = set()
-        self._joined = asyncio.Event()
+        self._changed = asyncio.Event()
         self._courtesies_until = 0.0
         self._last_turn = 0.0
         self._turns_given_back: list[float] = []
@@ -200,6 +205,7 @@ class Poller:
         task = self._tasks.get(waiter.task_id)
         if task is None:
             task = self._tasks[waiter.task_id] = _Task(waiter.task_id)
+            self._most = max(self._most, len(self._tasks))
         task.waiters += (waiter,)
         task.seen = None
         waiter.error = self._error
@@ -208,7 +214,7 @@ class Poller:
         self._schedule(task, time.monotonic() + GATHER)
         self._asked_intervals[waiter.interval] += 1
         self._set_interval()
-        self._joined.set()
+        self._changed.set()
         if self._loop_task is None:
             # in an empty context: one wait's task logging must not receive what concerns all
             self._loop_task = asyncio.get_running_loop().create_task(
@@ -236,13 +242,22 @@ class Poller:
             self._loop_task.cancel()
 
     async def run(self, steps: Steps[T]) -> T:
-        """Carry out a wait's further questions with the shared client."""
-        client = await self._get_client()
+        """Carry out a wait's further questions with the shared client; steps that ask nothing wait for nothing."""
+        try:
+            return await carry_out(steps, self._ask_for_a_wait)
+        finally:
+            self._note_grants()
+
+    async def _ask_for_a_wait(self, call: Call) -> Answer:
+        """Ask a wait's own question, unless such questions were refused for their number just now."""
+        if self._refused is not None and time.monotonic() < self._refused[0]:
+            raise self._refused[1].with_traceback(None)
         async with self._slots:
             try:
-                return await client.run(steps)
-            finally:
-                self._note_grants()
+                return await self._with_client(lambda client: client.send(call))
+            except errors.SopsRateLimitError as error:
+                self._refused = (time.monotonic() + max(self._interval, _asked_to_wait(error)), error)
+                raise
 
     def take_courtesy(self, waiter: Waiter) -> bool:
         """Allow a wait one read that only makes its log richer; while there are many, each has its turn."""
@@ -272,7 +287,7 @@ class Poller:
                 now = time.monotonic()
                 due = self._queue[0][0] if self._queue else now + self._interval
                 # not as it was when the last chunk was read: since then many may have joined
-                start = max(due, self._not_before, self._last_chunk_at + self._spacing())
+                start = max(due, self._not_before, self._last_chunk_at + self._spacing(now))
                 if start > now:
                     await self._rest(start - now)
                     continue
@@ -293,12 +308,12 @@ class Poller:
                     await client.aclose()
 
     async def _rest(self, seconds: float) -> None:
-        """Sleep, but no longer than until somebody joins."""
-        self._joined.clear()
+        """Sleep, but no longer than until somebody joins or a read has ended."""
+        self._changed.clear()
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(max(seconds, 0.001), self._joined.set)
+        timer = loop.call_later(max(seconds, 0.001), self._changed.set)
         try:
-            await self._joined.wait()
+            await self._changed.wait()
         finally:
             timer.cancel()
 
@@ -316,9 +331,15 @@ class Poller:
     def _chunk_size(self) -> int:
         return MAX_IDS_PER_STATUS_CALL if self._batches else SINGLES_IN_A_ROW
 
-    def _spacing(self) -> float:
-        """Seconds between two chunks, so that all reads of an interval are spread over it."""
-        return 0.9 * self._interval / max(1, ceil(len(self._tasks) / self._chunk_size))
+    def _spacing(self, now: float) -> float:
+        """Seconds between two chunks, so that all reads of an interval are spread over it.
+
+        The pace follows at once when tasks join, and one interval late when they end: those that end together are
+        often many, and the last of them must not wait longer than the first.
+        """
+        if now - self._most_since >= self._interval:
+            self._most, self._most_since, self._most_before = len(self._tasks), now, self._most
+        return 0.9 * self._interval / max(1, ceil(max(self._most, self._most_before) / self._chunk_size))
 
     def _take_chunk(self, now: float) -> list[_Task]:
         """Take the tasks that are due: for one batch, with those due soon to fill it, or some to be read singly."""
@@ -390,7 +411,7 @@ class Poller:
             await self._fall_back(error, chunk)
         except errors.SopsError as error:
             if not _is_refusal(error) or self._failures % _SPLIT_EVERY:
-                raise
+                raise _of_a_batch(error) from error.__cause__
             await self._split(chunk, error)
         else:
             self._batch_answered = True
@@ -433,7 +454,7 @@ class Poller:
         while refused:
             if len(refused) > 1 and not answered:  # both halves: there are several culprits, or SOPS is not well
                 if await self._read_one(refused[0][0]) is not None:
-                    raise error
+                    raise _of_a_batch(error)
                 answered = True
             culprits += [part[0] for part in refused if len(part) == 1]
             parts = [half for part in refused if len(part) > 1 for half in _halves(part)]
@@ -570,13 +591,13 @@ class Poller:
         for task in chunk:
             if self._tasks.get(task.id) is task:
                 self._schedule(task, due)
+        self._changed.set()
 
     def _slow_down(self, error: errors.SopsError) -> float:
         """Ask nothing for some seconds, or as long as the server says; give how long."""
-        delay = backoff(max(1, self._failures), 1.0, self._interval)
-        if error.retry_after is not None:
-            delay = max(delay, min(error.retry_after, LONGEST_RETRY_AFTER))
+        delay = max(backoff(max(1, self._failures), 1.0, self._interval), _asked_to_wait(error))
         self._not_before = max(self._not_before, time.monotonic() + delay)
+        self._last_chunk_at = float("-inf")  # trouble has a pace of its own
         return delay
 
     async def _failed(self, chunk: Sequence[_Task], error: errors.SopsError) -> None:
@@ -635,6 +656,20 @@ def _is_refusal(error: errors.SopsError) -> bool:
         return True
     # of a crash ESB tells in its own words
     return isinstance(error, errors.SopsGatewayUnavailableError) and "Status Code: 500" in (error.remote_message or "")
+
+
+def _of_a_batch(error: errors.SopsError) -> errors.SopsError:
+    """Make of a batch's refusal what it is: it may be about any one of fifty tasks, so it ends no wait at once."""
+    if not (isinstance(error, errors.SopsApiError) and isinstance(error, DEFINITE)):
+        return error
+    made = errors.SopsApiError(*error.args)
+    made.__dict__.update(vars(error))
+    return made
+
+
+def _asked_to_wait(error: errors.SopsError) -> float:
+    """Seconds that the server asked to wait, as far as that is honoured."""
+    return min(error.retry_after or 0.0, LONGEST_RETRY_AFTER)
 
 
 def _unusable_connection(error: Exception) -> errors.SopsError:

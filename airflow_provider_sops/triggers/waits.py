@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 #: Seconds after which a wait looks again though nothing was told: when its task has failed or cannot be read, and else.
 _RECHECK = 30.0
 _LONGEST_SLEEP = 3600.0
+#: Seconds that a wait whose time is over takes for a first reading: its task may have ended in time while no triggerer
+#: ran. Less than the margin after which Airflow itself ends the wait.
+_FIRST_READ = 30.0
 #: Seconds between two reads of how far a task's nodes are, while its state does not change.
 _PROGRESS_INTERVAL = 600.0
 #: States of an Airflow task that a user has marked, so that it does not go on.
@@ -54,6 +57,8 @@ class _Progress:
     #: seconds since the epoch
     due: float = float("inf")
     state: TaskState | None = None
+    #: seconds since the epoch up to which a deadline waits for the first reading
+    first_read_by: float = 0.0
 
 
 async def connect(sops_conn_id: str) -> AsyncSopsClient:
@@ -105,7 +110,7 @@ async def wait(trigger: SopsTaskTrigger) -> dict[str, Any]:
     poller = join_poller(trigger.sops_conn_id, _place(trigger.bk_biz_id, trigger.scope), waiter)
     try:
         watch = _watch(trigger, poller)
-        progress = _Progress()
+        progress = _Progress(first_read_by=time.time() + _FIRST_READ)
         while True:
             now = time.time()
             event = await _turn(trigger, now, poller, waiter, watch, progress)
@@ -174,7 +179,8 @@ async def _turn(
             # the first reading of a thousand restarted waits must not become a thousand single reads
             progress.due = now + (_PROGRESS_INTERVAL if progress.state is None else 0.0)
             progress.state = look.status.state
-    if trigger.deadline is not None and now >= trigger.deadline:
+    deadline = _deadline(trigger, waiter, progress)
+    if deadline is not None and now >= deadline:
         return make_event(trigger.sops_task_id, Outcome.TIMEOUT, look)
     start_is_due = trigger.start_deadline is not None and now >= trigger.start_deadline
     if start_is_due and progress.state is TaskState.CREATED:
@@ -185,6 +191,12 @@ async def _turn(
         with suppress(errors.SopsError):
             log_lines(trigger.log, await poller.run(watch.progress(now)))
     return None
+
+
+def _deadline(trigger: SopsTaskTrigger, waiter: Waiter, progress: _Progress) -> float | None:
+    if trigger.deadline is None or waiter.status is not None or waiter.error is not None:
+        return trigger.deadline
+    return max(trigger.deadline, progress.first_read_by)
 
 
 async def _look(poller: Poller, waiter: Waiter, watch: Watch, now: float) -> Look | None:
@@ -205,7 +217,7 @@ def _until_next_look(trigger: SopsTaskTrigger, now: float, waiter: Waiter, watch
 
     :param now: when the last turn began; what became due since then is due at once.
     """
-    moments = [trigger.deadline, trigger.start_deadline, now + _LONGEST_SLEEP]
+    moments = [_deadline(trigger, waiter, progress), trigger.start_deadline, now + _LONGEST_SLEEP]
     if watch.outage_since is not None:
         moments.append(watch.outage_since + trigger.max_outage)
     if watch.since.failed is not None and watch.policy.grace is not None:
@@ -214,7 +226,7 @@ def _until_next_look(trigger: SopsTaskTrigger, now: float, waiter: Waiter, watch
         moments.append(now + _RECHECK)
     # reads that only make the log richer may have to wait for their turn
     moments += [max(due, waiter.turn or 0.0) for due in (progress.due, watch.intervention_due) if due is not None]
-    return max(0.05, min(moment for moment in moments if moment is not None and moment > now) - now)
+    return max(0.05, min(moment for moment in moments if moment is not None and moment > now) - time.time())
 
 
 @lru_cache

@@ -112,6 +112,19 @@ def test_half_an_answer_in_time(sops: FakeSops, api_type: str) -> None:
         assert error.may_have_been_sent is True
 
 
+def test_an_answer_that_trickles(sops: FakeSops, api_type: str) -> None:
+    def trickle(connection: socket.socket) -> None:
+        read_request(connection)
+        for byte in http_reply(FINE):
+            connection.sendall(bytes([byte]))
+            server.wait(0.05)
+
+    with Server(trickle) as server:
+        error = refused(sops, api_type, server.url, timeout=0.2)
+        assert isinstance(error, errors.SopsTimeoutError)
+        assert error.may_have_been_sent is True
+
+
 def test_a_reset(sops: FakeSops, api_type: str) -> None:
     def handle(connection: socket.socket) -> None:
         read_request(connection)

@@ -8,18 +8,19 @@ import contextvars
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
 
 from airflow_provider_sops.connection import parse_connection
 from airflow_provider_sops.sops import errors, poller
-from airflow_provider_sops.sops.async_client import AsyncSopsClient
+from airflow_provider_sops.sops.async_client import MAX_CONNECTIONS, AsyncSopsClient
 from airflow_provider_sops.sops.policy import WaitPolicy
 from airflow_provider_sops.sops.poller import Poller, Waiter
 from airflow_provider_sops.sops.states import TaskState
-from airflow_provider_sops.sops.watch import Place, Watch
+from airflow_provider_sops.sops.transport import Steps
+from airflow_provider_sops.sops.watch import Place, Watch, read_status
 from airflow_provider_sops.testing import FakeSops
 
 INTERVAL = 0.2
@@ -123,6 +124,70 @@ def test_many_that_join_do_not_wait_for_the_pace_of_the_few(site: Site) -> None:
             await until(lambda: TaskState.RUNNING in states(many))  # alone, the first one would be read once a minute
             for waiter in many:
                 site.poller.leave(waiter)
+
+    run(test)
+
+
+def test_those_that_end_together_do_not_slow_the_others_down(site: Site) -> None:
+    async def test() -> None:
+        now = time.monotonic()
+        waiters = site.wait_for(*range(1, 1001))
+        pace = site.poller._spacing(now)
+        for waiter in waiters[:990]:
+            site.poller.leave(waiter)
+        assert site.poller._spacing(now + 0.9 * INTERVAL) == pace
+        assert site.poller._spacing(now + 1.5 * INTERVAL) == pace
+        assert site.poller._spacing(now + 2.6 * INTERVAL) == 20 * pace
+        for waiter in waiters[990:]:
+            site.poller.leave(waiter)
+
+    run(test)
+
+
+def test_a_lost_request_is_made_up_for_sooner_than_after_an_interval(site: Site) -> None:
+    async def test() -> None:
+        site.poller = Poller(site.connect, Place(site.fake.bk_biz_id), min_interval=900.0)
+        site.fake.faults.add(kind="drop")
+        async with site.waiting(site.fake.create_task("Long sleep")) as waiters:
+            await until(lambda: states(waiters) == {TaskState.RUNNING})
+
+    run(test)
+
+
+def test_questions_that_are_refused_for_their_number_are_not_asked_again_at_once(site: Site) -> None:
+    async def test() -> None:
+        task_id = site.fake.create_task("Long sleep")
+        refused = site.fake.faults.add(
+            "get_task_status", kind="status", status=429, code=1642902, retry_after=1, times=None
+        )
+        async with site.waiting(task_id) as waiters:
+            await until(lambda: states(waiters) == {TaskState.RUNNING})
+            for _ in range(3):
+                with pytest.raises(errors.SopsRateLimitError):
+                    await site.poller.run(read_status(site.poller.place, task_id, site.poller.grants, []))
+            assert refused.hits == 1
+            site.fake.faults.clear()
+            while True:
+                with suppress(errors.SopsRateLimitError):
+                    await site.poller.run(read_status(site.poller.place, task_id, site.poller.grants, []))
+                    break
+                await asyncio.sleep(0.05)
+
+    run(test)
+
+
+def test_steps_that_ask_nothing_wait_for_nothing(site: Site) -> None:
+    def silent() -> Steps[str]:
+        return "nothing to ask"
+        yield
+
+    async def test() -> None:
+        async with site.waiting(site.fake.create_task("Long sleep")) as waiters:
+            await until(lambda: states(waiters) == {TaskState.RUNNING})
+            async with AsyncExitStack() as slots:
+                for _ in range(MAX_CONNECTIONS):
+                    await slots.enter_async_context(site.poller._slots)
+                assert await site.poller.run(silent()) == "nothing to ask"
 
     run(test)
 
@@ -262,6 +327,35 @@ REFUSALS: dict[str, tuple[int, Any]] = {
     "no": (200, {"result": False, "code": 3599999, "message": "(2003, 'cannot connect to MySQL')"}),
     "crash": (500, CRASHED),
 }
+
+
+def test_a_refused_batch_is_no_definite_word_about_any_task(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "_SPLIT_EVERY", 1000)  # while SOPS is not well, it is not split
+    heard: list[errors.SopsError] = []
+
+    class Overheard(Poller):
+        def _deliver_error(self, task: Any, error: errors.SopsError) -> None:
+            heard.append(error)
+            super()._deliver_error(task, error)
+
+    missing = {"result": False, "code": 3540400, "message": "TaskFlowInstance matching query does not exist."}
+
+    async def test() -> None:
+        site.poller = Overheard(site.connect, Place(site.fake.bk_biz_id), min_interval=INTERVAL)
+        ids = [site.fake.create_task("Long sleep") for _ in range(120)]
+        site.fake.faults.add("get_tasks_status", kind="status", status=502)
+        refused = site.fake.faults.add(
+            "get_tasks_status", kind="function", after=1, times=3, function=lambda request: (200, missing)
+        )
+        async with site.waiting(*ids) as waiters:
+            await until(lambda: states(waiters) == {TaskState.RUNNING})
+        assert refused.hits == 3
+        of_the_batch = [error for error in heard if isinstance(error, errors.SopsApiError)]
+        assert {type(error) for error in of_the_batch} == {errors.SopsApiError}
+        assert "matching query" in str(of_the_batch[0])
+        assert of_the_batch[0].code == 3540400
+
+    run(test)
 
 
 @pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_sops.exceptions import SopsTriggerEventException
-from airflow_provider_sops.sops import verdict
-from airflow_provider_sops.sops.poller import Poller
+from airflow_provider_sops.sops import errors, verdict
+from airflow_provider_sops.sops.poller import Poller, Waiter
 from airflow_provider_sops.testing import FakeSops
 from airflow_provider_sops.triggers import waits as triggers
 from airflow_provider_sops.triggers.sops import SopsTaskTrigger
@@ -134,9 +134,40 @@ def test_the_deadline_survives_a_restart(connected: FakeSops) -> None:
     assert connected.task(task_id).operations == []  # nothing was done to it
 
 
-def test_a_deadline_that_has_passed_while_nobody_ran_it_fires_at_once(connected: FakeSops) -> None:
+def test_a_deadline_that_has_passed_while_nobody_ran_it_fires_after_one_reading(connected: FakeSops) -> None:
     event = fire(trigger(connected.create_task("Long sleep"), deadline=time.time() - 1000))
     assert event["outcome"] == "timeout"
+    assert event["status"]["state"] == "RUNNING"
+    assert connected.count() == 1
+
+
+def test_a_task_that_ended_while_nobody_ran_the_trigger_has_not_run_out_of_time(connected: FakeSops) -> None:
+    task_id = connected.create_task()
+    connected.advance(60)
+    assert fire(trigger(task_id, deadline=time.time() - 100))["outcome"] == "success"
+
+
+def test_a_deadline_that_has_passed_needs_no_answer(connected: FakeSops, monkeypatch: pytest.MonkeyPatch) -> None:
+    connected.faults.add(kind="drop", times=None)
+    assert fire(trigger(connected.create_task("Long sleep"), deadline=time.time() - 100))["outcome"] == "timeout"
+    monkeypatch.setattr(triggers, "_FIRST_READ", 0.3)
+    connected.faults.clear()
+    connected.faults.add(kind="latency", seconds=20)
+    assert fire(trigger(connected.create_task("Long sleep"), deadline=time.time() - 100))["outcome"] == "timeout"
+
+
+def test_what_became_due_in_a_long_turn_is_due_at_once(connected: FakeSops) -> None:
+    async def sleep() -> float:
+        begun = time.time() - 90.0
+        one, waiter = trigger(1, deadline=begun + 20.0), Waiter(1, INTERVAL)
+        waiter.error = errors.SopsError("no answer")
+        poller = triggers.join_poller("sops_default", triggers._place(2, "cmdb_biz"), waiter)
+        try:
+            return triggers._until_next_look(one, begun, waiter, triggers._watch(one, poller), triggers._Progress())
+        finally:
+            triggers.leave_poller(poller, waiter)
+
+    assert asyncio.run(sleep()) == 0.05
 
 
 def test_a_task_that_does_not_start_in_time(connected: FakeSops) -> None:
