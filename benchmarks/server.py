@@ -141,12 +141,9 @@ def sops_row(task_id: int, ended: bool) -> dict[str, Any]:
 
 
 def _children(ended: bool) -> dict[str, Any]:
-    rows = {f"n{number:031x}": sops_status(number, ended, f"step {number}") for number in range(1, 4)}
     done = {"state": "FINISHED", "finish_time": STARTED, "elapsed_time": 0}
-    return {
-        node_id: row | (done if number < 3 else {}) | {"children": {}}
-        for number, (node_id, row) in enumerate(rows.items(), 1)
-    }
+    rows = [sops_status(number, ended, f"step {number}") | (done if number < 3 else {}) for number in range(1, 4)]
+    return {row["id"]: row | {"children": {}} for row in rows}
 
 
 def sops_detail(task_id: int, ended: bool) -> dict[str, Any]:
