@@ -164,9 +164,10 @@ def test_questions_that_are_refused_for_their_number_are_not_asked_again_at_once
         )
         async with site.waiting(task_id) as waiters:
             await until(lambda: states(waiters) == {TaskState.RUNNING})
-            for _ in range(3):
-                with pytest.raises(errors.SopsRateLimitError):
-                    await site.poller.run(read_status(site.poller.place, task_id, site.poller.grants, []))
+            for other_id in (task_id, task_id, task_id + 1):
+                with pytest.raises(errors.SopsRateLimitError, match=f"SOPS task {other_id}:.*1642902") as caught:
+                    await site.poller.run(read_status(site.poller.place, other_id, site.poller.grants, []))
+                assert (caught.value.task_id, caught.value.retry_after) == (other_id, 1)
             assert refused.hits == 1
             site.fake.faults.clear()
             while True:
