@@ -69,7 +69,7 @@ test: env ## all tests (ARGS="-k name" for some)
 	@$(IN_TEMP_HOME) $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 .PHONY: test-ui
-test-ui: env ## the web page of a real Airflow in a real Chromium, with the fake SOPS; takes the pictures in docs/img/
+test-ui: env ## the web page of a real Airflow in a real Chromium, with the fake SOPS; takes the pictures in docs/img/ (AIRFLOW=3.2.2 VENV=.venvs/ui)
 	@tools/debian.sh chromium=chromium fonts-noto-cjk='/usr/share/fonts/opentype/noto/*CJK*'
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --requirements tests/ui/requirements.txt
 	@$(IN_TEMP_HOME) $(BIN)/python -m pytest --show-capture=stdout tests/ui $(ARGS)
@@ -84,7 +84,7 @@ test-distributed: .venvs/distributed/.ready ## 300 runs on PostgreSQL, Redis, Ce
 	@$(IN_TEMP_HOME) .venvs/distributed/bin/python -m pytest -s tests/distributed $(ARGS)
 
 .PHONY: bench
-bench: .venvs/bench/.ready ## waiting beside other providers, in tables (forty minutes; ARGS="--waits 1000")
+bench: .venvs/bench/.ready ## waiting beside other providers, in tables (forty minutes or more; ARGS="--waits 1000")
 	@$(IN_TEMP_HOME) .venvs/bench/bin/python benchmarks/bench.py $(ARGS)
 
 .venvs/distributed/.ready: EXTRA = apache-airflow-providers-celery apache-airflow-providers-postgres \
