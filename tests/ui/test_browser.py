@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A user's way through the web page, in a real browser: the connection, a run, the link, the XComs, the log.
 
-The screenshots of it are the ones in ``docs/img/``.
+The screenshots of it are the ones in ``docs/img/``; those of an older Airflow go to ``build/``.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from airflow import __version__ as airflow_version
 from playwright.sync_api import Page, expect
 
 from airflow_provider_sops.connection import EXTRA_FIELDS
@@ -21,7 +22,7 @@ from tests.ui.browser import Album, browser_page
 
 DAG_ID = "sops_wait_and_use_outputs"
 TASK_NAME = "Check host 10.0.0.8"
-ALBUM = Album(ROOT / "docs" / "img")
+ALBUM = Album(ROOT / ("docs/img" if airflow_version >= "3.3" else f"build/img-{airflow_version}"))
 
 
 @pytest.fixture
