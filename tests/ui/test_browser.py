@@ -67,7 +67,8 @@ def fill_in_the_connection(page: Page, site: Standalone, fake: FakeSopsClient) -
     form.get_by_text("Extra Fields", exact=True).click()
     form.locator("[name=element_bk_username]").fill("admin")
     form.locator("[name=element_bk_biz_id]").fill("2")
-    for name in ("bk_token", "access_token", "headers"):
+    # the form of an older Airflow knows no hidden extra field
+    for name in ("bk_token", "access_token", "headers") if airflow_version >= "3.3" else ():
         expect(form.locator(f"[name=element_{name}]")).to_have_attribute("type", "password")
     expect(form.get_by_text("null", exact=True)).to_have_count(0)
     ALBUM.take(page, "connection-form-extra", height=2000, of=form)
@@ -105,7 +106,8 @@ def watch_it_succeed(page: Page, site: Standalone, run_id: str) -> None:
     expect(page.get_by_text("Running", exact=True).first).to_be_visible()
     assert site.api.wait_for_run(DAG_ID, run_id, seconds=400) == "success"
     page.reload()
-    expect(page.get_by_text("Success", exact=True)).to_have_count(4)
+    # the run's and its three tasks'
+    expect(page.get_by_text("Success", exact=True).nth(3)).to_be_visible()
     for task in ("wait", "outputs", "use"):
         expect(page.get_by_text(task, exact=True).first).to_be_visible()
     ALBUM.take(page, "dag-run")
