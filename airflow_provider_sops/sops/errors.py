@@ -130,6 +130,7 @@ def make_error(
     remote_message: str | None = None,
     status: int | None = None,
     request_id: str | None = None,
+    retry_after: float | None = None,
     hint: str | None = None,
 ) -> E:
     """Make an error whose text and attributes hold all that is known of a failed call.
@@ -148,7 +149,7 @@ def make_error(
     error = kind(f"{text}{'' if text.endswith(('.', '!', '。')) else '.'}" + (f" {hint}" if hint else ""))
     error.api, error.task_id = call.name, call.task_id
     error.code, error.remote_message = code, remote_message
-    error.http_status, error.request_id = status, request_id
+    error.http_status, error.request_id, error.retry_after = status, request_id, retry_after
     return error
 
 

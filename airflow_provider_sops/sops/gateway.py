@@ -199,7 +199,7 @@ class Door:
             what = f"{place}, or SOPS behind it, is not available"
         if retry_after is not None:
             what += f" and asks to wait {retry_after:.0f} s"
-        error = make_error(
+        return make_error(
             kind,
             call,
             what,
@@ -207,10 +207,9 @@ class Door:
             remote_message=one_line(message, self.secrets),
             status=reply.status,
             request_id=request_id,
+            retry_after=retry_after,
             hint=self._gateway_hint(kind, call, code, reply.status),
         )
-        error.retry_after = retry_after
-        return error
 
     def _gateway_hint(
         self, kind: type[errors.SopsGatewayError], call: Call, code: int | None, status: int

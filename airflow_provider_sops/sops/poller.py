@@ -251,7 +251,7 @@ class Poller:
     async def _ask_for_a_wait(self, call: Call) -> Answer:
         """Ask a wait's own question, unless such questions were refused for their number just now."""
         if self._refused is not None and time.monotonic() < self._refused[0]:
-            raise _not_asked(call, self._refused[1])
+            raise _not_asked(call, self._refused[1]) from self._refused[1]
         async with self._slots:
             try:
                 return await self._with_client(lambda client: client.send(call))
@@ -669,7 +669,7 @@ def _of_a_batch(error: errors.SopsError) -> errors.SopsError:
 
 def _not_asked(call: Call, refusal: errors.SopsRateLimitError) -> errors.SopsRateLimitError:
     """Make the error of a question that is not asked, as one like it, perhaps of another task, was refused just now."""
-    error = errors.make_error(
+    return errors.make_error(
         errors.SopsRateLimitError,
         call,
         "not asked, as the gateway has just refused a question for the number of requests",
@@ -677,9 +677,8 @@ def _not_asked(call: Call, refusal: errors.SopsRateLimitError) -> errors.SopsRat
         remote_message=refusal.remote_message,
         status=refusal.http_status,
         request_id=refusal.request_id,
+        retry_after=refusal.retry_after,
     )
-    error.retry_after = refusal.retry_after
-    return error
 
 
 def _asked_to_wait(error: errors.SopsError) -> float:
