@@ -14,7 +14,6 @@ from airflow.providers.common.compat.sdk import BaseHook, mask_secret
 from airflow_provider_sops.connection import (
     CONN_TYPE,
     DEFAULT_CONN_ID,
-    EXTRA_FIELDS,
     HOOK_NAME,
     UI_FIELD_BEHAVIOUR,
     Site,
@@ -95,21 +94,9 @@ class SopsHook(BaseHook):
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Give the connection form's extra fields, for Airflow before 3.2."""
-        from flask_appbuilder.fieldwidgets import (  # type: ignore[import-not-found, unused-ignore]
-            BS3PasswordFieldWidget,
-            BS3TextFieldWidget,
-        )
-        from flask_babel import lazy_gettext  # type: ignore[import-not-found, unused-ignore]
-        from wtforms import PasswordField, StringField  # type: ignore[import-untyped, unused-ignore]
+        from airflow_provider_sops.connection_form import form_widgets
 
-        return {
-            name: (PasswordField if field.get("secret") else StringField)(
-                lazy_gettext(field["label"]),
-                widget=BS3PasswordFieldWidget() if field.get("secret") else BS3TextFieldWidget(),
-                description=field["description"],
-            )
-            for name, field in EXTRA_FIELDS.items()
-        }
+        return form_widgets()
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
@@ -386,11 +373,12 @@ class _Probe:
 
 def _probe(client: SopsClient, bk_biz_id: int | None) -> tuple[bool, str]:
     """Try the two APIs and put what was seen into one sentence."""
-    projects = _probe_one(client, "get_user_project_list")
+    projects = _probe_one(client, "get_user_project_list", "which only this test calls")
     if projects.fatal:
         return False, projects.text
     # any id will do: that there is no such task says that it may be asked for
-    detail = _probe_one(client, "get_task_detail", task_id=1, bk_biz_id=bk_biz_id or 1)
+    advice = "apply for it in the BlueKing developer center"
+    detail = _probe_one(client, "get_task_detail", advice, task_id=1, bk_biz_id=bk_biz_id or 1)
     if detail.fatal:
         return False, detail.text
     text, address = f"{projects.text}; {detail.text}", client.door.base_url
@@ -406,11 +394,11 @@ def _probe(client: SopsClient, bk_biz_id: int | None) -> tuple[bool, str]:
     return works, f"{address} answers and the credentials are right; {text}."
 
 
-def _probe_one(client: SopsClient, name: str, **params: Any) -> _Probe:
+def _probe_one(client: SopsClient, name: str, without: str, **params: Any) -> _Probe:
     try:
         answer = client.call(name, **params)
     except errors.SopsApiPermissionError:
-        return _Probe(f"{name}: no permission for this API, apply for it in the BlueKing developer center")
+        return _Probe(f"{name}: no permission for this API, {without}")
     except errors.SopsApiNotFoundError:
         return _Probe(f"{name}: this site does not have it", known=False)
     except errors.SopsNotFoundError as error:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -13,112 +12,27 @@ from airflow import __version__ as airflow_version
 
 from airflow_provider_sops.connection import EXTRA_FIELDS
 from airflow_provider_sops.testing import FakeSopsClient
+from tests.form.typed import SECRETS, STANDARD_FIELDS, typed, wanted
 from tests.live.airflow import Standalone
 from tests.live.processes import wait_until
 
 SECRET_FIELDS = {"bk_token", "access_token", "headers"}
-#: one that is there, or the hook refuses it
-CA_BUNDLE = requests.certs.where()
-#: values that the page must never get back
-SECRETS = ("demo-secret", "demo-token", "demo-access-token", "Zq7header", "Zq7proxy")
 
 
-def post(
-    conn_id: str, host: str, *, login: str = "", password: str = "", port: int = 0, **extra: Any
-) -> dict[str, Any]:
+def post(conn_id: str, fields: dict[str, Any]) -> dict[str, Any]:
     """What the form posts: what was typed, null for every other extra field, no empty standard field."""
-    fields = {name: extra.get(name) for name in EXTRA_FIELDS}
-    body = {"host": host, "login": login, "password": password, "port": port}
+    extra = {name: fields.get(name) for name in EXTRA_FIELDS}
     return {
         "connection_id": conn_id,
         "conn_type": "sops",
-        "extra": json.dumps(fields, indent=2),
-        **{name: value for name, value in body.items() if value},
+        "extra": json.dumps(extra, indent=2),
+        **{name: fields[name] for name in STANDARD_FIELDS if name in fields},
     }
-
-
-def digest(text: str) -> str:
-    return sha256(text.encode()).hexdigest()
 
 
 def forms(fake: FakeSopsClient) -> dict[str, dict[str, Any]]:
-    """Three forms that between them use every field, by connection id."""
-    status = fake.status()
-    return {
-        "form_user": post(
-            "form_user",
-            status["apigw_url"],
-            login="demo-app",
-            password="demo-secret",
-            bk_username="admin",
-            bk_biz_id=2,
-        ),
-        "form_esb": post(
-            "form_esb",
-            "127.0.0.1",
-            login="demo-app",
-            password="demo-secret",
-            port=8443,
-            api_type="esb",
-            bk_token="demo-token",
-            bk_biz_id=7,
-            scope="project",
-            verify="false",
-            timeout=12.5,
-            headers='{"X-Site": "Zq7header"}',
-            tenant_id="tenant-1",
-        ),
-        "form_access_token": post(
-            "form_access_token",
-            "bkapi.example.com/api/bk-sops/stag/",
-            access_token="demo-access-token",
-            verify=CA_BUNDLE,
-            proxies="http://user:Zq7proxy@proxy.example.com:3128",
-        ),
-    }
-
-
-def wanted(fake: FakeSopsClient) -> dict[str, dict[str, Any]]:
-    """What the hook must read from them."""
-    nothing = {name: digest("") for name in ("app_code", "app_secret", "bk_username", "bk_token", "access_token")}
-    app = nothing | {"app_code": digest("demo-app"), "app_secret": digest("demo-secret")}
-    defaults = {
-        "api_type": "apigw",
-        "headers": digest("{}"),
-        "bk_biz_id": None,
-        "scope": "cmdb_biz",
-        "read_timeout": 30.0,
-        "verify": True,
-        "proxies": digest("{}"),
-        "unknown_fields": [],
-    }
-    proxy = "http://user:Zq7proxy@proxy.example.com:3128"
-    return {
-        "form_user": defaults
-        | {
-            "base_url": fake.status()["apigw_url"],
-            "credentials": app | {"bk_username": digest("admin")},
-            "bk_biz_id": 2,
-        },
-        "form_esb": defaults
-        | {
-            "api_type": "esb",
-            "base_url": "https://127.0.0.1:8443/api/c/compapi/v2/sops",
-            "credentials": app | {"bk_token": digest("demo-token")},
-            "headers": digest(repr({"X-Site": "Zq7header", "X-Bk-Tenant-Id": "tenant-1"})),
-            "bk_biz_id": 7,
-            "scope": "project",
-            "read_timeout": 12.5,
-            "verify": False,
-        },
-        "form_access_token": defaults
-        | {
-            "base_url": "https://bkapi.example.com/api/bk-sops/stag",
-            "credentials": nothing | {"access_token": digest("demo-access-token")},
-            "verify": CA_BUNDLE,
-            "proxies": digest(repr({"http": proxy, "https": proxy})),
-        },
-    }
+    """What the forms of all connections post."""
+    return {conn_id: post(conn_id, fields) for conn_id, fields in typed(fake.status()["apigw_url"]).items()}
 
 
 def test_form_has_every_field_with_label_and_help(site: Standalone) -> None:
@@ -137,7 +51,8 @@ def test_form_has_every_field_with_label_and_help(site: Standalone) -> None:
     types = {
         name: field["schema"]["type"][0] for name, field in fields.items() if "string" not in field["schema"]["type"]
     }
-    assert types == {"bk_biz_id": "integer", "timeout": "number"}
+    # before 3.2 the hook's methods describe the form, and all fields are texts
+    assert types == ({"bk_biz_id": "integer", "timeout": "number"} if airflow_version >= "3.2" else {})
     assert fields["api_type"]["schema"]["enum"] == ["apigw", "esb"]
     assert fields["scope"]["schema"]["enum"] == ["cmdb_biz", "project"]
     standard = form["standard_fields"]
@@ -170,7 +85,7 @@ def test_what_is_typed_is_what_the_hook_reads(
         conn_id: site.api.xcom("read_connections", run_id, "read", map_index=index)
         for index, conn_id in enumerate(saved)
     }
-    assert read == wanted(fake)
+    assert read == wanted(fake.status()["apigw_url"])
 
 
 def test_page_gets_no_secret_back(site: Standalone, saved: dict[str, dict[str, Any]]) -> None:
