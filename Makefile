@@ -13,7 +13,8 @@ CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 BIN := $(VENV)/bin
 ARGS ?=
 
-SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+NEWEST_PYTHON := $(if $(filter 2.% 3.0.%,$(AIRFLOW)),12,13)
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, $(NEWEST_PYTHON)))
 ifndef PYTHON
 PYTHON := $(shell for python in python3.13 python3.12 python3.11 python3 python; do \
 	if $$python -c '$(SUPPORTED)' 2>/dev/null; then echo $$python; break; fi; done)
@@ -45,10 +46,10 @@ env: $(VENV)/.ready ## build .venv: Airflow, this provider, the developer's tool
 
 $(VENV)/.ready: pyproject.toml $(CONSTRAINTS)
 	@if [ -z "$(PYTHON)" ]; then \
-		echo "No Python 3.11, 3.12 or 3.13 found on the PATH. Install one, or name it: make env PYTHON=/path/to/python3.12" >&2; \
+		echo "No Python 3.11 to 3.$(NEWEST_PYTHON) found on the PATH. Install one, or name it: make env PYTHON=/path/to/python3.12" >&2; \
 		exit 1; fi
 	@if ! $(PYTHON) -c '$(SUPPORTED)'; then \
-		echo "$(PYTHON) cannot be used: Python 3.11, 3.12 or 3.13 is needed." >&2; exit 1; fi
+		echo "$(PYTHON) cannot be used: Airflow $(AIRFLOW) needs Python 3.11 to 3.$(NEWEST_PYTHON)." >&2; exit 1; fi
 	@if ! $(BIN)/python -c '$(SUPPORTED)' 2>/dev/null; then \
 		echo "Making $(VENV) with $$($(PYTHON) --version)"; \
 		$(PYTHON) -m venv --clear $(VENV) || { \
@@ -69,7 +70,7 @@ test: env ## all tests (ARGS="-k name" for some)
 	@$(IN_TEMP_HOME) $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 .PHONY: test-ui
-test-ui: env ## the web page of a real Airflow in a real Chromium, with the fake SOPS; takes the pictures in docs/img/ (AIRFLOW=3.2.2 VENV=.venvs/ui)
+test-ui: env ## the web page of a real Airflow in a real Chromium, with the fake SOPS; takes the pictures in docs/img/ (AIRFLOW=3.2.2 VENV=.venvs/ui, from 3.1 on)
 	@tools/debian.sh chromium=chromium fonts-noto-cjk='/usr/share/fonts/opentype/noto/*CJK*'
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --requirements tests/ui/requirements.txt
 	@$(IN_TEMP_HOME) $(BIN)/python -m pytest --show-capture=stdout tests/ui $(ARGS)
@@ -118,7 +119,7 @@ test-airflow: ## all tests in an environment of its own with another Airflow: VE
 	@$(PYTHON) tools/matrix.py $(or $(VERSION),$(error say which: make test-airflow VERSION=2.11.2)) $(ARGS)
 
 .PHONY: test-matrix
-test-matrix: ## all tests with every supported Airflow, and with the newest on every supported Python
+test-matrix: ## all tests with every supported Airflow, and with the newest on every supported Python (all must be there)
 	@$(PYTHON) tools/matrix.py $(ARGS)
 
 .PHONY: constraints

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -216,9 +216,12 @@ class FakeSites:
     replaced: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
+        port = urlsplit(self.fake.url).port
         self.replaced = {
             "https://bkapi.example.com": self.fake.url,
             "https://paas.example.com": self.fake.url,
+            '"port": 443': f'"port": {port}',
+            "--conn-port 443": f"--conn-port {port}",
             "my-app-secret": self.fake.app_secret,
             "my-access-token": next(iter(self.fake.access_tokens)),
             "my-app": self.fake.app_code,

@@ -12,6 +12,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -67,6 +68,7 @@ def done(fake: FakeSops, environ: dict[str, str]) -> str:
         text = block.text
         for made_up, real in {
             "https://bkapi.example.com": fake.url,
+            "--conn-port 443": f"--conn-port {urlsplit(fake.url).port}",
             "my-app-secret": fake.app_secret,
             "my-app": fake.app_code,
         }.items():
