@@ -72,7 +72,9 @@ def fill_in_the_connection(page: Page, site: Standalone, fake: FakeSopsClient) -
     # the form of an older Airflow knows no hidden extra field
     for name in ("bk_token", "access_token", "headers") if airflow_version >= "3.3" else ():
         expect(form.locator(f"[name=element_{name}]")).to_have_attribute("type", "password")
-    expect(form.get_by_text("null", exact=True).filter(visible=True)).to_have_count(0)
+    nulls = form.get_by_text("null", exact=True)
+    # before 3.2 they stand in the JSON editor, which is folded
+    expect(nulls if airflow_version >= "3.2" else nulls.filter(visible=True)).to_have_count(0)
     ALBUM.take(page, "connection-form-extra", height=2000, of=form)
     with page.expect_request(lambda request: request.method == "POST") as posted:
         form.get_by_role("button", name="Save").click()
