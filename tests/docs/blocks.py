@@ -8,6 +8,9 @@ import re
 import tokenize
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+
+from airflow_provider_sops.testing import FakeSops
 
 ROOT = Path(__file__).resolve().parents[2]
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\S*)[^\n]*\n(?P<text>.*?)^(?P=indent)```\s*$", re.M | re.S)
@@ -103,3 +106,20 @@ def anchors(page: Path) -> set[str]:
     """Give the anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ +(.+?) *$", _FENCE.sub("", page.read_text()), re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def lead_to(fake: FakeSops, text: str) -> str:
+    """Put a fake SOPS in the place of the made-up addresses and credentials of a block."""
+    port = urlsplit(fake.url).port
+    replaced = {
+        "https://bkapi.example.com": fake.url,
+        "https://paas.example.com": fake.url,
+        '"port": 443': f'"port": {port}',
+        "--conn-port 443": f"--conn-port {port}",
+        "my-app-secret": fake.app_secret,
+        "my-access-token": next(iter(fake.access_tokens)),
+        "my-app": fake.app_code,
+    }
+    for made_up, real in replaced.items():
+        text = text.replace(made_up, real)
+    return text

@@ -16,10 +16,9 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import pytest
 
@@ -34,6 +33,7 @@ from tests.docs.blocks import (
     ROOT,
     Block,
     blocks,
+    lead_to,
     pages,
     translated_pages,
     translation,
@@ -208,32 +208,6 @@ def _program(command: str) -> str:
 # ---- connections ----
 
 
-@dataclass
-class FakeSites:
-    """A fake SOPS in the place of the pages' made-up addresses and credentials."""
-
-    fake: FakeSops
-    replaced: dict[str, str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        port = urlsplit(self.fake.url).port
-        self.replaced = {
-            "https://bkapi.example.com": self.fake.url,
-            "https://paas.example.com": self.fake.url,
-            '"port": 443': f'"port": {port}',
-            "--conn-port 443": f"--conn-port {port}",
-            "my-app-secret": self.fake.app_secret,
-            "my-access-token": next(iter(self.fake.access_tokens)),
-            "my-app": self.fake.app_code,
-        }
-
-    def adapt(self, text: str) -> str:
-        """Let a block lead to the fake."""
-        for made_up, real in self.replaced.items():
-            text = text.replace(made_up, real)
-        return text
-
-
 @pytest.fixture(scope="module")
 def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeSops]:
     """A fake SOPS with the pages' own templates too, and a finished task of the pages' id; no wait there takes long."""
@@ -266,7 +240,7 @@ def test_a_result_in_json_has_the_fields_of_a_real_one(block: Block, runs: dict[
 
 @pytest.mark.parametrize("block", _only("json", is_connection))
 def test_a_connection_in_json_works(block: Block, fake: FakeSops) -> None:
-    _try_out(json.loads(FakeSites(fake).adapt(block.text)))
+    _try_out(json.loads(lead_to(fake, block.text)))
 
 
 @pytest.mark.parametrize("block", _only("bash", is_connection_variable))
@@ -280,7 +254,7 @@ def test_a_connection_in_a_variable_says_the_same_as_in_json(block: Block, fake:
     ).stdout.strip()
     in_json = next(json.loads(block.text) for block in BLOCKS if block.language == "json" and is_connection(block))
     if value.startswith("{"):
-        _try_out(json.loads(FakeSites(fake).adapt(value)))
+        _try_out(json.loads(lead_to(fake, value)))
     host = "https://bkapi.example.com/api/bk-sops/prod"
     assert _site_of_variable(value) == _site(in_json | {"host": host})
 
@@ -404,7 +378,7 @@ def test_tests_pass(
 def test_a_script_runs(
     block: Block, fake: FakeSops, folder: Path, dags_folder: Path, airflow_home: Path, runs: object
 ) -> None:
-    text = FakeSites(fake).adapt(block.text)
+    text = lead_to(fake, block.text)
     assert _run([sys.executable, "-c", text], environ(fake, airflow_home, dags_folder), folder).strip()
 
 
@@ -459,6 +433,6 @@ def test_the_commands_of_the_pages_work_one_after_the_other(
     for command in dict.fromkeys(written):
         variables, words = command.split("airflow ", 1)
         assert variables.strip() in ("", "AIRFLOW__CORE__TEST_CONNECTION=Enabled")
-        commands.append(shlex.split(FakeSites(fake).adapt(words)))
+        commands.append(shlex.split(lead_to(fake, words)))
     _run([sys.executable, str(RUN_COMMANDS), json.dumps(commands), str(airflow_home / "printed.json")], known)
     assert len(json.loads((airflow_home / "printed.json").read_text())) == len(commands) >= 5

@@ -12,14 +12,13 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 import requests
 from airflow import __version__ as airflow_version
 
 from airflow_provider_sops.testing import FakeSops
-from tests.docs.blocks import README, Block, blocks
+from tests.docs.blocks import README, Block, blocks, lead_to
 from tests.live.airflow import Api, airflow_environ
 from tests.live.processes import Process, free_ports, wait_until
 
@@ -65,14 +64,7 @@ def done(fake: FakeSops, environ: dict[str, str]) -> str:
     """
     printed = ""
     for block in _way():
-        text = block.text
-        for made_up, real in {
-            "https://bkapi.example.com": fake.url,
-            "--conn-port 443": f"--conn-port {urlsplit(fake.url).port}",
-            "my-app-secret": fake.app_secret,
-            "my-app": fake.app_code,
-        }.items():
-            text = text.replace(made_up, real)
+        text = lead_to(fake, block.text)
         if block.language == "python":
             _save(text, environ)
         elif text.startswith(("mkdir ", "airflow ", "AIRFLOW__")) and "standalone" not in text:

@@ -20,6 +20,8 @@ from airflow.models import Connection
 from airflow.utils.db import initdb
 from airflow.utils.session import create_session
 
+from airflow_provider_sops.connection import EXTRA_FIELDS
+
 DAGS = Path(__file__).parent.parent / "ui" / "dags"
 
 
@@ -89,8 +91,7 @@ def _of_this_type(fields: dict[str, str]) -> dict[str, str]:
 
 def spelled(fields: dict[str, Any]) -> dict[str, Any]:
     """Give fields the names that they have in the page."""
-    standard = ("conn_id", "conn_type", "description", "host", "login", "password", "port")
-    return {name if name in standard else f"extra__sops__{name}": value for name, value in fields.items()}
+    return {f"extra__sops__{name}" if name in EXTRA_FIELDS else name: value for name, value in fields.items()}
 
 
 def number_of(conn_id: str) -> int:

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,11 +12,12 @@ import pytest
 from airflow import __version__ as airflow_version
 
 from airflow_provider_sops.connection import EXTRA_FIELDS
+from tests.cli.test_command_line import environ, run
 from tests.form.typed import SECRETS, digest, typed, wanted
 
 pytestmark = pytest.mark.skipif(airflow_version >= "3", reason="newer ones have another form, see tests/ui")
 
-ROOT = Path(__file__).parent.parent.parent
+HERE = Path(__file__).parent
 ADDRESS = "https://bkapi.example.com/api/bk-sops/prod"
 #: a connection that was not typed into the form
 IMPORTED = {
@@ -50,19 +49,8 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         {"edit": "form_access_token", "fields": {"access_token": "another-token"}},
         {"read": ["form_esb", "form_access_token"]},
     ]
-    env = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_CONN_")}
-    env |= {"AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "PYTHONPATH": str(ROOT)}
     result_file = home / "result.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.form.fill_in", json.dumps(steps), result_file],
-        env=env,
-        cwd=home,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout[-5000:]
+    run([sys.executable, HERE / "fill_in.py", json.dumps(steps), result_file], environ(home))
     read: dict[str, Any] = json.loads(result_file.read_text())
     return read
 
