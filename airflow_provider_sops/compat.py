@@ -3,11 +3,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from airflow import __version__
-from airflow.providers.common.compat.sdk import AirflowException, conf, get_current_context
+from airflow.providers.common.compat.sdk import AirflowException, AirflowTaskTimeout, conf, get_current_context
+
+from airflow_provider_sops.kills import DELETED, NO_STATUS
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection
 
 try:  # Airflow 3.2 and newer
     from airflow.sdk.exceptions import TaskDeferralError, TaskDeferralTimeout
@@ -20,22 +28,72 @@ except ImportError:
         TaskDeferralTimeout = None  # type: ignore[assignment, misc]
 
 __all__ = [
+    "CLEARING_RAISES_MAX_TRIES",
     "KILLS_REACH_TRIGGERS",
     "NONE_IS_PUSHED",
     "TaskDeferralError",
+    "ask_airflow",
     "base_url",
     "first_reschedule_date",
+    "is_out_of_time",
     "is_trigger_timeout",
     "link_key",
+    "look_up_connection",
     "resumed_context",
     "state_in_airflow",
+    "xcom_in_airflow",
 ]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _airflow = tuple(int(part) for part in __version__.split(".")[:2])
 #: Airflow 3.0 refuses to store an XCom that is ``None``; one that is not there is read as ``None``.
 NONE_IS_PUSHED = _airflow != (3, 0)
 #: Before Airflow 3.3, nothing runs when a user kills a deferred task.
 KILLS_REACH_TRIGGERS = _airflow >= (3, 3)
+#: Before Airflow 3.1, a task that is cleared while it runs keeps its ``max_tries``, like one that is retried.
+CLEARING_RAISES_MAX_TRIES = _airflow >= (3, 1)
+
+#: What asks Airflow for a trigger just now: an event loop itself keeps no task alive.
+_asking: set[asyncio.Task[Any]] = set()
+
+
+async def _shielded(ask: Coroutine[Any, Any, T]) -> T:
+    task = asyncio.get_running_loop().create_task(ask)
+    _asking.add(task)
+    task.add_done_callback(_asking.discard)
+    return await asyncio.shield(task)
+
+
+async def ask_airflow(ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Ask Airflow something from a trigger: the one way for all that may go to the triggerer's supervisor.
+
+    States, XComs, variables, connections and the masking of secrets travel over one channel, which belongs to the
+    triggerer's own event loop. On Airflow 3.0 and 3.1 two things break it, which ends the triggerer with all its
+    triggers: a question from a thread that asgiref does not know (``asyncio.to_thread``), and one that is cancelled
+    while its answer is on the way. So what asks is shielded: who is cancelled goes, and the answer is still read.
+
+    :param ask: a function that blocks.
+    :return: what it returns.
+    """
+    from asgiref.sync import sync_to_async
+
+    return await _shielded(sync_to_async(ask)(*args, **kwargs))
+
+
+async def look_up_connection(conn_id: str) -> tuple[Connection, Mapping[str, Any]]:
+    """Look a connection up from a trigger, see :func:`ask_airflow`.
+
+    :return: the connection, and its extra as a dict.
+    """
+    from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
+
+    async def look_up() -> tuple[Connection, Mapping[str, Any]]:
+        connection = await get_async_connection(conn_id)
+        return connection, await get_async_extra_dejson(connection)
+
+    return await _shielded(look_up())
 
 
 def base_url() -> str:
@@ -90,14 +148,13 @@ def first_reschedule_date(context: Any, retries: int | None) -> datetime | None:
     )
 
 
-def state_in_airflow(ti: Any) -> str | None:
+def state_in_airflow(ti: Any) -> str:
     """Ask Airflow for the present state of a task instance; a running task that is being killed may have another one.
 
-    :return: ``None`` also for a task that waits to be scheduled.
+    :return: Airflow's word; ``no_status`` for one without a state, ``deleted`` for one that is not there.
     """
-    if hasattr(ti, "current_state"):  # Airflow 2
-        state = ti.current_state()
-        return None if state is None else str(state)
+    if hasattr(ti, "current_state"):  # Airflow 2, which tells none from not there as little as its database does
+        return str(ti.current_state() or NO_STATUS)
     ask = getattr(ti, "get_task_states", None)
     if ask is None:  # a triggerer knows the task instance by its ids alone
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
@@ -110,5 +167,19 @@ def state_in_airflow(ti: Any) -> str | None:
         run_ids=[ti.run_id],
         map_index=ti.map_index if mapped else None,
     )
-    state = states.get(ti.run_id, {}).get(f"{ti.task_id}_{ti.map_index}" if mapped else ti.task_id)
-    return None if state is None else str(getattr(state, "value", state))
+    state = states.get(ti.run_id, {}).get(f"{ti.task_id}_{ti.map_index}" if mapped else ti.task_id, DELETED)
+    return NO_STATUS if state is None else str(getattr(state, "value", state))
+
+
+def xcom_in_airflow(ti: Any, key: str) -> Any:
+    """Read an XCom of a task instance that may be known by its ids alone; ``None`` where there is none."""
+    if hasattr(ti, "xcom_pull"):
+        return ti.xcom_pull(task_ids=ti.task_id, key=key, map_indexes=ti.map_index)
+    from airflow.providers.common.compat.sdk import XCom
+
+    return XCom.get_one(key=key, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index)
+
+
+def is_out_of_time() -> bool:
+    """Tell, in ``on_kill``, whether ``execution_timeout`` is why: Airflow calls it while it handles that error."""
+    return isinstance(sys.exc_info()[1], AirflowTaskTimeout)

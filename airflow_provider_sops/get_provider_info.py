@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_sops import __version__
+from airflow_provider_sops.configuration import CONFIG
 from airflow_provider_sops.connection import CONN_TYPE, HOOK_NAME, UI_FIELD_BEHAVIOUR, conn_fields
 
 
@@ -38,6 +39,7 @@ def get_provider_info() -> dict[str, Any]:
                 "ui-field-behaviour": dict(UI_FIELD_BEHAVIOUR),
             }
         ],
+        "config": {section: dict(described) for section, described in CONFIG.items()},
         "extra-links": [f"{package}.links.sops.SopsTaskLink"],
         "plugins": [{"name": "sops", "plugin-class": f"{package}.plugins.sops.SopsPlugin"}],
     }

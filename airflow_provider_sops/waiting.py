@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 
 #: Seconds after the trigger's own deadline at which Airflow ends a deferral whose trigger does not run.
 TRIGGER_TIMEOUT_MARGIN = 120.0
+#: XCom key of the id of the SOPS task that an operator runs.
+TASK_ID_KEY = "sops_task_id"
+#: XCom key of the id of a SOPS task the deferred wait for which has ended badly by itself, not by a user's hand: a
+#: trigger that finds its task ended, as it has stood still meanwhile, then revokes nothing.
+WAIT_ENDED_KEY = "sops_wait_ended"
 #: Version of the event's shape; an event of another one is refused.
 EVENT_VERSION = 1
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_provider_sops.compat import state_in_airflow
+from airflow_provider_sops.compat import CLEARING_RAISES_MAX_TRIES, state_in_airflow
+from airflow_provider_sops.kills import Kill, kill_of, why_left_running
 from airflow_provider_sops.operators.tries import retry_is_left
 from airflow_provider_sops.sops.client import SopsClient
 from airflow_provider_sops.sops.errors import SopsError
@@ -29,9 +31,6 @@ KILL_SECONDS = 4.0
 #: Seconds for asking Airflow why the task is killed.
 ASK_SECONDS = 1.0
 NOTHING_TO_REVOKE = "No SOPS task runs for this task: nothing is revoked."
-#: What Airflow calls a running task that a user has cleared.
-_CLEARED = "restarting"
-_RUNNING = "running"
 
 
 @dataclass(slots=True)
@@ -44,30 +43,36 @@ class Running:
     task_url: str = ""
 
 
-def revoke_when_killed(
-    running: Running, hook: SopsHook, ti: Any, memory: Memory, *, keep_when_cleared: bool
-) -> tuple[list[Line], bool]:
-    """Revoke the SOPS task, in one attempt; it takes no longer than :data:`KILL_SECONDS`.
+@dataclass(slots=True)
+class Killed:
+    """What came of a kill; written into the log by the caller: what was interrupted may hold a lock of logging."""
 
-    Where a retry of the same Airflow task is to come, the next SOPS task is created too, which does nothing until it is
-    started: that it is there tells the retry that it was not a person who has stopped the one before.
+    lines: list[Line] = field(default_factory=list)
+    #: the SOPS task has not started yet, so that it may do so later
+    may_start: bool = False
+    #: Airflow has not said whether a user is behind it
+    unanswered: bool = False
+
+
+def revoke_when_killed(
+    running: Running, hook: SopsHook, ti: Any, memory: Memory, *, keep_when_cleared: bool, out_of_time: bool
+) -> Killed:
+    """Revoke the SOPS task, in one attempt, if a user has ended or cleared the Airflow task, or its time is over.
+
+    It takes no longer than :data:`KILL_SECONDS`. Where a next try looks under the same tag for the SOPS task, the next
+    one is created too, which does nothing until it is started: that it is there tells the next try that it was not a
+    person who has stopped the one before.
 
     :param keep_when_cleared: leave the SOPS task running when a user has cleared the Airflow task.
-    :return: for the log, written by the caller, as the thread that was interrupted may hold a lock of logging; and
-        whether the SOPS task has not started yet, so that it may do so later.
+    :param out_of_time: it is ``execution_timeout`` that stops the task, so Airflow need not be asked.
     """
-    lines: list[Line] = []
-    may_start: list[int] = []
-    done = in_thread(lambda: _revoke(running, hook, ti, memory, keep_when_cleared, lines, may_start), KILL_SECONDS)
+    killed = Killed()
+    task_id = running.task_id
+    done = in_thread(lambda: _revoke(running, hook, ti, memory, keep_when_cleared, out_of_time, killed), KILL_SECONDS)
     if not done:
-        lines.append(
-            Line(
-                f"Whether SOPS task {running.task_id} was revoked is not known: no answer within {KILL_SECONDS:.0f} s. "
-                "Look at its page.",
-                warning=True,
-            )
-        )
-    return lines, bool(may_start)
+        text = f"Whether SOPS task {task_id} was revoked is not known: no answer within {KILL_SECONDS:.0f} s. "
+        killed.lines.append(Line(f"{text}Look at its page.", warning=True))
+    return killed
 
 
 def in_thread(do: Callable[[], object], seconds: float) -> bool:
@@ -89,27 +94,36 @@ def _revoke(
     ti: Any,
     memory: Memory,
     keep_when_cleared: bool,
-    lines: list[Line],
-    may_start: list[int],
+    out_of_time: bool,
+    killed: Killed,
 ) -> None:
-    task_id = running.task_id
-    state = _ask_state(ti)
-    if state == _CLEARED and keep_when_cleared:
-        lines.append(Line(f"SOPS task {task_id} is left running: the cleared Airflow task takes it up again."))
-        return
+    task_id, lines = running.task_id, killed.lines
     site = hook.site
     settings = replace(site.settings, connect_timeout=KILL_SECONDS / 2, read_timeout=KILL_SECONDS)
     with SopsClient(site.door, settings=settings, retry=NO_RETRY) as client:
+        # as late as can be: what is true now may not be so in a moment
+        state = None if out_of_time else _ask_state(ti)
+        kill = kill_of(state)
+        if kill is Kill.UNCERTAIN and not out_of_time:
+            killed.unanswered = state is None
+            lines.append(Line(why_left_running(task_id, state)))
+            return
+        if kill is Kill.CLEARED and keep_when_cleared:
+            lines.append(Line(f"SOPS task {task_id} is left running: the cleared Airflow task takes it up again."))
+            return
         try:
             revocation = client.run(revoke(running.run.place, task_id))
         except SopsError as error:
             lines.append(Line(f"SOPS task {task_id} could not be revoked, it may still run. {error}", warning=True))
             return
         lines.append(revocation.line(task_id))
-        if revocation.may_start:
-            may_start.append(task_id)
-        if revocation.done and _same_task_comes_again(state, ti):
+        killed.may_start = revocation.may_start
+        if not revocation.done:
+            return
+        if _same_tag_comes_again(kill, out_of_time, ti):
             leave_successor(running, client.run, memory, lines)
+        elif kill is Kill.CLEARED:
+            _remember_as_done(running, memory)
 
 
 def leave_successor(running: Running, carry_out: Callable[..., int], memory: Memory, lines: list[Line]) -> None:
@@ -123,6 +137,12 @@ def leave_successor(running: Running, carry_out: Callable[..., int], memory: Mem
         )
     else:
         lines.append(Line(f"A retry will run SOPS task {task_id} in its place."))
+
+
+def _remember_as_done(running: Running, memory: Memory) -> None:
+    """Let a next try know that this SOPS task is over, should it look under the same tag after all."""
+    with suppress(Exception):  # whatever the store's backend raises: the tag is another one as a rule
+        memory.remember(Remembered(running.run.tag.base, running.generation, running.task_id, done=True))
 
 
 def _ask_state(ti: Any) -> str | None:
@@ -140,9 +160,6 @@ def _ask_state(ti: Any) -> str | None:
     return answer[0] if answer else None
 
 
-def _same_task_comes_again(state: str | None, ti: Any) -> bool:
-    """Tell whether a next try may look for its SOPS task under the same tag.
-
-    A cleared one does so on Airflow 2.11 and 3.0, and on newer ones where the executor calls the kill a failure.
-    """
-    return state == _CLEARED or (state in (_RUNNING, None) and retry_is_left(ti))
+def _same_tag_comes_again(kill: Kill, out_of_time: bool, ti: Any) -> bool:
+    """Tell whether a next try looks for its SOPS task under the same tag: a retry, and on old Airflows a clear."""
+    return retry_is_left(ti) if out_of_time else kill is Kill.CLEARED and not CLEARING_RAISES_MAX_TRIES

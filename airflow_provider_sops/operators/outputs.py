@@ -17,6 +17,7 @@ from airflow_provider_sops.sops.explain import explain
 from airflow_provider_sops.sops.outputs import OutputsUnavailable, TaskOutputs, read_outputs, select, task_page
 from airflow_provider_sops.sops.states import TaskState
 from airflow_provider_sops.sops.variables import sops_key
+from airflow_provider_sops.waiting import TASK_ID_KEY, WAIT_ENDED_KEY
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from airflow_provider_sops.hooks.sops import SopsHook
     from airflow_provider_sops.sops.models import TaskDetail
 
-#: XCom key under which the id of a SOPS task is pushed by the operator that runs it.
-TASK_ID_KEY = "sops_task_id"
 #: Characters that an XCom's key may not hold, since Airflow puts keys into addresses.
 _NOT_IN_KEYS = ("?", "#")
 
@@ -80,7 +79,13 @@ def push_outputs(context: Context, operator: BaseOperator, outputs: Mapping[str,
     if not operator.do_xcom_push:
         return
     ti = context["ti"]
-    own_keys = {XCOM_RETURN_KEY, TASK_URL_KEY, TASK_ID_KEY, *map(link_key, operator.operator_extra_links)}
+    own_keys = {
+        XCOM_RETURN_KEY,
+        TASK_URL_KEY,
+        TASK_ID_KEY,
+        WAIT_ENDED_KEY,
+        *map(link_key, operator.operator_extra_links),
+    }
     for name, value in outputs.items():
         if value is None and not NONE_IS_PUSHED:
             continue

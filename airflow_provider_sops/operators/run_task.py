@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from airflow.providers.common.compat.sdk import AirflowException, mask_secret
 
 from airflow_provider_sops.arguments import policy_fields
-from airflow_provider_sops.compat import KILLS_REACH_TRIGGERS
+from airflow_provider_sops.compat import KILLS_REACH_TRIGGERS, is_out_of_time
+from airflow_provider_sops.configuration import deferral_hold
 from airflow_provider_sops.exceptions import (
     SopsException,
     SopsTaskFailedException,
@@ -24,8 +25,8 @@ from airflow_provider_sops.exceptions import (
 )
 from airflow_provider_sops.links.sops import push_task_url
 from airflow_provider_sops.operators.killing import NOTHING_TO_REVOKE, Running, leave_successor, revoke_when_killed
-from airflow_provider_sops.operators.outputs import TASK_ID_KEY, fetch_outputs, push_outputs
-from airflow_provider_sops.operators.tries import Memory, retry_is_left, run_start, tag_of
+from airflow_provider_sops.operators.outputs import fetch_outputs, push_outputs
+from airflow_provider_sops.operators.tries import Memory, earlier_tags, retry_is_left, run_start, tag_of
 from airflow_provider_sops.sops.calls import DETAIL_CACHE_SECONDS, parse_id
 from airflow_provider_sops.sops.errors import SopsAuthenticationError, SopsConfigError
 from airflow_provider_sops.sops.explain import explain
@@ -38,7 +39,9 @@ from airflow_provider_sops.sops.verdict import Next
 from airflow_provider_sops.sops.watch import Look
 from airflow_provider_sops.triggers.sops import SopsTaskTrigger
 from airflow_provider_sops.waiting import (
+    TASK_ID_KEY,
     TRIGGER_TIMEOUT_MARGIN,
+    WAIT_ENDED_KEY,
     Outcome,
     bad_end,
     log_lines,
@@ -87,6 +90,12 @@ class RunTaskTry:
         self._pushed: dict[str, Any] = {}
         #: a kill has found the SOPS task not started, and its start is under way
         self._may_start = False
+        #: a kill could not learn from Airflow whether a user is behind it
+        self._unanswered = False
+        #: id of the SOPS task that this leg goes on with after a deferral
+        self._waited_for: int | None = None
+        #: read before anything is started: a wrong one must not leave a SOPS task that nobody waits for
+        self._deferral_hold = deferral_hold() if operator.deferrable else 0.0
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Find or start the SOPS task, wait for its end, and push its outputs."""
@@ -120,6 +129,7 @@ class RunTaskTry:
             first_after_clear=reattach and 1 < ti.try_number == ti.max_tries - retries + 1,
             remembered=memory.remembered,
             has_memory=memory.works,
+            earlier_tags=earlier_tags(context, retries) if self.operator.revoke_on_kill and not reattach else (),
         )
 
     def _wanted(self, default_title: str) -> Wanted:
@@ -152,6 +162,8 @@ class RunTaskTry:
         for _ in range(_MOST_CHANGES):
             chosen = self._carry_out(run, run.choose(time.time()))
             self._stop_if_killed()
+            if chosen.action is Action.START and chosen.generation == 1:
+                self._carry_out(run, run.stop_earlier())
             self._remember(run, Remembered(run.tag.base, chosen.generation, chosen.task_id))
             self._push(context, chosen.task_id, chosen.watch.task_url)
             self._running = Running(run, chosen.task_id, chosen.generation)
@@ -253,8 +265,11 @@ class RunTaskTry:
 
     def _stop_if_killed(self) -> None:
         """Fail, so that a retry may follow: Airflow 3 lets the task go on after ``on_kill``."""
-        if self.operator.killed:
-            raise AirflowException("This task was told to stop.")
+        if not self.operator.killed:
+            return
+        if self._unanswered:  # what the kill has interrupted may have been just what it needed to ask
+            self.kill()
+        raise AirflowException("This task was told to stop.")
 
     def _not_started(self, run: TaskRun, task_id: int) -> None:
         """Fail, unless the SOPS task has started after all."""
@@ -321,6 +336,7 @@ class RunTaskTry:
             start_deadline=start_by,
             keep_when_cleared=self.operator.on_clear == "reattach",
             task_url=running.task_url,
+            deferred_at=time.time(),
             **policy_fields(self.operator.policy),
         )
         if self.operator.revoke_on_kill and not KILLS_REACH_TRIGGERS:
@@ -330,7 +346,8 @@ class RunTaskTry:
                 running.task_id,
             )
         # the trigger ends the wait in time by itself; Airflow's own timeout is for when no triggerer runs
-        timeout = None if deadline is None else timedelta(seconds=deadline - time.time() + TRIGGER_TIMEOUT_MARGIN)
+        margin = TRIGGER_TIMEOUT_MARGIN + self._deferral_hold
+        timeout = None if deadline is None else timedelta(seconds=deadline - time.time() + margin)
         self.operator.defer(
             trigger=trigger,
             method_name="execute_complete",
@@ -367,6 +384,7 @@ class RunTaskTry:
             running = Running(run, sops_task_id, generation)
         self._running = running
         run, sops_task_id = running.run, running.task_id
+        self._waited_for = sops_task_id
         ended = read_event(sops_task_id, event)
         status = ended.look.status
         if ended.outcome is Outcome.TIMEOUT:
@@ -382,7 +400,17 @@ class RunTaskTry:
         if running is None:
             return False
         self._running = running
+        self._waited_for = running.task_id
         self._time_out(running, "no triggerer ran its trigger")
+
+    def note_bad_end(self, context: Context) -> None:
+        """Let a trigger of this wait that has stood still meanwhile know that it was no user who has ended it."""
+        if not KILLS_REACH_TRIGGERS or self._waited_for is None or not self.operator.do_xcom_push:
+            return
+        try:
+            context["ti"].xcom_push(key=WAIT_ENDED_KEY, value=self._waited_for)
+        except Exception as error:  # whatever the XCom backend raises; the task's own error is what counts
+            self.log.warning("XCom %r could not be pushed: %s", WAIT_ENDED_KEY, error)
 
     def _find_running(self, context: Context) -> Running | None:
         """Find what this try waited for before it was deferred."""
@@ -431,11 +459,16 @@ class RunTaskTry:
         elif not operator.revoke_on_kill:
             self.log.info("SOPS task %s is left running, as revoke_on_kill is off.", running.task_id)
         else:
-            keep = operator.on_clear == "reattach"
-            lines, self._may_start = revoke_when_killed(
-                running, self.hook, self._ti, self._memory, keep_when_cleared=keep
+            killed = revoke_when_killed(
+                running,
+                self.hook,
+                self._ti,
+                self._memory,
+                keep_when_cleared=operator.on_clear == "reattach",
+                out_of_time=is_out_of_time(),
             )
-            log_lines(self.log, lines)
+            self._may_start, self._unanswered = killed.may_start, killed.unanswered and not self._unanswered
+            log_lines(self.log, killed.lines)
 
     def kill_deferred(self, context: Context) -> None:
         """Revoke what was waited for: Airflow 2 ends a deferred task that is out of time before it is resumed."""

@@ -130,8 +130,10 @@ class SopsRunTaskOperator(BaseOperator):
     :param max_outage: how long failed reads of the status are tolerated (seconds or ``timedelta``).
     :param assume_finished: where only ``get_task_detail`` may be called, an end without outputs may be a finish or a
         revoke; take it for a finish.
-    :param revoke_on_kill: revoke the SOPS task when this one is marked failed, cleared, stopped or out of time. Before
-        Airflow 3.3 that does not reach a deferred task.
+    :param revoke_on_kill: revoke the SOPS task when a user ends this one (marks it failed, success or skipped) or
+        clears it, or when its time is over. Not when nobody has acted, as when a worker shuts down: a retry goes on
+        with the same SOPS task. Before Airflow 3.3 the end of a deferred task is not noticed; a clear is by the next
+        try.
     :param on_retry: what a retry does with a failed SOPS task: ``rerun`` (revoke it and run a new one), or
         ``retry_failed_nodes``, which saves what has finished.
     :param on_clear: what a cleared task does: run a ``new`` SOPS task, or ``reattach`` to the one there is, as after a
@@ -265,6 +267,13 @@ class SopsRunTaskOperator(BaseOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Go on after a deferral, also after one that Airflow has ended by itself."""
+        try:
+            return self._resume(next_method, next_kwargs, context)
+        except Exception:  # not a further deferral, which is none
+            self._begin().note_bad_end(context)
+            raise
+
+    def _resume(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except (AirflowException, TaskDeferralError) as error:

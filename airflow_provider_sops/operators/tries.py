@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
+#: So many tags of before a clear are searched for.
+_MOST_EARLIER_TAGS = 20
 #: Key in Airflow's task state store.
 _MEMORY_KEY = "sops_task"
 
@@ -33,6 +35,10 @@ def tag_of(context: Context, *, reattach: bool) -> Tag:
 
     :param reattach: a cleared task takes up the SOPS task that there is.
     """
+    return _tag(context, context["ti"].max_tries, site=base_url() if reattach else None)
+
+
+def _tag(context: Context, max_tries: int, site: str | None = None) -> Tag:
     ti = context["ti"]
     start = run_start(context)
     map_index = getattr(ti, "map_index", None)
@@ -42,9 +48,21 @@ def tag_of(context: Context, *, reattach: bool) -> Tag:
         run_start=start.isoformat(timespec="microseconds") if start else "",
         task_id=ti.task_id,
         map_index=-1 if map_index is None else map_index,
-        max_tries=ti.max_tries,
-        site=base_url() if reattach else None,
+        max_tries=max_tries,
+        site=site,
     )
+
+
+def earlier_tags(context: Context, retries: int) -> tuple[Tag, ...]:
+    """Give the tags that this Airflow task may have had before a user cleared it, the newest first.
+
+    A clear raises ``max_tries`` by the number of tries since the clear before; how many these were, nothing tells.
+    """
+    ti = context["ti"]
+    if ti.try_number <= 1 or ti.max_tries <= retries:
+        return ()
+    lower = range(ti.max_tries - 1, -1, -1)
+    return tuple(_tag(context, max_tries) for max_tries in lower[:_MOST_EARLIER_TAGS])
 
 
 def retry_is_left(ti: Any) -> bool:

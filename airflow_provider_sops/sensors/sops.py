@@ -144,6 +144,7 @@ class SopsTaskSensor(BaseSensorOperator):
         self._defer(deadline)
 
     def _defer(self, deadline: float) -> NoReturn:
+        from airflow_provider_sops.configuration import deferral_hold
         from airflow_provider_sops.triggers.sops import SopsTaskTrigger
         from airflow_provider_sops.waiting import TRIGGER_TIMEOUT_MARGIN
 
@@ -156,13 +157,15 @@ class SopsTaskSensor(BaseSensorOperator):
             poll_interval=self.poke_interval,
             deadline=deadline,
             task_url=self._watch.task_url,
+            deferred_at=time.time(),
             **policy_fields(self.policy),
         )
         # the trigger ends the wait in time by itself; Airflow's own timeout is for when no triggerer runs
+        margin = TRIGGER_TIMEOUT_MARGIN + deferral_hold()
         self.defer(
             trigger=trigger,
             method_name="execute_complete",
-            timeout=timedelta(seconds=max(0.0, deadline - time.time()) + TRIGGER_TIMEOUT_MARGIN),
+            timeout=timedelta(seconds=max(0.0, deadline - time.time()) + margin),
         )
 
     def execute_complete(self, context: Context, event: Any) -> dict[str, Any]:

@@ -50,6 +50,10 @@ class AsyncSopsClient:
     async def __aexit__(self, *exc: object) -> None:
         await self.aclose()
 
+    async def open(self) -> None:
+        """Make the HTTP session ready, so that the first call does not wait for it."""
+        await self._open_session()
+
     async def aclose(self) -> None:
         """Close the HTTP session; the next call opens a new one."""
         session, self._session = self._session, None

@@ -43,6 +43,8 @@ _SEARCH_PAUSES = (1.0, 2.0, 4.0, 8.0)
 _CLAIM = "func_claim"
 #: Most tasks of one answer of ``get_task_list`` (measured on SOPS 3.34).
 _MOST_LISTED = 200
+#: It runs, or goes on when somebody resumes it.
+_ALIVE = (TaskState.RUNNING, TaskState.SUSPENDED, TaskState.NODE_SUSPENDED, TaskState.READY, TaskState.BLOCKED)
 #: An end that leaves nothing to go on with; ENDED is one whose state the detail alone does not tell.
 _OVER = (TaskState.REVOKED, TaskState.EXPIRED, TaskState.ENDED)
 
@@ -175,6 +177,8 @@ class TaskRun:
     first_after_clear: bool = False
     remembered: Remembered | None = None
     has_memory: bool = False
+    #: under which to look for what runs still from before a clear; empty where that is left running
+    earlier_tags: tuple[Tag, ...] = ()
     grants: Grants = field(default_factory=Grants)
     #: for the task's log
     lines: list[Line] = field(default_factory=list)
@@ -434,6 +438,46 @@ class TaskRun:
                 "constants",
                 f"template {template_id} {template.name!r} has no {', '.join(sorted(unknown))}; there are: {known}",
             )
+
+    # ---- after a clear ----
+
+    def stop_earlier(self) -> Steps[None]:
+        """Revoke what runs still from before a user cleared the Airflow task: a kill revokes only what it is sure of.
+
+        :raises errors.SopsError: it cannot be read or revoked; two would run at once.
+        """
+        if not self.earlier_tags:
+            return
+        for task_id in (yield from self._earlier()):
+            try:
+                status = yield from self._read_status(task_id)
+                if status.is_deleted or status.state not in _ALIVE:
+                    continue
+                revocation = yield from revoke(self.place, task_id)
+            except errors.SopsNotFoundError:
+                continue
+            text = f"SOPS task {task_id} {status.name!r} was still {status.state} from before this Airflow task was"
+            self.lines.append(Line(f"{text} cleared; {revocation.text}.", warning=not revocation.done))
+
+    def _earlier(self) -> Steps[list[int]]:
+        """Give the tasks from before the clear: the one that is remembered, else those with the newest tag found."""
+        known = self.remembered
+        if known is not None and known.base != self.tag.base:
+            return [] if known.done else [known.task_id]
+        if not self.may_search:
+            return []
+        for tag in self.earlier_tags:
+            answer = yield self.place.call(
+                "get_task_list", keyword=tag.base, is_started="true", without_count="true", limit=_MOST_LISTED
+            )
+            items = [
+                item
+                for item in models.task_list(answer)
+                if tag.read(item.name) and item.create_method in ("api", "") and not item.is_child_taskflow
+            ]
+            if items:
+                return [item.task_id for item in items if item.is_started and not item.is_finished]
+        return []
 
     # ---- starting ----
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -33,6 +34,8 @@ class SopsTaskTrigger(BaseTrigger):
     :param start_deadline: seconds since the epoch at which the task must have started; ``None``: any time.
     :param keep_when_cleared: do not revoke when the kill is a clear, as the cleared Airflow task takes it up again.
     :param task_url: address of the task's page, for the log.
+    :param deferred_at: seconds since the epoch at which the task was deferred: an event that comes soon after is held
+        back for a moment, see ``deferral_hold``.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class SopsTaskTrigger(BaseTrigger):
         start_deadline: float | None = None,
         keep_when_cleared: bool = False,
         task_url: str = "",
+        deferred_at: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.sops_task_id = sops_task_id
@@ -71,6 +75,7 @@ class SopsTaskTrigger(BaseTrigger):
         self.start_deadline = start_deadline
         self.keep_when_cleared = keep_when_cleared
         self.task_url = task_url
+        self.deferred_at = deferred_at
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Give what the trigger is made of again in a triggerer."""
@@ -91,20 +96,26 @@ class SopsTaskTrigger(BaseTrigger):
             "start_deadline",
             "keep_when_cleared",
             "task_url",
+            "deferred_at",
         )
         return f"{__name__}.SopsTaskTrigger", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, writing changes of state into the task's log, and fire one event."""
-        from airflow_provider_sops.triggers.waits import wait
+        from airflow_provider_sops.triggers.waits import hold, wait
 
+        started = time.monotonic()
         self.logger()  # one for all, which self.log then gives too: thousands of waits would each keep their own
-        yield TriggerEvent(await wait(self))  # type: ignore[no-untyped-call]
+        event = await wait(self)
+        if self.trigger_id is not None:  # dag.test() runs it too, and has no scheduler that could lose the race
+            await hold(started, self.deferred_at)
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
-        """Revoke the SOPS task, in one attempt: a user has marked the waiting Airflow task, or cleared it.
+        """Revoke the SOPS task, in one attempt, if a user has ended or cleared the waiting Airflow task.
 
-        Airflow calls it from 3.3 on, and not when a triggerer restarts or the wait's time is over.
+        Airflow calls it from 3.3 on, and not when a triggerer restarts or the wait's time is over; but also when
+        nobody has acted, so it is asked first.
         """
         if self.revoke_on_kill:
             from airflow_provider_sops.triggers.waits import revoke_when_killed

@@ -13,11 +13,10 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
-
 from airflow_provider_sops.arguments import make_policy
-from airflow_provider_sops.compat import state_in_airflow
-from airflow_provider_sops.operators.killing import ASK_SECONDS, KILL_SECONDS
+from airflow_provider_sops.compat import ask_airflow, look_up_connection, state_in_airflow, xcom_in_airflow
+from airflow_provider_sops.configuration import DEFAULT_DEFERRAL_HOLD, deferral_hold
+from airflow_provider_sops.kills import Kill, kill_of, why_left_running
 from airflow_provider_sops.sops import errors
 from airflow_provider_sops.sops.calls import parse_scope
 from airflow_provider_sops.sops.operate import revoke
@@ -25,7 +24,7 @@ from airflow_provider_sops.sops.poller import Poller, Waiter
 from airflow_provider_sops.sops.states import TaskState
 from airflow_provider_sops.sops.verdict import Next
 from airflow_provider_sops.sops.watch import Look, Place, Watch
-from airflow_provider_sops.waiting import Outcome, log_lines, make_event
+from airflow_provider_sops.waiting import TASK_ID_KEY, WAIT_ENDED_KEY, Outcome, log_lines, make_event
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
@@ -43,8 +42,11 @@ _LONGEST_SLEEP = 3600.0
 _FIRST_READ = 30.0
 #: Seconds between two reads of how far a task's nodes are, while its state does not change.
 _PROGRESS_INTERVAL = 600.0
-#: States of an Airflow task that a user has marked, so that it does not go on.
-_ENDED = ("failed", "success", "skipped", "upstream_failed", "removed")
+#: Seconds that a kill may take: Airflow gives ``on_kill`` of a trigger thirty by default, and a triggerer that stood
+#: still has much to ask.
+KILL_SECONDS = 25.0
+#: Seconds after which a deferral is surely known to the scheduler, whatever ``deferral_hold`` says.
+_SETTLED = 60.0
 
 PollerKey = tuple[str, Place]
 _pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[PollerKey, Poller]] = WeakKeyDictionary()
@@ -69,10 +71,8 @@ async def connect(sops_conn_id: str) -> AsyncSopsClient:
     from airflow_provider_sops.sops.async_client import AsyncSopsClient
 
     site_of = await asyncio.to_thread(_import_site_of)
-    connection = await get_async_connection(sops_conn_id)
-    extra = await get_async_extra_dejson(connection)
-    # masking the secrets asks Airflow's supervisor, which blocks
-    site = await asyncio.to_thread(site_of, connection, extra)
+    connection, extra = await look_up_connection(sops_conn_id)
+    site = await ask_airflow(site_of, connection, extra)  # it lets Airflow mask the secrets
     return AsyncSopsClient(site.door, settings=site.settings)
 
 
@@ -136,30 +136,78 @@ def _watch(trigger: SopsTaskTrigger, poller: Poller) -> Watch:
 
 
 async def revoke_when_killed(trigger: SopsTaskTrigger) -> None:
-    """Revoke the SOPS task, in one attempt."""
+    """Revoke the SOPS task, in one attempt, if it was a user who has ended or cleared the waiting Airflow task.
+
+    Airflow 3.3 calls this for every trigger that is gone from the triggerer's own list: also for one that another
+    triggerer has taken over while this one stood still, or whose task Airflow itself has resumed.
+    """
     task_id = trigger.sops_task_id
-    if trigger.keep_when_cleared and await _was_cleared(trigger):
-        trigger.log.info("SOPS task %s is left running: the cleared Airflow task takes it up again.", task_id)
-        return
+    asked = False
     try:
         async with asyncio.timeout(KILL_SECONDS), await connect(trigger.sops_conn_id) as client:
+            await client.open()
+            # as late as can be: what is true now may not be so in a moment
+            reason = await _why_not_revoked(trigger)
+            if reason:
+                trigger.log.info("%s", reason)
+                return
+            asked = True
             revocation = await client.run(revoke(_place(trigger.bk_biz_id, trigger.scope), task_id))
     except TimeoutError:
-        trigger.log.error("Whether SOPS task %s was revoked is not known: no answer in time.", task_id)
+        if asked:
+            trigger.log.error("Whether SOPS task %s was revoked is not known: no answer in time.", task_id)
+        else:
+            trigger.log.error("SOPS task %s was not revoked: Airflow did not say in time why it is told to.", task_id)
     except (errors.SopsError, errors.SopsConfigError) as error:
         trigger.log.error("SOPS task %s could not be revoked, it may still run. %s", task_id, error)
     else:
         log_lines(trigger.log, [revocation.line(task_id)])
 
 
-async def _was_cleared(trigger: SopsTaskTrigger) -> bool:
-    """Ask Airflow whether the task goes on; where it does not say, it does not."""
+async def _why_not_revoked(trigger: SopsTaskTrigger) -> str:
+    """Say why the SOPS task is to be left running; empty when a user has ended or cleared the Airflow task."""
+    task_id, ti = trigger.sops_task_id, trigger.task_instance
+    state: str | None = None
+    newest = ended = None
     try:
-        async with asyncio.timeout(ASK_SECONDS):
-            state = await asyncio.to_thread(state_in_airflow, trigger.task_instance)
-    except Exception:
-        return False
-    return state not in _ENDED
+        state = await ask_airflow(state_in_airflow, ti)
+        kill = kill_of(state)
+        if kill is Kill.ENDED:
+            newest = await ask_airflow(xcom_in_airflow, ti, TASK_ID_KEY)
+            ended = await ask_airflow(xcom_in_airflow, ti, WAIT_ENDED_KEY)
+    except Exception as error:  # whatever the way to Airflow raises
+        trigger.log.warning("Airflow could not be asked why this wait is told to stop: %s", type(error).__name__)
+        return why_left_running(task_id, None)
+    if kill is Kill.UNCERTAIN:
+        return why_left_running(task_id, state)
+    if kill is Kill.CLEARED and trigger.keep_when_cleared:
+        return f"SOPS task {task_id} is left running: the cleared Airflow task takes it up again."
+    if newest not in (None, task_id):
+        return f"SOPS task {task_id} is left as it is: this Airflow task has gone on with SOPS task {newest}."
+    if ended == task_id:
+        return f"SOPS task {task_id} is left as it is: the wait for it had ended before, by no user's hand."
+    return ""
+
+
+async def hold(started: float, deferred_at: float | None) -> None:
+    """Wait until Airflow's scheduler has surely taken in that the task was deferred.
+
+    It learns from the executor that the worker's leg is over. If the trigger has fired before that, it takes the task
+    for failed (Airflow issues 66374, 67287, 71580, 72716). Nothing in the database tells a trigger that it is safe.
+
+    :param started: monotonic time at which the trigger began to run.
+    :param deferred_at: seconds since the epoch at which the task was deferred, by the worker's clock; ``None``: long
+        ago.
+    """
+    if deferred_at is None or time.time() - deferred_at > _SETTLED:
+        return
+    try:
+        seconds = deferral_hold()
+    except (
+        errors.SopsConfigError
+    ):  # the worker has read it before; a triggerer does not end for what is set otherwise there
+        seconds = DEFAULT_DEFERRAL_HOLD
+    await asyncio.sleep(started + seconds - time.monotonic())
 
 
 async def _turn(

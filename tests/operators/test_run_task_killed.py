@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowException
+from airflow.providers.common.compat.sdk import AirflowException, AirflowTaskTimeout
 
 try:
     from airflow.sdk.execution_time.context import set_current_context
@@ -16,6 +16,7 @@ except ImportError:  # Airflow 2
     from airflow.models.taskinstance import set_current_context
 
 from airflow_provider_sops.operators import killing
+from airflow_provider_sops.operators.sops import SopsRunTaskOperator
 from airflow_provider_sops.testing import Request
 from tests.operators.airflow_task import AirflowTask, Store, Try
 from tests.operators.conftest import Died, World, die
@@ -27,11 +28,26 @@ def killed(world: World, task: AirflowTask, state: str | None, after: float = 30
     """Run a try that is told to stop while it waits.
 
     :param state: what Airflow then says of the task: ``restarting`` when a user has cleared it, ``failed`` when a user
-        has marked it so, ``running`` when the worker shuts down or time is over.
+        has marked it so, ``running`` when the worker shuts down.
     """
     one = task.next_try(**changes)
     one.ti.state = state
     world.later(after, one.operator.on_kill)
+    return one.execute()
+
+
+def run_out_of_time(operator: SopsRunTaskOperator) -> None:
+    """Call ``on_kill`` as Airflow does when ``execution_timeout`` has passed."""
+    try:
+        raise AirflowTaskTimeout
+    except AirflowTaskTimeout:
+        operator.on_kill()
+
+
+def out_of_time(world: World, task: AirflowTask, after: float = 30.0, **changes: Any) -> Try:
+    """Run a try whose time is over while it waits."""
+    one = task.next_try(**changes)
+    world.later(after, lambda: run_out_of_time(one.operator))
     return one.execute()
 
 
@@ -54,11 +70,32 @@ def test_it_ends_soon_after(world: World) -> None:
     assert world.now - began < 40
 
 
+@pytest.mark.parametrize("state", ["running", "queued", "scheduled", "deferred", "up_for_retry"])
+def test_stopped_by_nobody_it_is_left_running_and_a_retry_goes_on_with_it(world: World, state: str) -> None:
+    """A worker that shuts down, or has lost the API server."""
+    task = AirflowTask({**LONG, "constants": {"seconds": "100"}})
+    one = killed(world, task, state)
+    (first,) = world.fake.tasks
+    assert world.fake.count("operate_task") == 0
+    assert f"SOPS task {first.id} is left running: this Airflow task was told to stop, but no user" in one.log
+    assert f"(Airflow says that the task is {state})" in one.log
+    with pytest.raises(AirflowException, match="told to stop"):
+        one.outcome  # noqa: B018
+    assert task.run().outcome["EXIT"] == "0"
+    assert world.states() == {first.id: "FINISHED"}
+    assert world.started() == [first.id]
+
+
+@pytest.mark.parametrize("state", ["success", "skipped", "upstream_failed", "removed"])
+def test_ended_by_a_user_in_another_way_it_is_revoked(world: World, state: str) -> None:
+    killed(world, AirflowTask(LONG), state)
+    assert list(world.states().values()) == ["REVOKED"]
+
+
 @pytest.mark.parametrize("store", [None, Store()])
-def test_stopped_with_a_retry_left_a_new_one_is_run(world: World, store: Store | None) -> None:
-    """A worker that shuts down, or the end of ``execution_timeout``."""
+def test_out_of_time_with_a_retry_left_a_new_one_is_run(world: World, store: Store | None) -> None:
     task = AirflowTask({**LONG, "constants": {"seconds": "100"}}, store=store)
-    one = killed(world, task, "running")
+    one = out_of_time(world, task)
     first, second = world.fake.tasks
     assert (first.state, second.state) == ("REVOKED", "CREATED")
     assert f"A retry will run SOPS task {second.id} in its place." in one.log
@@ -67,16 +104,16 @@ def test_stopped_with_a_retry_left_a_new_one_is_run(world: World, store: Store |
     assert world.started() == [first.id, second.id]
 
 
-def test_stopped_without_get_task_list_the_store_knows_it(world: World) -> None:
+def test_out_of_time_without_get_task_list_the_store_knows_it(world: World) -> None:
     world.fake.deny("get_task_list")
     task = AirflowTask({**LONG, "constants": {"seconds": "100"}}, store=Store())
-    killed(world, task, "running")
+    out_of_time(world, task)
     assert task.run().outcome["EXIT"] == "0"
     assert len(world.started()) == 2
 
 
-def test_stopped_without_a_retry_left_nothing_is_created(world: World) -> None:
-    killed(world, AirflowTask(LONG, retries=0), "running")
+def test_out_of_time_without_a_retry_left_nothing_is_created(world: World) -> None:
+    out_of_time(world, AirflowTask(LONG, retries=0))
     assert list(world.states().values()) == ["REVOKED"]
 
 
@@ -89,14 +126,25 @@ def test_marked_failed_nothing_is_created(world: World) -> None:
 RAISED = pytest.mark.parametrize("raised", [True, False])
 
 
-@RAISED
-def test_cleared_while_it_runs_one_new_one_is_started(world: World, raised: bool) -> None:
-    task = AirflowTask({**LONG, "constants": {"seconds": "100"}})
+@pytest.mark.parametrize(
+    ("raises", "raised", "store"),
+    [
+        pytest.param(False, False, None, id="before 3.1"),
+        pytest.param(True, True, None, id="3.1 and newer"),
+        pytest.param(True, True, Store(), id="3.3 and newer"),
+        pytest.param(True, False, Store(), id="3.3 and newer where the executor calls it a failure"),
+    ],
+)
+def test_cleared_while_it_runs_one_new_one_is_started(
+    world: World, monkeypatch: pytest.MonkeyPatch, raises: bool, raised: bool, store: Store | None
+) -> None:
+    monkeypatch.setattr(killing, "CLEARING_RAISES_MAX_TRIES", raises)
+    task = AirflowTask({**LONG, "constants": {"seconds": "100"}}, store=store)
     killed(world, task, "restarting")
     if raised:
         task.max_tries = task.try_number + task.retries
     assert task.run().outcome["EXIT"] == "0"
-    assert sorted(set(world.states().values()) - {"CREATED"}) == ["FINISHED", "REVOKED"]
+    assert list(world.states().values()) == ["REVOKED", "FINISHED"]  # and none that stays CREATED for ever
     assert len(world.started()) == 2
 
 
@@ -118,9 +166,8 @@ def test_reattaching_does_not_keep_it_when_it_is_marked_failed(world: World) -> 
     assert list(world.states().values()) == ["REVOKED"]
 
 
-@pytest.mark.parametrize("retries", [0, 2])
-def test_where_airflow_does_not_say_why_a_retry_runs_a_new_one(world: World, retries: int) -> None:
-    task = AirflowTask({**LONG, "constants": {"seconds": "100"}}, retries=retries)
+def test_where_airflow_does_not_say_why_it_is_left_running(world: World) -> None:
+    task = AirflowTask({**LONG, "constants": {"seconds": "100"}})
     one = task.next_try()
 
     def nothing(**which: Any) -> dict[str, Any]:
@@ -129,9 +176,29 @@ def test_where_airflow_does_not_say_why_a_retry_runs_a_new_one(world: World, ret
     one.ti.get_task_states = nothing  # type: ignore[method-assign]
     world.later(30, one.operator.on_kill)
     one.execute()
-    assert list(world.states().values()) == (["REVOKED", "CREATED"] if retries else ["REVOKED"])
-    if retries:
-        assert task.run().outcome["EXIT"] == "0"
+    assert list(world.states().values()) == ["RUNNING"]
+    assert "(Airflow does not answer what it wants)" in one.log
+    assert task.run().outcome["EXIT"] == "0"
+    assert len(world.started()) == 1
+
+
+def test_where_airflow_could_not_be_asked_in_the_moment_of_the_kill_it_is_asked_again(world: World) -> None:
+    """What the kill has interrupted may hold the way to Airflow."""
+    one = AirflowTask(LONG).next_try()
+    one.ti.state = "failed"
+    answer, asked = one.ti.get_task_states, []
+
+    def busy_at_first(**which: Any) -> dict[str, Any]:
+        asked.append(which)
+        if len(asked) == 1:
+            raise RuntimeError("the way to Airflow is in use")
+        return answer(**which)
+
+    one.ti.get_task_states = busy_at_first  # type: ignore[method-assign]
+    world.later(30, one.operator.on_kill)
+    one.execute()
+    assert list(world.states().values()) == ["REVOKED"]
+    assert world.fake.count("operate_task") == 1
 
 
 def test_airflow_that_does_not_answer_is_not_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +209,7 @@ def test_airflow_that_does_not_answer_is_not_waited_for(world: World, monkeypatc
     world.later(30, one.operator.on_kill)
     one.execute()
     hangs.set()
-    assert list(world.states().values()) == ["REVOKED"]
+    assert list(world.states().values()) == ["RUNNING"]
 
 
 def test_switched_off_it_is_left_running(world: World) -> None:
@@ -192,7 +259,7 @@ def test_what_it_reads_after_its_own_revoke_is_no_end(world: World, allowed: str
 
     def kill(when: str, request: Request) -> None:
         if request.api == "get_task_status" and when == "before" and "RUNNING" in world.states().values():
-            one.operator.on_kill()
+            run_out_of_time(one.operator)
 
     world.fake.on_request = kill
     one.execute()
@@ -211,7 +278,7 @@ def test_out_of_time_while_it_was_deferred_it_is_revoked_before_it_is_resumed(wo
     one.ti.next_method = "execute_complete"
     operator = one.anew()
     with set_current_context(one.context):
-        operator.on_kill()
+        run_out_of_time(operator)
     first, second = world.fake.tasks
     assert (first.state, second.state) == ("REVOKED", "CREATED")
     assert f"This Airflow task was killed: revoked SOPS task {first.id}." in one.log
