@@ -5,26 +5,18 @@ from __future__ import annotations
 
 import base64
 import os
-import pwd
 import secrets
-import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 from tests.live.airflow import BIN, Api, airflow_environ
+from tests.live.postgres import Postgres
 from tests.live.processes import Process, free_ports, wait_until
 
 #: parts of Airflow with the number of processes of each
 PARTS = {"api-server": 1, "dag-processor": 1, "scheduler": 2, "triggerer": 2, "celery worker": 2}
 #: tasks that a worker runs at once
 CONCURRENCY = 4
-
-
-def _postgres_program(name: str) -> Path:
-    """Find a program of PostgreSQL's server; Debian keeps them off the PATH."""
-    found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
-    return found[-1] if found else Path(shutil.which(name) or name)
 
 
 class Cluster:
@@ -36,9 +28,9 @@ class Cluster:
 
     def __init__(self, home: Path, dags: Path, **settings: str) -> None:
         self.home = home
-        self._data = Path(tempfile.mkdtemp(prefix="postgres-"))
-        self._postgres_port, self._redis_port, api_port = free_ports(3)
-        database = f"postgres@127.0.0.1:{self._postgres_port}/postgres"
+        self._postgres = Postgres(home / "postgres.out")
+        self._redis_port, api_port = free_ports(2)
+        database = self._postgres.address
         self.env = airflow_environ(
             home,
             api_port,
@@ -65,7 +57,7 @@ class Cluster:
 
     def __enter__(self) -> Cluster:
         try:
-            self._start_postgres()
+            self._postgres.__enter__()
             self._start_redis()
             subprocess.run(
                 [BIN / "airflow", "db", "migrate"], env=self.env, cwd=self.home, check=True, capture_output=True
@@ -86,35 +78,15 @@ class Cluster:
             process.stop()
         for service in self._services:  # what they hold is thrown away
             service.kill()
-        shutil.rmtree(self._data, ignore_errors=True)
-
-    def _start_postgres(self) -> None:
-        user = None
-        if os.getuid() == 0:  # PostgreSQL refuses root
-            user = "postgres"
-            os.chown(self._data, pwd.getpwnam(user).pw_uid, -1)
-        data = self._data / "data"
-        subprocess.run(
-            [_postgres_program("initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"],
-            user=user,
-            cwd=self._data,
-            env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
-            check=True,
-            capture_output=True,
-        )
-        options = {"listen_addresses": "127.0.0.1", "max_connections": "200", "fsync": "off"}
-        command = [_postgres_program("postgres"), "-D", data, "-p", str(self._postgres_port), "-k", data]
-        self._service("postgres", [*command, *(f"-c{name}={value}" for name, value in options.items())], user)
-        ready = [_postgres_program("pg_isready"), "-h", "127.0.0.1", "-p", str(self._postgres_port)]
-        wait_until("PostgreSQL is up", lambda: subprocess.run(ready, capture_output=True).returncode == 0, seconds=60)
+        self._postgres.__exit__()
 
     def _start_redis(self) -> None:
         options = ["--bind", "127.0.0.1", "--port", str(self._redis_port), "--save", "", "--appendonly", "no"]
-        redis = self._service("redis", ["redis-server", *options], None)
+        redis = self._service("redis", ["redis-server", *options])
         wait_until("Redis is up", lambda: "Ready to accept" in redis.log.read_text(), seconds=60)
 
-    def _service(self, name: str, command: list[str | Path], user: str | None) -> Process:
-        process = Process(command, env={"PATH": os.defpath}, log=self.home / f"{name}.out", cwd=self._data, user=user)
+    def _service(self, name: str, command: list[str | Path]) -> Process:
+        process = Process(command, env={"PATH": os.defpath}, log=self.home / f"{name}.out", cwd=self.home)
         self._services.append(process)
         return process
 
@@ -138,9 +110,7 @@ class Cluster:
     def _is_up(self) -> bool:
         for process in [*self._services, *self.parts.values()]:
             assert process.running, f"{' '.join(process.command)}\n{process.tail()}"
-        if not self.api.login():
-            return False
-        health = self.api.ask("GET", "monitor/health")
-        return all(health[part]["status"] == "healthy" for part in ("scheduler", "triggerer", "dag_processor")) and all(
+        assert self._postgres.running
+        return self.api.is_up() and all(
             " ready." in self.parts[f"celery-worker-{number}"].log.read_text() for number in (1, 2)
         )

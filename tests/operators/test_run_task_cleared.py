@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A cleared task whose SOPS task runs still, as nobody could be sure of the clear when it came: the next try ends it."""
+"""A cleared task whose SOPS task runs still, as nobody could be sure of the clear: the next try ends it."""
 
 from __future__ import annotations
 

@@ -23,8 +23,7 @@ def test_mark_failed_revokes_and_a_restarted_triggerer_does_not(site: Standalone
     assert fake.task(task_id).state == "RUNNING"
     assert [action for _, _, action in fake.task(task_id).operations].count("revoke") == 0
 
-    path = f"dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/run"
-    site.api.ask("PATCH", path, {"new_state": "failed"})
+    site.api.mark(DAG_ID, run_id, "run", "failed")
     wait_until("the SOPS task is revoked", lambda: fake.task(task_id).state == "REVOKED", seconds=120)
     assert [action for _, _, action in fake.task(task_id).operations].count("revoke") == 1
     assert site.api.states(DAG_ID, run_id) == {"failed": 1}

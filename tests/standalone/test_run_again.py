@@ -57,8 +57,7 @@ class Run:
 
     def clear(self) -> None:
         """A user clears the task."""
-        body = {"dry_run": False, "dag_run_id": self.run_id, "task_ids": ["run"], "only_failed": False}
-        self.site.api.ask("POST", f"dags/{self.dag_id}/clearTaskInstances", body)
+        self.site.api.clear(self.dag_id, self.run_id, "run")
 
     def end_well(self, try_number: int) -> None:
         """Let the SOPS tasks end, and the run with them."""
@@ -80,14 +79,14 @@ def test_a_worker_killed_with_9_goes_on_with_the_same(site: Standalone, fake: Fa
     assert run.states() == ["FINISHED"]
 
 
-def test_a_worker_that_shuts_down_revokes_and_a_retry_runs_a_new_one(site: Standalone, fake: FakeSopsClient) -> None:
+def test_a_worker_that_shuts_down_revokes_nothing_and_a_retry_goes_on(site: Standalone, fake: FakeSopsClient) -> None:
     run = Run(site, fake, "in_worker")
     run.wait_for("running", 1, ["RUNNING"])
     os.kill(int(str(run.instance()["pid"])), signal.SIGTERM)
-    run.wait_for("running", 2, ["REVOKED", "RUNNING"])
+    run.wait_for("running", 2, ["RUNNING"])
     run.end_well(2)
-    assert run.states() == ["REVOKED", "FINISHED"]
-    assert "This Airflow task was killed: revoked SOPS task" in run.log(1)
+    assert run.states() == ["FINISHED"]
+    assert "is left running: this Airflow task was told to stop" in run.log(1)
 
 
 @pytest.mark.parametrize("dag_id", ["out_of_time", "out_of_time_deferred"])
