@@ -118,6 +118,6 @@ class SopsTaskTrigger(BaseTrigger):
         nobody has acted, so it is asked first.
         """
         if self.revoke_on_kill:
-            from airflow_provider_sops.triggers.waits import revoke_when_killed
+            from airflow_provider_sops.triggers.waits import revoke_when_killed, see_through
 
-            await revoke_when_killed(self)
+            await see_through(revoke_when_killed(self))

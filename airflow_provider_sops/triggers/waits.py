@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -49,6 +49,8 @@ KILL_SECONDS = 25.0
 _SETTLED = 60.0
 
 PollerKey = tuple[str, Place]
+#: Kills under way, which Airflow may have given up: an event loop itself keeps no task alive.
+_kills: set[asyncio.Task[None]] = set()
 _pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[PollerKey, Poller]] = WeakKeyDictionary()
 
 
@@ -133,6 +135,20 @@ def _watch(trigger: SopsTaskTrigger, poller: Poller) -> Watch:
     watch = Watch(trigger.sops_task_id, poller.place, policy, had_answer=True, grants=poller.grants)
     watch.task_url = trigger.task_url
     return watch
+
+
+async def see_through(work: Coroutine[Any, Any, None]) -> None:
+    """Do what a kill asks for to its end.
+
+    Airflow cancels a trigger that it wants to go again at each of its rounds, about once a second, and ``on_kill``
+    with it; and the first question to its supervisor may take many seconds.
+    """
+    task = asyncio.get_running_loop().create_task(work)
+    _kills.add(task)
+    task.add_done_callback(_kills.discard)
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(task)
 
 
 async def revoke_when_killed(trigger: SopsTaskTrigger) -> None:

@@ -366,6 +366,31 @@ class TestKilled:
         answered.set()
         assert "was revoked is not known: no answer in time" in "\n".join(self.lines)
 
+    def test_it_is_seen_through_though_airflow_cancels_it_at_each_of_its_rounds(
+        self, sops: FakeSops, trigger: SopsTaskTrigger
+    ) -> None:
+        trigger.task_instance.state = "failed"  # type: ignore[union-attr]
+        asked, answered = threading.Event(), threading.Event()
+
+        def hang(when: str, request: object) -> None:
+            asked.set()
+            answered.wait(30)
+
+        sops.on_request = hang
+
+        async def kill() -> None:
+            killing = asyncio.ensure_future(trigger.on_kill())
+            await asyncio.to_thread(asked.wait, 30)
+            for _ in range(3):
+                killing.cancel("user-action")
+                await asyncio.sleep(0)
+            answered.set()
+            await killing
+
+        asyncio.run(kill())
+        assert self.state(sops) == "REVOKED"
+        assert f"revoked SOPS task {trigger.sops_task_id}." in "\n".join(self.lines)
+
     def test_a_cancelled_wait_revokes_nothing(self, sops: FakeSops, trigger: SopsTaskTrigger) -> None:
         """A triggerer that restarts cancels its triggers, and cleans them up."""
 

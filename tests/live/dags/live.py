@@ -38,3 +38,6 @@ with dag_of("runs"):
 
 with dag_of("run_one"):
     SopsRunTaskOperator(task_id="run", retries=1, retry_delay=timedelta(seconds=1), **LONG)
+
+with dag_of("run_one_with_little_patience"):
+    SopsRunTaskOperator(task_id="run", max_outage=15, **LONG)

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two triggerers of which one stands still until the other has taken its triggers over, and then goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from airflow_provider_sops.compat import KILLS_REACH_TRIGGERS
+from airflow_provider_sops.testing import FakeSopsClient
+from tests.live.airflow import Standalone
+from tests.live.processes import Process, wait_until
+from tests.live.test_waits import PATIENCE
+
+DAG_ID, IMPATIENT_DAG_ID = "run_one", "run_one_with_little_patience"
+FROM_3_3 = pytest.mark.skipif(not KILLS_REACH_TRIGGERS, reason="before Airflow 3.3 no kill reaches a trigger")
+
+
+class DeferredRun:
+    """A deferred run, its SOPS task and its trigger."""
+
+    def __init__(self, site: Standalone, fake: FakeSopsClient, dag_id: str = DAG_ID) -> None:
+        self.site, self.fake, self.dag_id = site, fake, dag_id
+        self.run_id = site.api.trigger(dag_id)
+        wait_until("it is deferred", lambda: self.states() == {"deferred": 1}, seconds=PATIENCE)
+        self.task_id = site.api.xcom(dag_id, self.run_id, "run", "sops_task_id")
+        wait_until("it runs", lambda: fake.task(self.task_id).state == "RUNNING", seconds=60)
+        wait_until("a triggerer has it", self.owner, seconds=60)
+
+    def states(self) -> dict[str, int]:
+        """The state of the Airflow task."""
+        return self.site.states(self.dag_id, self.run_id, "run")
+
+    def owner(self) -> int | None:
+        """The job of the triggerer that has its trigger, by Airflow's database."""
+        rows = self.site.sql(
+            "SELECT t.triggerer_id FROM task_instance i JOIN trigger t ON t.id = i.trigger_id "
+            "WHERE i.run_id = :run AND i.task_id = 'run'",
+            run=self.run_id,
+        )
+        return rows[0][0] if rows else None
+
+    def says(self, text: str) -> None:
+        """Wait until the log of its first try holds a text."""
+        log = lambda: text in self.site.api.log(self.dag_id, self.run_id, "run")  # noqa: E731
+        wait_until(f"the log says {text!r}", log, seconds=120)
+
+    def revokes(self) -> int:
+        """How often its SOPS task was revoked."""
+        return [action for _, _, action in self.fake.task(self.task_id).operations].count("revoke")
+
+
+def wait_until_read(fake: FakeSopsClient) -> None:
+    before = fake.count("get_tasks_status")
+    wait_until("a triggerer reads", lambda: fake.count("get_tasks_status") >= before + 2, seconds=120)
+
+
+@contextmanager
+def standing_still(pids: list[int]) -> Iterator[None]:
+    """Let processes stand still."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in reversed(pids):
+            os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
+def second_triggerer(site: Standalone) -> Iterator[Process]:
+    """A further triggerer, which is up."""
+    jobs = "SELECT count(*) FROM job WHERE job_type = 'TriggererJob'"
+    (before,) = site.sql(jobs)
+    process = site.start("triggerer", "--skip-serve-logs")
+    try:
+        wait_until("a second triggerer is up", lambda: site.sql(jobs) != [before], seconds=120)
+        yield process
+    finally:
+        process.stop()
+
+
+def test_the_sops_task_goes_on_and_is_seen_to_its_end(site: Standalone, fake: FakeSopsClient) -> None:
+    run = DeferredRun(site, fake)
+    first, pids = run.owner(), [one.pid for one in site.members("triggerer")]
+    with second_triggerer(site):
+        with standing_still(pids):
+            wait_until("the other takes over", lambda: run.owner() not in (None, first), seconds=120)
+            wait_until_read(fake)
+        if KILLS_REACH_TRIGGERS:
+            run.says(f"SOPS task {run.task_id} is left running")
+        wait_until_read(fake)
+        assert run.states() == {"deferred": 1}
+        assert fake.task(run.task_id).state == "RUNNING"
+        assert run.revokes() == 0
+        fake.advance(36000)
+        assert site.api.wait_for_run(DAG_ID, run.run_id, seconds=PATIENCE) == "success"
+    assert fake.task(run.task_id).state == "FINISHED"
+    (instance,) = site.api.instances(DAG_ID, run.run_id)
+    assert instance["try_number"] == 1
+    assert site.api.xcom(DAG_ID, run.run_id, "run", "IP") == "127.0.0.1"
+
+
+@FROM_3_3
+@pytest.mark.parametrize("mark", ["failed", "success", "clear"])
+def test_what_a_user_does_while_the_owner_stands_still_counts_once(
+    site: Standalone, fake: FakeSopsClient, mark: str
+) -> None:
+    run = DeferredRun(site, fake)
+    with standing_still([one.pid for one in site.members("triggerer")]):
+        if mark == "clear":
+            site.api.clear(DAG_ID, run.run_id, "run")
+        else:
+            site.api.mark(DAG_ID, run.run_id, "run", mark)
+    wait_until("it is revoked", lambda: fake.task(run.task_id).state == "REVOKED", seconds=PATIENCE)
+    if mark == "clear":
+        wait_until("it waits again", lambda: run.states() == {"deferred": 1}, seconds=PATIENCE)
+        assert site.api.xcom(DAG_ID, run.run_id, "run", "sops_task_id") != run.task_id
+        fake.advance(36000)
+        assert site.api.wait_for_run(DAG_ID, run.run_id, seconds=PATIENCE) == "success"
+    assert run.revokes() == 1
+
+
+@FROM_3_3
+def test_a_bad_end_that_the_other_has_seen_is_no_user_s(site: Standalone, fake: FakeSopsClient) -> None:
+    """The state alone looks as if a user had marked the task as failed, but an outage touches no SOPS task."""
+    run = DeferredRun(site, fake, IMPATIENT_DAG_ID)
+    first, pids = run.owner(), [one.pid for one in site.members("triggerer")]
+    with second_triggerer(site):
+        with standing_still(pids):
+            wait_until("the other takes over", lambda: run.owner() not in (None, first), seconds=120)
+            fake.faults.add(kind="status", status=502, code=1650201, times=None)
+            wait_until("it has failed", lambda: run.states() == {"failed": 1}, seconds=PATIENCE)
+            fake.faults.clear()
+        run.says("had ended before, by no user's hand")
+    assert fake.task(run.task_id).state == "RUNNING"
+    assert run.revokes() == 0
