@@ -116,10 +116,16 @@ format: env ## let ruff put the code in order
 
 .PHONY: test-airflow
 test-airflow: ## all tests in an environment of its own with another Airflow: VERSION=2.11.2 (PYTHON=python3.12)
-	@$(PYTHON) tools/matrix.py $(or $(VERSION),$(error say which: make test-airflow VERSION=2.11.2)) $(ARGS)
+	@$(PYTHON) tools/matrix.py --unit $(or $(VERSION),$(error say which: make test-airflow VERSION=2.11.2)) -- $(ARGS)
+
+.PHONY: test-live
+test-live: ## deferred waits in a real triggerer of one Airflow, on PostgreSQL: VERSION=3.1.8 (ARGS="-k name" for some)
+	@tools/debian.sh postgresql='/usr/lib/postgresql/*/bin/initdb'
+	@$(PYTHON) tools/matrix.py --live $(or $(VERSION),$(AIRFLOW)) -- $(ARGS)
 
 .PHONY: test-matrix
-test-matrix: ## all tests with every supported Airflow, and with the newest on every supported Python (all must be there)
+test-matrix: ## all tests, live ones too, with every supported Airflow, and with the newest on every supported Python
+	@tools/debian.sh postgresql='/usr/lib/postgresql/*/bin/initdb'
 	@$(PYTHON) tools/matrix.py $(ARGS)
 
 .PHONY: constraints

@@ -2,11 +2,13 @@
 """Run all tests with several Airflows, each in an environment of its own, and print a table of what happened.
 
 `matrix.py` alone runs every supported Airflow on one Python and the newest Airflow on each supported Python;
-`matrix.py 3.0.6` or `matrix.py 3.3.2@3.13` runs what is named. The environments stay in `.venvs/` for the next time.
+`matrix.py 3.0.6` or `matrix.py 3.3.2@3.13` runs what is named. `--unit` leaves out the tests with a real triggerer,
+`--live` all others; what follows `--` goes to pytest. The environments stay in `.venvs/` for the next time.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -19,31 +21,51 @@ ROOT = Path(__file__).resolve().parent.parent
 AIRFLOWS = ("2.11.2", "3.0.6", "3.1.8", "3.2.2", "3.3.2")
 PYTHONS = ("3.11", "3.12", "3.13")  # the first that is found serves every Airflow: 2.11 and 3.0 can't use 3.13
 EXECUTABLE = "import sys; print(sys.executable)"
-PARALLEL = ("--numprocesses", "auto", "--dist", "loadfile")
+#: what pytest is told besides what is asked for
+UNIT = ("--numprocesses", "auto", "--dist", "loadfile")
+LIVE = ("--show-capture=stdout", "tests/live")
 VERSIONS = "import importlib.metadata as m; print(m.version('{}'))"
 
 
 @dataclass(frozen=True)
-class Row:
-    """What one environment gave."""
+class Count:
+    """What one run of pytest gave."""
 
-    airflow: str
-    python: str
-    common_compat: str = "-"
     passed: int = 0
     skipped: int = 0
     failed: int = 0
     end_to_end: str = "not run"
     green: bool = False
 
+
+@dataclass(frozen=True)
+class Row:
+    """What one environment gave; `None` is what was not run."""
+
+    airflow: str
+    python: str
+    common_compat: str = "-"
+    unit: Count | None = None
+    live: Count | None = None
+
+    @property
+    def green(self) -> bool:
+        """Whether all that was run passed."""
+        counts = [count for count in (self.unit, self.live) if count is not None]
+        return bool(counts) and all(count.green for count in counts)
+
     def __str__(self) -> str:
-        cells = (self.airflow, self.python, self.common_compat, self.passed, self.skipped, self.failed, self.end_to_end)
-        return f"| {' | '.join(map(str, cells))} |"
+        unit = self.unit or Count()
+        live = "not run" if self.live is None else f"{self.live.passed} passed"
+        if self.live is not None and self.live.failed:
+            live = f"{self.live.failed} failed"
+        cells = (self.airflow, self.python, self.common_compat, unit.passed, unit.skipped, unit.failed, unit.end_to_end)
+        return f"| {' | '.join(map(str, cells))} | {live} |"
 
 
 HEAD = (
-    "| Airflow | Python | common-compat | passed | skipped | failed | end to end |\n"
-    "| --- | --- | --- | ---: | ---: | ---: | --- |"
+    "| Airflow | Python | common-compat | passed | skipped | failed | end to end | in a real triggerer |\n"
+    "| --- | --- | --- | ---: | ---: | ---: | --- | --- |"
 )
 
 
@@ -67,55 +89,80 @@ def ask(python: Path | str, code: str) -> str:
     return subprocess.run([python, "-c", code], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
-def run(airflow: str, python: str) -> Row:
-    """Build the environment of one Airflow on one Python, run the tests in it, and count."""
-    version = ask(python, "import platform; print(platform.python_version())")
-    venv = ROOT / ".venvs" / f"airflow-{airflow}-python-{version}"
-    print(f"\n== Airflow {airflow} on Python {version}", flush=True)
-    made = subprocess.run(["make", "env", f"AIRFLOW={airflow}", f"PYTHON={python}", f"VENV={venv}"], cwd=ROOT)
-    if made.returncode:
-        return Row(airflow, version, end_to_end="not installed")
-    inside = venv / "bin" / "python"
+def count(inside: Path, arguments: list[str]) -> Count:
+    """Run pytest in an environment, and count."""
     with tempfile.TemporaryDirectory() as home:
         report = Path(home, "report.xml")
-        path = f"{venv / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        path = f"{inside.parent}{os.pathsep}{os.environ['PATH']}"
         environ = {**os.environ, "AIRFLOW_HOME": home, "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "PATH": path}
-        tests = subprocess.run([inside, "-m", "pytest", *PARALLEL, f"--junitxml={report}"], cwd=ROOT, env=environ)
+        tests = subprocess.run([inside, "-m", "pytest", *arguments, f"--junitxml={report}"], cwd=ROOT, env=environ)
         cases = list(ElementTree.parse(report).iter("testcase")) if report.exists() else []  # noqa: S314 (our own)
     skipped = [case for case in cases if case.find("skipped") is not None]
     failed = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
     passed = [case for case in cases if case not in skipped and case not in failed]
     end_to_end = [case for case in cases if case.get("classname", "").startswith("tests.e2e")]
-    green = bool(end_to_end) and all(case in passed for case in end_to_end)
+    end_to_end_green = all(case in passed for case in end_to_end)
+    return Count(
+        passed=len(passed),
+        skipped=len(skipped),
+        failed=len(failed),
+        end_to_end=("none" if not end_to_end else f"{len(end_to_end)} passed" if end_to_end_green else "failed"),
+        green=bool(passed) and end_to_end_green and tests.returncode == 0,
+    )
+
+
+def run(airflow: str, python: str, asked: argparse.Namespace) -> Row:
+    """Build the environment of one Airflow on one Python, and run the tests in it."""
+    version = ask(python, "import platform; print(platform.python_version())")
+    venv = ROOT / ".venvs" / f"airflow-{airflow}-python-{version}"
+    print(f"\n== Airflow {airflow} on Python {version}", flush=True)
+    made = subprocess.run(["make", "env", f"AIRFLOW={airflow}", f"PYTHON={python}", f"VENV={venv}"], cwd=ROOT)
+    inside = venv / "bin" / "python"
+    if not made.returncode and not asked.unit:
+        install: list[str | Path] = [venv / "bin" / "uv", "pip", "install", "--quiet", "--python", inside]
+        made = subprocess.run([*install, "--requirements", ROOT / "tests" / "live" / "requirements.txt"])
+    if made.returncode:
+        return Row(airflow, version)
     return Row(
         airflow=ask(inside, VERSIONS.format("apache-airflow")),
         python=version,
         common_compat=ask(inside, VERSIONS.format("apache-airflow-providers-common-compat")),
-        passed=len(passed),
-        skipped=len(skipped),
-        failed=len(failed),
-        end_to_end=f"{len(end_to_end)} passed" if green else "failed" if end_to_end else "none",
-        green=green and tests.returncode == 0,
+        unit=None if asked.live else count(inside, [*UNIT, *asked.pytest]),
+        live=None if asked.unit else count(inside, [*LIVE, *asked.pytest]),
     )
 
 
-def cells() -> list[tuple[str, str | None, str]]:
+def cells(named: list[str]) -> list[tuple[str, str | None, str]]:
     """Return what to run: the Airflow, the path of its Python (None: not found), and how that Python was named."""
     found = {version: find_python(version) for version in PYTHONS}
     chosen = os.environ.get("PYTHON")
     default = ask(chosen, EXECUTABLE) if chosen else next((path for path in found.values() if path), None)
-    if sys.argv[1:]:
-        named = [argument.partition("@") for argument in sys.argv[1:]]
-        return [(airflow, found.get(python) if python else default, python) for airflow, _, python in named]
+    if named:
+        parts = [argument.partition("@") for argument in named]
+        return [(airflow, found.get(python) if python else default, python) for airflow, _, python in parts]
     on_one = [(airflow, default, chosen or "3.11") for airflow in AIRFLOWS]
     return on_one + [(AIRFLOWS[-1], path, version) for version, path in found.items() if path != default]
 
 
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--unit", action="store_true", help="only the tests without a real triggerer")
+    only.add_argument("--live", action="store_true", help="only the tests with a real triggerer")
+    parser.add_argument("airflows", nargs="*", help="such as 3.0.6 or 3.3.2@3.13; by default all")
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    asked = parser.parse_args(sys.argv[1:end])
+    asked.pytest = sys.argv[end + 1 :]
+    return asked
+
+
 def main() -> int:
     """Run the environments one after the other; 0 only if every one was there and green."""
+    asked = parse_arguments()
     rows = []
-    for airflow, python, name in cells():
-        rows.append(run(airflow, python) if python else Row(airflow, name, end_to_end="no such Python here"))
+    for airflow, python, name in cells(asked.airflows):
+        rows.append(run(airflow, python, asked) if python else Row(airflow, name))
         print(f"\n{HEAD}\n{rows[-1]}", flush=True)
     if len(rows) > 1:
         print(f"\n{HEAD}", *rows, sep="\n")

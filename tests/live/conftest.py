@@ -24,6 +24,17 @@ SETTINGS = {
 }
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Each race costs a minute."""
+    parser.addoption("--races", type=int, default=5, help="how often thirty waits end as soon as they are deferred")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Repeat the race as often as was asked for."""
+    if "race" in metafunc.fixturenames:
+        metafunc.parametrize("race", range(1, metafunc.config.getoption("--races") + 1))
+
+
 @pytest.fixture(scope="session")
 def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeSopsClient]:
     """A fake SOPS in a process of its own, behind the connection ``sops_default``."""
