@@ -80,19 +80,19 @@ test-standalone: env ## deferred waits in a real `airflow standalone`: kills, ou
 	@$(IN_TEMP_HOME) $(BIN)/python -m pytest --show-capture=stdout tests/standalone $(ARGS)
 
 .PHONY: test-distributed
-test-distributed: .venvs/distributed/.ready ## 300 runs on PostgreSQL, Redis, Celery, with kills (half an hour or more)
+test-distributed: .venvs/distributed-$(AIRFLOW)/.ready ## 300 runs on PostgreSQL, Redis, Celery, with kills (half an hour or more; also AIRFLOW=3.1.8 VENV=.venvs/3.1.8)
 	@tools/debian.sh postgresql='/usr/lib/postgresql/*/bin/initdb' redis-server=redis-server
-	@$(IN_TEMP_HOME) .venvs/distributed/bin/python -m pytest -s tests/distributed $(ARGS)
+	@$(IN_TEMP_HOME) .venvs/distributed-$(AIRFLOW)/bin/python -m pytest -s tests/distributed $(ARGS)
 
 .PHONY: bench
-bench: .venvs/bench/.ready ## waiting beside other providers, in tables (forty minutes or more; ARGS="--waits 1000")
-	@$(IN_TEMP_HOME) .venvs/bench/bin/python benchmarks/bench.py $(ARGS)
+bench: .venvs/bench-$(AIRFLOW)/.ready ## waiting beside other providers, in tables (forty minutes or more; ARGS="--waits 1000")
+	@$(IN_TEMP_HOME) .venvs/bench-$(AIRFLOW)/bin/python benchmarks/bench.py $(ARGS)
 
-.venvs/distributed/.ready: EXTRA = apache-airflow-providers-celery apache-airflow-providers-postgres \
+.venvs/distributed-$(AIRFLOW)/.ready: EXTRA = apache-airflow-providers-celery apache-airflow-providers-postgres \
 	apache-airflow-providers-standard psycopg2-binary asyncpg redis
-.venvs/bench/.ready: EXTRA = apache-airflow-providers-dbt-cloud apache-airflow-providers-http \
+.venvs/bench-$(AIRFLOW)/.ready: EXTRA = apache-airflow-providers-dbt-cloud apache-airflow-providers-http \
 	apache-airflow-providers-airbyte
-.venvs/distributed/.ready .venvs/bench/.ready: .venvs/%/.ready: $(VENV)/.ready pyproject.toml $(CONSTRAINTS) constraints/%.txt
+.venvs/distributed-$(AIRFLOW)/.ready .venvs/bench-$(AIRFLOW)/.ready: .venvs/%/.ready: $(VENV)/.ready pyproject.toml $(CONSTRAINTS) constraints/%.txt
 	@$(BIN)/python -m venv --clear .venvs/$*
 	@echo "Installing Airflow $(AIRFLOW) and what else it needs into .venvs/$*"
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python .venvs/$*/bin/python --constraints $(CONSTRAINTS) \
