@@ -115,6 +115,7 @@ class Node:
     runs: int = 0
     given_inputs: dict[str, Any] | None = None  # a retry's inputs take the place of the tree's
     child: Pipeline | None = None  # of a subprocess
+    callback_expired: bool = False  # a failed one has had its callback
 
     @property
     def name(self) -> str:
@@ -325,6 +326,8 @@ class Task:
     def _start(self, at: float, user: str) -> None:
         if self.is_started or self.deleted or self.current_flow != "execute_task":
             return  # SOPS' worker looks again and drops the message
+        if not self.graph.tree["activities"]:
+            return  # the engine refuses a tree without nodes, and nobody hears of it
         self._changing(at)
         self.is_started = True
         self.executor = user
@@ -483,9 +486,15 @@ class Task:
         self._succeed(node, now)
 
     def _callback(self, node: Node, now: float, data: Any) -> None:
-        if node.state != "RUNNING" or node.plugin != "pause_node":
+        if node.state not in ("RUNNING", "FAILED"):
             message = f"can not find sleep process with current node id: {node.id}"
             raise refused_by_engine(NODE_ACTIONS["callback"], message)
+        if node.state == "FAILED":
+            if node.callback_expired:
+                raise refused_by_engine(NODE_ACTIONS["callback"], "schedule is already expired")
+            node.callback_expired = True
+        if node.state == "FAILED" or node.plugin != "pause_node" or self.root_state == "REVOKED":
+            return  # SOPS says that it is done, and nothing changes
         if data is not None:
             node.outputs["callback_data"] = data
         self._succeed(node, now)
@@ -586,7 +595,7 @@ class Task:
         self._execute(node, at)
 
     def _execute(self, node: Node, at: float) -> None:
-        node.state, node.start, node.finish = "RUNNING", at, None
+        node.state, node.start, node.finish, node.callback_expired = "RUNNING", at, None, False
         node.version = version_id(node.id, node.runs)
         node.runs += 1
         spec = node.spec

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
 
 from airflow_provider_sops.testing import FakeSops, Refused
-from tests.testing.calls import Caller
+from tests.testing.calls import Caller, Http
+from tests.testing.recorded import sample
 
 
 @pytest.fixture
@@ -476,6 +478,57 @@ def test_log_of_a_failed_node(fake: FakeSops, call: Caller) -> None:
     node = fake.task(task_id).node("call")
     answer = call("get_task_node_log", task_id, node_id=node.id, version=node.version)
     assert "[ERROR] 请求异常，详细信息: Connection refused" in answer["data"]
+
+
+def callback(fake: FakeSops, call: Caller, task_id: int, name: str) -> tuple[bool, str]:
+    answer = call("operate_node", task_id, node_id=fake.task(task_id).find_id(name), action="callback", data={})
+    return answer["result"], answer["message"].strip().splitlines()[-1]
+
+
+def test_a_callback_that_changes_nothing(fake: FakeSops, call: Caller) -> None:
+    running, failed, revoked = (fake.create_task(name) for name in ("Long sleep", "Always fails", "Pause for a person"))
+    fake.advance(10)
+    fake.operate(revoked, "revoke")
+    assert callback(fake, call, running, "sleep_long") == (True, "success")
+    assert callback(fake, call, running, "sleep_long") == (True, "success")
+    assert fake.task(running).node("sleep_long").state == "RUNNING"
+    assert callback(fake, call, failed, "call") == (True, "success")
+    result, message = callback(fake, call, failed, "call")
+    assert not result
+    assert message.endswith("InvalidOperationError: schedule is already expired")
+    assert fake.task(failed).state == "FAILED"
+    assert callback(fake, call, revoked, "confirm") == (True, "success")
+    assert fake.task(revoked).node("confirm").state == "RUNNING"
+    fake.operate_node(failed, "call", "retry")
+    fake.advance(1)
+    assert callback(fake, call, failed, "call") == (True, "success")
+
+
+def test_a_start_without_nodes_dies(fake: FakeSops, call: Caller) -> None:
+    answer = call("create_task", 101, name="x", execute_task_nodes_id=["typo"])
+    assert answer["result"]
+    assert answer["data"]["pipeline_tree"]["activities"] == {}
+    task_id = answer["data"]["task_id"]
+    assert call("start_task", task_id)["result"]
+    fake.advance(60)
+    assert fake.task(task_id).state == "CREATED"
+
+
+def test_an_answer_is_dated_by_the_fakes_clock(fake: FakeSops) -> None:
+    fake.clock.stop()
+    fake.advance(7200)
+    dates = Http(fake.url).send("GET", fake.url).headers.get_all("Date") or []
+    assert [parsedate_to_datetime(date).timestamp() for date in dates] == [int(fake.clock.now())]
+
+
+def test_what_only_apps_on_sops_own_list_may_call(fake: FakeSops, call: Caller) -> None:
+    task_id = fake.create_task()
+    fake.close_api("get_task_status")
+    recorded = sample("20f-misc-apis", "13-dispatch_plugin_query-not-whitelisted")["response"]["json"]
+    answer = call("get_task_status", task_id)
+    assert {**answer, "trace_id": ""} == {**recorded, "trace_id": ""}
+    fake.open_api("get_task_status")
+    assert call("get_task_status", task_id)["result"]
 
 
 def test_a_node_that_was_not_reached(fake: FakeSops, call: Caller) -> None:
