@@ -257,6 +257,8 @@ def _own_tree(task: Task, graph: Graph, own_id: str) -> dict[str, Any]:
         node = _own(task, gateway)
         if "converge_gateway_id" in node:
             node["converge_gateway_id"] = task.node_id(node["converge_gateway_id"])
+        if "conditions" in node:
+            node["conditions"] = {task.node_id(flow): what for flow, what in node["conditions"].items()}
         tree["gateways"][node["id"]] = node
     for flow in source["flows"].values():
         own = dict(flow) | {key: task.node_id(flow[key]) for key in ("id", "source", "target")}

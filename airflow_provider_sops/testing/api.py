@@ -656,9 +656,10 @@ def operate_node(call: Call) -> Answer:
     for name, value in (("data", data), ("inputs", inputs)):
         if not isinstance(value, dict):
             return refusal(f"{name} field is not a valid object", PARAMETER)
-    node_id = body.get("node_id")
+    node_id, flow_id = body.get("node_id"), body.get("flow_id")
+    act = str(body.get("action"))
     try:
-        task.operate_node(call.now, call.user, str(node_id), str(body.get("action")), inputs=inputs, data=data)
+        task.operate_node(call.now, call.user, str(node_id), act, inputs=inputs, data=data, flow_id=flow_id)
     except KeyError:
         return refusal(_no_node(task, node_id, "nodes_action"), UNKNOWN)
     return {"result": True, "message": "success", "code": 0}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -116,6 +117,7 @@ class Node:
     given_inputs: dict[str, Any] | None = None  # a retry's inputs take the place of the tree's
     child: Pipeline | None = None  # of a subprocess
     callback_expired: bool = False  # a failed one has had its callback
+    way: str | None = None  # the flow by which an exclusive gateway is left
 
     @property
     def name(self) -> str:
@@ -401,11 +403,13 @@ class Task:
         *,
         inputs: Mapping[str, Any] | None = None,
         data: Any = None,
+        flow_id: str | None = None,
     ) -> None:
         """Retry, skip, end, answer, pause or resume one node.
 
         :param inputs: of a retry: they take the place of all the node's inputs, if there are any.
         :param data: of a callback: becomes the node's output ``callback_data``; None: no data.
+        :param flow_id: of ``skip_exg``: the flow out of the gateway that is taken.
         :raises KeyError: the task has no such node.
         :raises Refused: SOPS refuses it.
         """
@@ -437,6 +441,8 @@ class Task:
             self._pause_subprocess(node)
         elif action == "resume_subproc":
             self._resume_subprocess(node, now)
+        elif action == "skip_exg":
+            self._skip_gateway(node, now, flow_id)
         else:
             raise refused_by_engine(NODE_ACTIONS[action], f"{node.id} is in state {node.state}")
 
@@ -481,6 +487,16 @@ class Task:
         self._must_have_failed(node, "skip")
         if not node.spec.data.get("skippable", True):
             raise refused_by_engine(NODE_ACTIONS["skip"], f"node({node.id}) can not skip")
+        self._failed -= 1
+        node.skip = True
+        self._succeed(node, now)
+
+    def _skip_gateway(self, node: Node, now: float, flow_id: str | None) -> None:
+        self._must_have_failed(node, "skip_exg")
+        ways = {self.node_id(flow): flow for flow in node.spec.ways}
+        if flow_id not in ways:
+            raise refused_by_engine(NODE_ACTIONS["skip_exg"], repr(flow_id), "KeyError")
+        node.way = ways[flow_id]
         self._failed -= 1
         node.skip = True
         self._succeed(node, now)
@@ -603,8 +619,34 @@ class Task:
             self._enter_subprocess(node, spec.graph, at)
         elif spec.type == "ServiceActivity":
             self._run_plugin(node, at)
+        elif spec.ways:
+            node.way = self._choose_way(node)
+            if node.way is None:
+                self._fail(node, at, f"all conditions of branches are not meet: {node.id}")
+            else:
+                self._succeed(node, at)
         else:
             self._succeed(node, at)
+
+    def _choose_way(self, node: Node) -> str | None:
+        """The flow by which an exclusive gateway is left: the first whose condition holds, else the default one.
+
+        Only comparisons of plain values are evaluated; of a gateway with others the first way counts.
+
+        :return: a flow of the template; None: no condition holds.
+        """
+        flows, context = node.pipeline.graph.tree["flows"], self.context(node.pipeline)
+        conditions = node.spec.data.get("conditions") or {}
+        default = next((flow for flow in node.spec.ways if flows[flow].get("is_default")), None)
+        held = {
+            flow: _holds(str(render(condition.get("evaluate", ""), context)))
+            for flow, condition in conditions.items()
+            if flow in node.spec.ways and flow != default
+        }
+        true = next((flow for flow, holds in held.items() if holds), default)
+        if true is not None or (held and None not in held.values()):
+            return true
+        return next(iter(node.spec.ways))
 
     def _enter_subprocess(self, node: Node, graph: Graph, at: float) -> None:
         context = self.context(node.pipeline)
@@ -696,7 +738,7 @@ class Task:
                     if key in node.pipeline.constants
                 }
                 self._succeed(owner, at)
-        for target in node.spec.targets:
+        for target in node.spec.targets if node.way is None else [node.spec.ways[node.way]]:
             self._enter(node.pipeline, target, at)
 
     def _finish(self, at: float) -> None:
@@ -773,6 +815,15 @@ def all_specs(graph: Graph) -> Iterator[Spec]:
 def elapsed(start: float | None, finish: float | None, now: float) -> int:
     """Seconds from start to end, or until now."""
     return 0 if start is None else round((now if finish is None else finish) - start)
+
+
+def _holds(condition: str) -> bool | None:
+    """Whether a comparison of plain values holds; None: it is none."""
+    match = re.fullmatch(r"\s*(.+?)\s*(==|!=)\s*(.+?)\s*", condition)
+    if match is None:
+        return None
+    left, sign, right = match.groups()
+    return (left.strip("'\"") == right.strip("'\"")) is (sign == "==")
 
 
 def _number(value: Any) -> float:

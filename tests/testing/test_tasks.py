@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_sops.testing import FakeSops, Refused
+from tests.gateway_tree import TO_B, gateway_tree
 from tests.testing.calls import Caller, Http
 from tests.testing.recorded import sample
 
@@ -462,6 +463,48 @@ def test_a_posted_tree_runs(fake: FakeSops, call: Caller) -> None:
     call("start_task", task_id)
     fake.advance(7)
     assert call.state(task_id) == "FINISHED"  # what fails by its template does not fail in a bare tree
+
+
+@pytest.mark.parametrize(
+    ("to_a", "to_b", "default", "taken"),
+    [
+        ("1 == 1", "1 == 1", "", "a"),
+        ("'x' == \"y\"", "'x' != \"y\"", "", "b"),
+        ("1 == 2", "1 == 3", TO_B, "b"),
+        ("1 == 2", "1 == 3", "", None),
+        ("len(x) > 1", "1 == 2", "", "a"),  # not evaluated
+    ],
+)
+def test_the_way_out_of_a_gateway(
+    fake: FakeSops, call: Caller, to_a: str, to_b: str, default: str, taken: str | None
+) -> None:
+    tree = gateway_tree(to_a, to_b, default=default)
+    task_id = call("fast_create_task", name="fast", pipeline_tree=tree)["data"]["task_id"]
+    call("start_task", task_id)
+    fake.advance(1)
+    assert call.state(task_id) == ("FAILED" if taken is None else "FINISHED")
+    assert {node.name for node in fake.task(task_id).nodes.values()} == {"", "which", taken} - {None}
+
+
+def test_skipping_a_gateway(fake: FakeSops, call: Caller) -> None:
+    tree = gateway_tree("1 == 2", "1 == 3")
+    task_id = call("fast_create_task", name="fast", pipeline_tree=tree)["data"]["task_id"]
+    call("start_task", task_id)
+    fake.advance(1)
+    task = fake.task(task_id)
+
+    def skip(flow_id: str) -> tuple[bool, str]:
+        body = {"node_id": task.find_id("which"), "action": "skip_exg", "flow_id": flow_id}
+        answer = call("operate_node", task_id, **body)
+        return answer["result"], answer["message"].strip().splitlines()[-1]
+
+    (gateway,) = call("get_task_detail", task_id)["data"]["pipeline_tree"]["gateways"].values()
+    assert list(gateway["conditions"]) == gateway["outgoing"]
+    assert skip("nope") == (False, "KeyError: 'nope'")
+    assert skip(gateway["outgoing"][1]) == (True, "success")
+    assert call.state(task_id) == "FINISHED"
+    assert task.node("b").state == "FINISHED"
+    assert "is not FAILED, actual FINISHED" in skip(gateway["outgoing"][1])[1]
 
 
 def test_a_common_template(fake: FakeSops, call: Caller) -> None:
