@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_sops.sops import errors, models
@@ -42,18 +42,17 @@ class Activity:
     stack: tuple[str, ...]
     retryable: bool
     skippable: bool
+    #: of a gateway: the flows out of it, each with the name of where it leads
+    ways: Mapping[str, str] = field(default_factory=dict)
 
 
 def activities(tree: Mapping[str, Any], path: tuple[str, ...] = (), stack: tuple[str, ...] = ()) -> Iterator[Activity]:
     """Give the nodes of a pipeline tree, each subprocess before what is in it."""
-    found = tree.get("activities")
-    for node_id, node in found.items() if isinstance(found, dict) else ():
-        if not isinstance(node, dict):
-            continue
+    for node_id, node in _dicts(tree, "activities"):
         component = node.get("component")
         code = component.get("code") if isinstance(component, dict) else None
         yield Activity(
-            id=str(node_id),
+            id=node_id,
             name=str(node.get("name") or ""),
             plugin=str(code or node.get("type") or ""),
             path=path,
@@ -62,8 +61,32 @@ def activities(tree: Mapping[str, Any], path: tuple[str, ...] = (), stack: tuple
             skippable=node.get("skippable") is not False,
         )
         if isinstance(node.get("pipeline"), dict):
-            inner_path, inner_stack = (*path, str(node.get("name") or node_id)), (*stack, str(node_id))
+            inner_path, inner_stack = (*path, str(node.get("name") or node_id)), (*stack, node_id)
             yield from activities(node["pipeline"], inner_path, inner_stack)
+
+
+def gateways(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[Activity]:
+    """Give the gateways of a pipeline tree, those in subprocesses included."""
+    for node_id, node in _dicts(tree, "gateways"):
+        out = node.get("outgoing")
+        ways = {str(flow): _target(tree, str(flow)) for flow in (out if isinstance(out, list) else [out]) if flow}
+        kind = str(node.get("type") or "")
+        yield Activity(node_id, str(node.get("name") or ""), kind, path, (), False, False, ways)
+    for node_id, node in _dicts(tree, "activities"):
+        if isinstance(node.get("pipeline"), dict):
+            yield from gateways(node["pipeline"], (*path, str(node.get("name") or node_id)))
+
+
+def _dicts(tree: Mapping[str, Any], part: str) -> list[tuple[str, dict[str, Any]]]:
+    found = tree.get(part)
+    items = found.items() if isinstance(found, dict) else ()
+    return [(str(node_id), node) for node_id, node in items if isinstance(node, dict)]
+
+
+def _target(tree: Mapping[str, Any], flow: str) -> str:
+    """Give the name of the node that a flow leads to, where it has one."""
+    target = dict(_dicts(tree, "flows")).get(flow, {}).get("target")
+    return next((str(node.get("name") or "") for own, node in _dicts(tree, "activities") if own == target), "")
 
 
 def failed_nodes(status: TaskStatus) -> list[tuple[NodeStatus, tuple[NodeStatus, ...]]]:

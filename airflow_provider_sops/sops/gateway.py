@@ -284,9 +284,10 @@ def _flat(message: Any) -> str:
         return ", ".join(_flat(item) for item in message)
     lines = [line.strip() for line in str(message).splitlines() if line.strip()]
     text = lines[0] if lines else ""
-    if "Traceback (most recent call last)" in text and len(lines) > 1:
-        # the first line of a traceback says nothing, its last one what happened
-        text = f"{text} … {lines[-1]}"
+    before, traceback, _ = text.partition("Traceback (most recent call last)")
+    if traceback and len(lines) > 1:
+        # of a traceback only the last line says what happened; it begins with the error's class and its modules
+        text = before + re.sub(r"^(?:\w+\.)+(?=\w+(?::|$))", "", lines[-1])
     return text
 
 

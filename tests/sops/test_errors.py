@@ -328,7 +328,7 @@ SOPS = [
         "traceback",
         sops_says(3599999, TRACEBACK),
         errors.SopsApiError,
-        ("fail: Traceback (most recent call last): … RuntimeError: no state [", "look the request id up"),
+        ("SOPS says no (code 3599999): fail: RuntimeError: no state [", "look the request id up"),
         silent=("engine.py",),
     ),
     Refusal(
