@@ -105,8 +105,8 @@ class SopsRunTaskOperator(BaseOperator):
         100 characters with it is cut (templated).
     :param constants: values by name, bare or as ``${IP}`` (templated); sent as they are, and an XComArg keeps its type.
     :param flow_type: ``common``, or ``common_func`` for a task that waits to be claimed by a person (templated).
-    :param exclude_task_nodes_id: ids of the template's nodes to leave out (templated).
-    :param execute_task_nodes_id: ids of the template's nodes to run; all others are left out (templated).
+    :param exclude_task_nodes_id: the template's nodes to leave out, by id or name (templated).
+    :param execute_task_nodes_id: the template's nodes to run, by id or name; all others are left out (templated).
     :param template_schemes_id: id or ids of execution schemes (templated).
     :param simplify_vars: variables to be replaced by their values in the task (templated).
     :param bk_biz_id: the business (or project, see ``scope``); by default the connection's (templated).
@@ -142,7 +142,7 @@ class SopsRunTaskOperator(BaseOperator):
     :raises SopsTimedOutException: it has not started, or not ended, in time.
     :raises SopsOutageException: its status could not be read for ``max_outage``.
     :raises SopsException: (one of its kinds) SOPS or its gateway refused.
-    :raises SopsConfigException: there is no such template or constant.
+    :raises SopsConfigException: there is no such template, constant or node.
     """
 
     template_fields = (

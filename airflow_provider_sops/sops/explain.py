@@ -42,6 +42,8 @@ class Activity:
     stack: tuple[str, ...]
     retryable: bool
     skippable: bool
+    #: a task may be made without it
+    optional: bool = True
     #: of a gateway: the flows out of it, each with the name of where it leads
     ways: Mapping[str, str] = field(default_factory=dict)
 
@@ -59,6 +61,7 @@ def activities(tree: Mapping[str, Any], path: tuple[str, ...] = (), stack: tuple
             stack=stack,
             retryable=node.get("retryable") is not False,
             skippable=node.get("skippable") is not False,
+            optional=node.get("optional") is not False,
         )
         if isinstance(node.get("pipeline"), dict):
             inner_path, inner_stack = (*path, str(node.get("name") or node_id)), (*stack, node_id)
@@ -71,7 +74,7 @@ def gateways(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[Ac
         out = node.get("outgoing")
         ways = {str(flow): _target(tree, str(flow)) for flow in (out if isinstance(out, list) else [out]) if flow}
         kind = str(node.get("type") or "")
-        yield Activity(node_id, str(node.get("name") or ""), kind, path, (), False, False, ways)
+        yield Activity(node_id, str(node.get("name") or ""), kind, path, (), False, False, ways=ways)
     for node_id, node in _dicts(tree, "activities"):
         if isinstance(node.get("pipeline"), dict):
             yield from gateways(node["pipeline"], (*path, str(node.get("name") or node_id)))
