@@ -448,14 +448,22 @@ CASES = [
         state="NODE_SUSPENDED",
         says=("is NODE_SUSPENDED",),
     ),
-    Case(
-        "waits for a person to confirm",
-        "success",
-        "Pause for a person",
-        events=((700, operate_node("confirm", "callback")),),
-        within=20 * MINUTE,
-        not_before=700,
-        logs=("waits for a person to confirm",),
+    *(
+        Case(
+            f"waits for a person to confirm, where {whose}",
+            "success",
+            "Pause for a person",
+            events=((700, operate_node("confirm", "callback")),),
+            ahead=ahead,
+            within=20 * MINUTE,
+            not_before=700,
+            logs=("waits for a person to confirm",),
+        )
+        for whose, ahead in (
+            ("all clocks are the same", 0.0),
+            ("Airflow's clock is ten minutes ahead", 10 * MINUTE),
+            ("SOPS' clock is ten minutes ahead", -10 * MINUTE),
+        )
     ),
     # the race at the end
     Case(
