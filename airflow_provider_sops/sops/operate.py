@@ -275,7 +275,7 @@ def operate_node(
     status = yield from _reach(place, task_id, node_id, action, grants, patience, interval)
     node = _node(status, node_id)
     if node is not None and not _is_over(status) and _is_behind(action, node):
-        if action == "resume" and (yield from _waits_for_callback(place, status, node)):
+        if action == "resume" and (yield from _is_waiting_pause_node(place, status, node)):
             raise _refused(call, f"node {_named(node)} of {status.name!r} is not paused", _CALL_BACK)
         return [Line(f"Node {node.name!r} of SOPS task {task_id} is {node.state}: nothing to {action}.")]
     if _has_ended(status):
@@ -336,12 +336,12 @@ def _check_node(place: Place, call: Call, action: str, status: TaskStatus, node:
     if node.state is TaskState.SUSPENDED and action in ("retry", "skip", "callback", "forced_fail", "skip_exg"):
         raise _refused(call, subject, f"It is paused: use the action {_resumes(node)!r} first.")
     if action in ("retry", "skip", "skip_exg") and node.state is not TaskState.FAILED:
-        waits = yield from _waits_for_callback(place, status, node)
+        waits = yield from _is_waiting_pause_node(place, status, node)
         raise _refused(call, subject, _CALL_BACK if waits else "That is for a node that has FAILED.")
     if action == "callback":
         if node.state is TaskState.FAILED:
             raise _refused(call, subject, "It waits for no callback: retry or skip it.")
-        if not (yield from _waits_for_callback(place, status, node, unless_denied=True)):
+        if not (yield from _may_wait_for_callback(place, status, node)):
             raise _refused(call, f"{subject} and waits for no callback", "SOPS would say yes and change nothing.")
     if action == "forced_fail" and node.state is not TaskState.RUNNING:
         raise _refused(call, subject, "Only a node that is RUNNING can be made to fail.")
@@ -360,36 +360,33 @@ def _check_node(place: Place, call: Call, action: str, status: TaskStatus, node:
         raise _refused(call, subject, "It is no subprocess, or has not begun.")
 
 
-def _waits_for_callback(
-    place: Place, status: TaskStatus, node: NodeStatus, *, unless_denied: bool = False
-) -> Steps[bool]:
-    """Tell whether a node waits for somebody's callback: a pause node that runs, else as SOPS says of the task.
+def _is_waiting_pause_node(place: Place, status: TaskStatus, node: NodeStatus) -> Steps[bool]:
+    if node.state is not TaskState.RUNNING or node.children:
+        return False
+    try:
+        # a tree never changes, so a cached answer will do
+        answer = yield place.call("get_task_detail", task_id=status.task_id)
+        nodes = activities(models.task_detail(answer).pipeline_tree)
+    except errors.SopsError:
+        return False
+    return any(one.id == node.id and one.plugin == PAUSE_PLUGIN for one in nodes)
 
-    :param unless_denied: the answer where it cannot be found out.
+
+def _may_wait_for_callback(place: Place, status: TaskStatus, node: NodeStatus) -> Steps[bool]:
+    """Tell whether a node may wait for somebody's callback: a pause node does, and others as SOPS says of the task.
+
+    Other plugins wait for callbacks too, and SOPS says of the task alone whether it waits for a person; where it does
+    not say, it is tried: that nothing comes of it is seen then.
     """
     if node.state is not TaskState.RUNNING or node.children:
         return False
-    plugins = yield from _plugins(place, status.task_id)
-    if plugins.get(node.id) == PAUSE_PLUGIN:
+    if (yield from _is_waiting_pause_node(place, status, node)):
         return True
-    others = [one for top in status.nodes for one, _ in top.walk() if one.state is TaskState.RUNNING]
-    if status.state is not TaskState.RUNNING or any(plugins.get(one.id) == PAUSE_PLUGIN for one in others):
-        return unless_denied and not plugins  # that the task waits for a person says nothing of this node
     try:
         answer = yield place.call("get_tasks_manual_intervention_state", task_id_list=[status.task_id], **nocache())
         return models.interventions(answer).get(status.task_id, False)
     except errors.SopsError:
-        return unless_denied and node.id not in plugins
-
-
-def _plugins(place: Place, task_id: int) -> Steps[dict[str, str]]:
-    """Read which plugin each node of a task runs; empty where the task's tree cannot be read."""
-    try:
-        # a tree never changes, so a cached answer will do
-        answer = yield place.call("get_task_detail", task_id=task_id)
-        return {activity.id: activity.plugin for activity in activities(models.task_detail(answer).pipeline_tree)}
-    except errors.SopsError:
-        return {}
+        return True
 
 
 def _see_effect(place: Place, task_id: int, action: str, before: NodeStatus, grants: Grants) -> Steps[list[Line]]:

@@ -359,23 +359,19 @@ class TestNode:
         assert "\n" not in str(caught.value)
         assert world.fake.count("operate_node") == 0
 
-    def test_nor_where_another_node_waits(self, make_world: Callable[..., World], tmp_path: Any) -> None:
+    @pytest.mark.parametrize("why", ["another node waits", "SOPS does not say"])
+    def test_where_it_may_wait_it_is_tried_and_seen(
+        self, make_world: Callable[..., World], tmp_path: Any, why: str
+    ) -> None:
+        """Other plugins wait for callbacks too; SOPS says of the task alone whether it waits for a person."""
         world = make_world(templates=written(tmp_path, BESIDE))
         task_id = running(world, "beside", 5)
-        with pytest.raises(SopsInvalidOperationException, match=r"node 'timer' .* waits for no callback"):
-            operate_node(task_id, "callback", sops_node_name="timer")
-
-    def test_where_sops_says_that_the_task_waits_the_node_is_called_back(self, world: World) -> None:
-        """Other plugins wait for callbacks too; this provider does not know them all."""
-        task_id = running(world, LONG)
-
-        def waits(request: Any) -> tuple[int, Any]:
-            return 200, {"result": True, "data": [{"id": task_id, "manual_intervention_required": True}], "code": 0}
-
-        world.fake.faults.add("get_tasks_manual_intervention_state", kind="function", times=None, function=waits)
+        if why == "SOPS does not say":
+            world.fake.operate_node(task_id, "confirm", "callback")
+            world.fake.deny("get_tasks_manual_intervention_state")
         with pytest.raises(SopsTaskFailedException, match="nothing has come of it: it is RUNNING as before") as caught:
-            operate_node(task_id, "callback", sops_node_name="sleep_long")
-        assert "SOPS says yes to callback of node 'sleep_long'" in str(caught.value)
+            operate_node(task_id, "callback", sops_node_name="timer")
+        assert "SOPS says yes to callback of node 'timer'" in str(caught.value)
         assert world.fake.count("operate_node") == 1
 
     def test_in_a_paused_task_a_pause_node_is_called_back(self, world: World) -> None:
