@@ -20,6 +20,7 @@ Act = Callable[[FakeSops, int], object]
 Expected = Literal["success", "failure", "error", "wait"]
 MINUTE, HOUR = 60.0, 3600.0
 DETAIL_ONLY = {"granted": ["get_task_detail"]}
+FAILS_LATE = Path(__file__).parent / "fails_late.toml"
 RETRIES_IN_VAIN = Path(__file__).parent / "retries_in_vain.toml"
 
 
@@ -46,6 +47,8 @@ class Case:
     exception: str = "SopsTaskFailedException"
     #: words in the exception's message
     says: tuple[str, ...] = ()
+    #: seconds by which the clock of Airflow's machines is ahead of SOPS'
+    ahead: float = 0.0
     #: seconds in which the outcome must be there, and before which it must not
     within: float = 10 * MINUTE
     not_before: float = 0.0
@@ -74,7 +77,7 @@ class World:
         self.task_id = self.fake.create_task(self.case.template)
         if self.case.before is not None:
             self.case.before(self.fake, self.task_id)
-        self.begin = self.fake.clock.now()
+        self.begin = self.now
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -82,8 +85,8 @@ class World:
 
     @property
     def now(self) -> float:
-        """Seconds since the epoch."""
-        return self.fake.clock.now()
+        """Seconds since the epoch, by the clock of Airflow's machines."""
+        return self.fake.clock.now() + self.case.ahead
 
     @property
     def elapsed(self) -> float:
@@ -254,6 +257,10 @@ CASES = [
             "Node 'call' (plugin bk_http_request, id n",
             "failed: 请求异常，详细信息: Connection refused",
             'inputs: {"bk_http_request_method": "GET"',
+            # of the log the plugin's own lines, each once, and no more
+            '"}\n    log: [',
+            "][INFO] send GET request to http://service.example.com/nothing\n    log: [",
+            "][ERROR] 请求异常，详细信息: Connection refused\n  Task page: http://",
             "Task page: http://",
             "Retry or skip the failed node on the task's page",
         ),
@@ -325,6 +332,96 @@ CASES = [
         exception="SopsTaskStoppedException",
         not_before=100,
     ),
+    *(
+        Case(
+            f"fails, and a person comes within the grace, where {whose} clock is ten minutes ahead",
+            "success",
+            "Always fails",
+            arguments={"failed_grace": 300},
+            events=((200, operate_node("call", "skip")),),
+            ahead=ahead,
+        )
+        for whose, ahead in (("Airflow's", 10 * MINUTE), ("SOPS'", -10 * MINUTE))
+    ),
+    *(
+        Case(
+            f"fails, and nobody comes within the grace, where {whose} clock is ten minutes ahead",
+            "failure",
+            "Always fails",
+            arguments={"failed_grace": 300},
+            before=later(100),
+            state="FAILED",
+            says=("has FAILED",),
+            ahead=ahead,
+            not_before=200,
+            within=5 * MINUTE,
+        )
+        for whose, ahead in (("Airflow's", 10 * MINUTE), ("SOPS'", -10 * MINUTE))
+    ),
+    # failed and then paused: SOPS shows the pause alone
+    Case(
+        "fails, and was paused then",
+        "failure",
+        "Always fails",
+        before=operate("pause"),
+        state="FAILED",
+        says=(
+            "has FAILED, and somebody has paused it then.",
+            "Node 'call' (plugin bk_http_request, id n",
+            "failed: 请求异常，详细信息: Connection refused",
+            "Retry or skip the failed node on the task's page",
+        ),
+        within=MINUTE,
+    ),
+    Case(
+        "fails in a subprocess, and was paused then",
+        "failure",
+        "With a subprocess that fails",
+        before=operate("pause", after=10),
+        state="FAILED",
+        says=("Node 'child call' (plugin bk_http_request", "in subprocess sub failed: 请求异常"),
+        within=MINUTE,
+    ),
+    Case(
+        "is paused, and then a node that still ran fails",
+        "failure",
+        "Parallel, one branch fails late",
+        fake={"templates": FAILS_LATE},
+        events=((30, operate("pause", after=0)),),
+        state="FAILED",
+        says=("Node 'bad'",),
+        not_before=100,
+        logs=("failed: bad, now: pa.",),
+    ),
+    Case(
+        "fails and is paused, and a person skips the node and resumes",
+        "success",
+        "Always fails",
+        arguments={"on_failed": "wait"},
+        before=operate("pause"),
+        events=((300, operate_node("call", "skip")), (400, operate("resume"))),
+        not_before=400,
+    ),
+    Case(
+        "fails and is paused, and nobody comes within the grace",
+        "failure",
+        "Always fails",
+        arguments={"failed_grace": 300},
+        events=((60, operate("pause")),),
+        state="FAILED",
+        says=("has FAILED, and somebody has paused it then",),
+        not_before=300,
+    ),
+    Case(
+        "fails and is paused, and a pause is a failure",
+        "failure",
+        "Always fails",
+        arguments={"on_failed": "wait", "on_suspended": "fail"},
+        events=((60, operate("pause")),),
+        state="FAILED",
+        says=("is SUSPENDED: somebody paused it, and on_suspended is 'fail'", "Node 'call'"),
+        not_before=60,
+    ),
     # paused
     Case(
         "is paused and resumed",
@@ -351,14 +448,22 @@ CASES = [
         state="NODE_SUSPENDED",
         says=("is NODE_SUSPENDED",),
     ),
-    Case(
-        "waits for a person to confirm",
-        "success",
-        "Pause for a person",
-        events=((700, operate_node("confirm", "callback")),),
-        within=20 * MINUTE,
-        not_before=700,
-        logs=("waits for a person to confirm",),
+    *(
+        Case(
+            f"waits for a person to confirm, where {whose}",
+            "success",
+            "Pause for a person",
+            events=((700, operate_node("confirm", "callback")),),
+            ahead=ahead,
+            within=20 * MINUTE,
+            not_before=700,
+            logs=("waits for a person to confirm",),
+        )
+        for whose, ahead in (
+            ("all clocks are the same", 0.0),
+            ("Airflow's clock is ten minutes ahead", 10 * MINUTE),
+            ("SOPS' clock is ten minutes ahead", -10 * MINUTE),
+        )
     ),
     # the race at the end
     Case(

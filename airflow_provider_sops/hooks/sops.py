@@ -317,9 +317,10 @@ class SopsHook(BaseHook):
         self._send("operate_task", task_id=task_id, action=action)
 
     def operate_node(self, task_id: int | str, node_id: str, action: str, **params: Any) -> None:
-        """Operate a node of a task.
+        """Operate a node of a task; that SOPS says yes does not yet mean that something comes of it.
 
-        :param action: ``retry``, ``skip``, ``callback``, ``forced_fail``, …
+        :param action: ``retry``, ``skip``, ``callback``, ``forced_fail``, ``pause``, ``resume``, ``pause_subproc``,
+            ``resume_subproc``, ``skip_exg``.
         :param params: as SOPS names them: ``data``, ``inputs``, ``flow_id``.
         """
         self._send("operate_node", task_id=task_id, node_id=node_id, action=action, **params)

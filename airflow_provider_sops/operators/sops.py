@@ -105,8 +105,8 @@ class SopsRunTaskOperator(BaseOperator):
         100 characters with it is cut (templated).
     :param constants: values by name, bare or as ``${IP}`` (templated); sent as they are, and an XComArg keeps its type.
     :param flow_type: ``common``, or ``common_func`` for a task that waits to be claimed by a person (templated).
-    :param exclude_task_nodes_id: ids of the template's nodes to leave out (templated).
-    :param execute_task_nodes_id: ids of the template's nodes to run; all others are left out (templated).
+    :param exclude_task_nodes_id: the template's nodes to leave out, by id or name (templated).
+    :param execute_task_nodes_id: the template's nodes to run, by id or name; all others are left out (templated).
     :param template_schemes_id: id or ids of execution schemes (templated).
     :param simplify_vars: variables to be replaced by their values in the task (templated).
     :param bk_biz_id: the business (or project, see ``scope``); by default the connection's (templated).
@@ -144,7 +144,7 @@ class SopsRunTaskOperator(BaseOperator):
     :raises SopsTimedOutException: it has not started, or not ended, in time.
     :raises SopsOutageException: its status could not be read for ``max_outage``.
     :raises SopsException: (one of its kinds) SOPS or its gateway refused.
-    :raises SopsConfigException: there is no such template or constant.
+    :raises SopsConfigException: there is no such template, constant or node.
     """
 
     template_fields = (
@@ -300,16 +300,22 @@ class SopsRunTaskOperator(BaseOperator):
         return self._try
 
 
+#: What is wrong with ``flow_id``, by whether the action is the one that needs it.
+_FLOW_ID = {True: "the action skip_exg needs it", False: "only the action skip_exg takes it"}
+
+
 class SopsOperateTaskOperator(BaseOperator):
     """Start, pause, resume or revoke a SOPS task.
 
-    What is so already is success, with a line in the log: revoking a task that has ended, pausing a paused one.
+    What is so already is success, with a line in the log: revoking a task that has ended, pausing a paused one. What
+    the task's state does not allow is an error that says what would help.
 
     :param sops_task_id: the SOPS task, an int, a string or an XComArg (templated).
     :param action: ``start``, ``pause``, ``resume`` or ``revoke`` (templated).
     :param bk_biz_id: its business (or project, see ``scope``); by default the connection's (templated).
     :param scope: what ``bk_biz_id`` is, ``cmdb_biz`` or ``project``; by default the connection's (templated).
     :param sops_conn_id: the connection (templated).
+    :raises SopsInvalidOperationException: the task's state does not allow it.
     :raises SopsException: (one of its kinds) SOPS or its gateway refused, in its own words.
     """
 
@@ -350,21 +356,28 @@ class SopsOperateTaskOperator(BaseOperator):
 
 
 class SopsOperateNodeOperator(BaseOperator):
-    """Retry or skip a failed node of a SOPS task, or let a node go on that waits for a callback.
+    """Operate a node of a SOPS task: retry or skip a failed one, answer one that waits, pause, resume or fail one.
 
-    What is so already is success, with a line in the log: skipping or calling back a node that has finished.
+    What is so already is success, with a line in the log: skipping or calling back a node that has finished. What the
+    state of the task or of the node does not allow is an error that says what would help, as SOPS says yes to much that
+    changes nothing. It ends when something has come of it.
 
     :param sops_task_id: the SOPS task, an int, a string or an XComArg (templated).
-    :param action: ``retry``, ``skip`` or ``callback``, which a pause node waits for (templated).
+    :param action: what to do (templated); of a node that has failed: ``retry``, ``skip``, or of an exclusive gateway
+        ``skip_exg``; of one that waits for it, as a pause node does: ``callback``; of one that runs: ``forced_fail``;
+        of one that the task has not come to: ``pause``, and ``resume`` when it has; of a subprocess that runs:
+        ``pause_subproc``, and ``resume_subproc``.
     :param sops_node_id: the node's id in the SOPS task, which is another one than in its template (templated); or:
     :param sops_node_name: the name of the one node in the SOPS task that is called so (templated).
     :param data: what a callback hands over, a dict (templated).
     :param inputs: what a retry runs with instead of all the node's inputs, a dict (templated).
+    :param flow_id: for ``skip_exg``: the id of the flow out of the gateway by which the task goes on (templated).
     :param node_timeout: how long to wait until the node is reached (seconds or ``timedelta``).
     :param bk_biz_id: its business (or project, see ``scope``); by default the connection's (templated).
     :param scope: what ``bk_biz_id`` is, ``cmdb_biz`` or ``project``; by default the connection's (templated).
     :param sops_conn_id: the connection (templated).
-    :raises SopsTaskFailedException: the node was not reached.
+    :raises SopsTaskFailedException: the node was not reached, or nothing has come of what SOPS said yes to.
+    :raises SopsInvalidOperationException: the state of the task or of the node does not allow it.
     :raises SopsException: (one of its kinds) SOPS or its gateway refused, in its own words.
     :raises SopsConfigException: the SOPS task has no such node, or several.
     """
@@ -376,6 +389,7 @@ class SopsOperateNodeOperator(BaseOperator):
         "sops_node_name",
         "data",
         "inputs",
+        "flow_id",
         "bk_biz_id",
         "scope",
         "sops_conn_id",
@@ -392,6 +406,7 @@ class SopsOperateNodeOperator(BaseOperator):
         sops_node_name: str | None = None,
         data: Mapping[str, Any] | None = None,
         inputs: Mapping[str, Any] | None = None,
+        flow_id: str | None = None,
         node_timeout: Duration = 60.0,
         bk_biz_id: int | str | None = None,
         scope: str | None = None,
@@ -407,6 +422,7 @@ class SopsOperateNodeOperator(BaseOperator):
         self.sops_node_name = sops_node_name
         self.data = data
         self.inputs = inputs
+        self.flow_id = flow_id
         self.node_timeout = as_seconds("node_timeout", node_timeout)
         self.bk_biz_id = bk_biz_id
         self.scope = scope
@@ -416,18 +432,24 @@ class SopsOperateNodeOperator(BaseOperator):
         """Wait until the node is reached, and do it, once."""
         from airflow_provider_sops.exceptions import SopsTaskFailedException, airflow_errors
         from airflow_provider_sops.hooks.sops import SopsHook
-        from airflow_provider_sops.sops.operate import NODE_ACTIONS, CannotGoOn, find_node, operate_node
+        from airflow_provider_sops.sops.errors import SopsConfigError
+        from airflow_provider_sops.sops.operate import NODE_ACTIONS, CannotGoOn, check_flow, find_node, operate_node
         from airflow_provider_sops.waiting import log_lines
 
         hook = SopsHook(self.sops_conn_id, bk_biz_id=self.bk_biz_id, scope=self.scope)
         with airflow_errors():
             task_id = parse_id("sops_task_id", self.sops_task_id)
             check_choice("action", self.action, NODE_ACTIONS)
+            if (self.action == "skip_exg") != (self.flow_id is not None):
+                raise SopsConfigError("flow_id", _FLOW_ID[self.action == "skip_exg"])
             detail = _push_page(context, self, hook, task_id)
             node_id = self.sops_node_id
             if node_id is None:
-                node_id = find_node(detail or hook.get_task_detail(task_id), self.sops_node_name or "").id
-        params = {"data": self.data, "inputs": self.inputs}
+                detail = detail or hook.get_task_detail(task_id)
+                node_id = find_node(detail, self.sops_node_name or "", self.action).id
+            if detail is not None and self.flow_id is not None:
+                check_flow(detail, node_id, self.flow_id)
+        params = {"data": self.data, "inputs": self.inputs, "flow_id": self.flow_id}
         steps = operate_node(hook.place, task_id, node_id, self.action, params=params, patience=self.node_timeout)
         try:
             log_lines(self.log, hook.run(steps))

@@ -4,18 +4,26 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_sops.sops import errors, models
 from airflow_provider_sops.sops.gateway import one_line
-from airflow_provider_sops.sops.models import NodeStatus, TaskDetail, TaskStatus
+from airflow_provider_sops.sops.models import NodeDetail, NodeStatus, TaskDetail, TaskStatus
 from airflow_provider_sops.sops.redact import scrub
 from airflow_provider_sops.sops.states import TaskState
 from airflow_provider_sops.sops.transport import Steps
 from airflow_provider_sops.sops.watch import Place, nocache
 
+#: How a record of a node's log begins.
+_RECORD = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[,.]\d+\]\[(\w+)\] ?(.*)")
+_ERROR_LEVELS = ("ERROR", "CRITICAL")
+#: How records begin that SOPS' engine writes at every node (measured on SOPS 3.34).
+_CHATTER = re.compile(r"root[ _]pipeline\[|\[pipeline-trace\]|\[event broadcasting\.*\]|\[send_task_message\]")
+#: What the engine writes as an error when nobody listens to its news of a failed node.
+_NO_LISTENER = re.compile(r"event \w+ not found$")
 _MOST_NODES = 5
 _LOG_LINES = 5
 _LONGEST_INPUTS = 500
@@ -34,38 +42,59 @@ class Activity:
     stack: tuple[str, ...]
     retryable: bool
     skippable: bool
+    #: a task may be made without it
+    optional: bool = True
+    #: of a gateway: the flows out of it, each with the name of where it leads
+    ways: Mapping[str, str] = field(default_factory=dict)
 
 
 def activities(tree: Mapping[str, Any], path: tuple[str, ...] = (), stack: tuple[str, ...] = ()) -> Iterator[Activity]:
     """Give the nodes of a pipeline tree, each subprocess before what is in it."""
-    found = tree.get("activities")
-    for node_id, node in found.items() if isinstance(found, dict) else ():
-        if not isinstance(node, dict):
-            continue
+    for node_id, node in _dicts(tree, "activities"):
         component = node.get("component")
         code = component.get("code") if isinstance(component, dict) else None
         yield Activity(
-            id=str(node_id),
+            id=node_id,
             name=str(node.get("name") or ""),
             plugin=str(code or node.get("type") or ""),
             path=path,
             stack=stack,
             retryable=node.get("retryable") is not False,
             skippable=node.get("skippable") is not False,
+            optional=node.get("optional") is not False,
         )
         if isinstance(node.get("pipeline"), dict):
-            inner_path, inner_stack = (*path, str(node.get("name") or node_id)), (*stack, str(node_id))
+            inner_path, inner_stack = (*path, str(node.get("name") or node_id)), (*stack, node_id)
             yield from activities(node["pipeline"], inner_path, inner_stack)
+
+
+def gateways(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[Activity]:
+    """Give the gateways of a pipeline tree, those in subprocesses included."""
+    for node_id, node in _dicts(tree, "gateways"):
+        out = node.get("outgoing")
+        ways = {str(flow): _target(tree, str(flow)) for flow in (out if isinstance(out, list) else [out]) if flow}
+        kind = str(node.get("type") or "")
+        yield Activity(node_id, str(node.get("name") or ""), kind, path, (), False, False, ways=ways)
+    for node_id, node in _dicts(tree, "activities"):
+        if isinstance(node.get("pipeline"), dict):
+            yield from gateways(node["pipeline"], (*path, str(node.get("name") or node_id)))
+
+
+def _dicts(tree: Mapping[str, Any], part: str) -> list[tuple[str, dict[str, Any]]]:
+    found = tree.get(part)
+    items = found.items() if isinstance(found, dict) else ()
+    return [(str(node_id), node) for node_id, node in items if isinstance(node, dict)]
+
+
+def _target(tree: Mapping[str, Any], flow: str) -> str:
+    """Give the name of the node that a flow leads to, where it has one."""
+    target = dict(_dicts(tree, "flows")).get(flow, {}).get("target")
+    return next((str(node.get("name") or "") for own, node in _dicts(tree, "activities") if own == target), "")
 
 
 def failed_nodes(status: TaskStatus) -> list[tuple[NodeStatus, tuple[NodeStatus, ...]]]:
     """Give the failed nodes that are no subprocesses, each with the subprocesses it stands in."""
-    walked = [pair for top in status.nodes for pair in top.walk()]
-    return [
-        (node, above)
-        for node, above in walked
-        if node.state is TaskState.FAILED and not any(child.state is TaskState.FAILED for child in node.children)
-    ]
+    return list(models.failed_leaves(status.nodes))
 
 
 def explain(task_id: int, place: Place, status: TaskStatus | None) -> Steps[str]:
@@ -126,15 +155,11 @@ def _explain_node(
     stack = activity.stack if activity else tuple(parent.id for parent in above)
     where = f" in subprocess {' / '.join(path)}" if path else ""
     plugin = f"plugin {activity.plugin}, " if activity and activity.plugin else ""
-    message = one_line((status.ex_data if status else {}).get(node.id)) or "SOPS gives no message"
-    lines = [f"  Node {name!r} ({plugin}id {node.id}){where} failed: {message}"]
-    params = {"node_id": node.id, "component_code": activity.plugin if activity else None}
-    try:
-        answer = yield place.call(
-            "get_task_node_detail", task_id=task_id, subprocess_stack=json.dumps(stack) if stack else None, **params
-        )
-        detail = models.node_detail(answer)
-    except errors.SopsError:
+    detail = yield from _read_node(task_id, place, node, stack, activity)
+    # of a task that was paused after its failure the status has no reasons
+    said = (status.ex_data if status else {}).get(node.id) or (detail.ex_data if detail else "")
+    lines = [f"  Node {name!r} ({plugin}id {node.id}){where} failed: {one_line(said) or 'SOPS gives no message'}"]
+    if detail is None:
         return lines
     inputs = {key: value for key, value in detail.inputs.items() if not key.startswith("_")}
     if inputs:
@@ -145,10 +170,57 @@ def _explain_node(
     return lines
 
 
+def _read_node(
+    task_id: int, place: Place, node: NodeStatus, stack: tuple[str, ...], activity: Activity | None
+) -> Steps[NodeDetail | None]:
+    params = {"node_id": node.id, "component_code": activity.plugin if activity else None}
+    try:
+        answer = yield place.call(
+            "get_task_node_detail", task_id=task_id, subprocess_stack=json.dumps(stack) if stack else None, **params
+        )
+        return models.node_detail(answer)
+    except errors.SopsError:
+        return None
+
+
 def _log_tail(task_id: int, place: Place, node_id: str, version: str) -> Steps[list[str]]:
     try:
         answer = yield place.call("get_task_node_log", task_id=task_id, node_id=node_id, version=version)
     except errors.SopsError:
         return []
-    log = [line for line in answer.data.splitlines() if line.strip()] if isinstance(answer.data, str) else []
-    return [f"    log: {line[:300]}{'…' if len(line) > 300 else ''}" for line in log[-_LOG_LINES:]]
+    log = telling_lines(answer.data, _LOG_LINES) if isinstance(answer.data, str) else []
+    return [f"    log: {line[:300]}{'…' if len(line) > 300 else ''}" for line in log]
+
+
+def telling_lines(log: str, most: int) -> list[str]:
+    """Give the lines of a node's log that say why it failed: errors first, then the plugin's own, none twice.
+
+    SOPS' engine writes nearly all of a log itself, and each record twice. Where there is nothing else, its records are
+    given.
+
+    :param most: so many lines, the last ones of each kind; they stay in the log's order.
+    """
+    told: list[tuple[str, bool]] = []
+    chatter: list[tuple[str, bool]] = []
+    for record in _records(log):
+        match = _RECORD.match(record[0])
+        level, text = match.groups() if match else ("", record[0])
+        is_error = level in _ERROR_LEVELS and not _NO_LISTENER.match(text)
+        is_chatter = not is_error and (_CHATTER.match(text) or _NO_LISTENER.match(text))
+        (chatter if is_chatter else told).extend((line, is_error) for line in record)
+    lines = told or chatter
+    places = [place for place, (_, is_error) in enumerate(lines) if is_error][-most:]
+    others = [place for place, (_, is_error) in enumerate(lines) if not is_error]
+    places += others[max(0, len(others) - (most - len(places))) :]
+    return [lines[place][0] for place in sorted(places)]
+
+
+def _records(log: str) -> list[list[str]]:
+    """Split a log into its records, each once; one may go on over several lines, as a traceback does."""
+    records: list[list[str]] = []
+    for line in log.splitlines():
+        if line.strip() and (_RECORD.match(line) or not records or not _RECORD.match(records[-1][0])):
+            records.append([line])
+        elif line.strip():
+            records[-1].append(line)
+    return list({"\n".join(record): record for record in records}.values())

@@ -76,13 +76,15 @@ class Answer:
     """A successful answer of SOPS.
 
     ``data`` is its ``data`` field (``None`` where there is none), ``body`` the whole JSON object, ``request_id`` the id
-    under which SOPS or the gateway logged the request.
+    under which SOPS or the gateway logged the request, ``answered_at`` when it answered by its own clock (seconds since
+    the epoch; ``None`` where the reply has no date).
     """
 
     call: Call
     data: Any
     body: Mapping[str, Any]
     request_id: str | None
+    answered_at: float | None = None
 
     def wrong(self, what: str) -> errors.SopsInvalidAnswerError:
         """Make the error that says that this answer is not one of SOPS'."""
@@ -168,7 +170,7 @@ class Door:
             )
         if body["result"] is not True:
             raise self._api_error(call, reply.status, body, request_id)
-        return Answer(call, body.get("data"), body, request_id)
+        return Answer(call, body.get("data"), body, request_id, _http_date(reply.headers.get("date", "")))
 
     def scrub(self, text: str) -> str:
         """Replace every secret of this door in a text."""
@@ -282,9 +284,10 @@ def _flat(message: Any) -> str:
         return ", ".join(_flat(item) for item in message)
     lines = [line.strip() for line in str(message).splitlines() if line.strip()]
     text = lines[0] if lines else ""
-    if "Traceback (most recent call last)" in text and len(lines) > 1:
-        # the first line of a traceback says nothing, its last one what happened
-        text = f"{text} … {lines[-1]}"
+    before, traceback, _ = text.partition("Traceback (most recent call last)")
+    if traceback and len(lines) > 1:
+        # of a traceback only the last line says what happened; it begins with the error's class and its modules
+        text = before + re.sub(r"^(?:\w+\.)+(?=\w+(?::|$))", "", lines[-1])
     return text
 
 
@@ -408,13 +411,20 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         return None
     if value.isascii() and value.isdigit():
         return float(value)
+    until = _http_date(value)
+    if until is None:
+        return None
+    said = _http_date(headers.get("date", ""))  # the clock that the other date is of, which may not be ours
+    return max(0.0, until - (datetime.now(UTC).timestamp() if said is None else said))
+
+
+def _http_date(value: str) -> float | None:
+    """Read an HTTP date as seconds since the epoch; ``None`` when it is none."""
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+        return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError):
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
 def _request_id(reply: HttpReply, body: Mapping[str, Any] | None) -> str | None:

@@ -9,7 +9,7 @@ ones write ``finish_time``, ``project_id``, ``name`` and times like ``2026-11-22
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 
 _WORDS = {state.value: state for state in TaskState if state not in (TaskState.ENDED, TaskState.UNKNOWN)}
+#: What SOPS says of a task that somebody has paused, or in which a node is paused.
+_PAUSED = (TaskState.SUSPENDED.value, TaskState.NODE_SUSPENDED.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,15 @@ class NodeStatus:
         yield from _walk(self, ())
 
 
+def failed_leaves(nodes: Iterable[NodeStatus]) -> Iterator[tuple[NodeStatus, tuple[NodeStatus, ...]]]:
+    """Give the failed nodes that are no subprocesses, each with the subprocesses it stands in."""
+    for top in nodes:
+        for node, above in top.walk():
+            inner = any(child.state is TaskState.FAILED for child in node.children)
+            if node.state is TaskState.FAILED and not inner:
+                yield node, above
+
+
 def _walk(node: NodeStatus, above: tuple[NodeStatus, ...]) -> Iterator[tuple[NodeStatus, tuple[NodeStatus, ...]]]:
     yield node, above
     for child in node.children:
@@ -55,6 +66,7 @@ class TaskStatus:
     """What is known of a task at one moment, from ``get_task_status``, ``get_tasks_status`` or ``get_task_detail``."""
 
     task_id: int
+    #: FAILED also for a task with a failed node that somebody has paused then, where the nodes were read
     state: TaskState
     #: the state's word as SOPS wrote it
     raw_state: str = ""
@@ -74,6 +86,22 @@ class TaskStatus:
     #: e.g. ``func_claim``, ``execute_task``, ``finished``; only from ``get_tasks_status``
     current_flow: str = ""
     task_url: str = ""
+    #: seconds since the epoch at which SOPS answered, by its own clock; ``None`` where the answer has no date
+    answered_at: float | None = field(default=None, compare=False)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether somebody has paused the task or a node of it; it may have failed as well."""
+        return self.state.is_suspended or self.raw_state in _PAUSED
+
+    def since(self, moment: pendulum.DateTime, now: float) -> float:
+        """Put a time of SOPS' clock on ours, which may be minutes apart.
+
+        :param now: our time of the answer in seconds since the epoch.
+        :return: seconds since the epoch by our clock; never in the future.
+        """
+        age = (now if self.answered_at is None else self.answered_at) - moment.timestamp()
+        return now - max(0.0, age)
 
     @property
     def steps(self) -> list[NodeStatus]:
@@ -254,6 +282,7 @@ def task_status(answer: Answer) -> TaskStatus:
             name=_text(data.get("name")),
             auto_retry_pending=bool(auto_retry.get("exist_auto_retry_nodes")) if isinstance(auto_retry, dict) else None,
             ex_data={str(key): _text(value) for key, value in _dict(data.get("ex_data")).items()},
+            answered_at=answer.answered_at,
             **_common_status(data),
         )
 
@@ -280,11 +309,27 @@ def status_signature(item: Mapping[str, Any]) -> tuple[Any, ...]:
     status = _dict(item.get("status"))
     return (
         _word(status.get("state")),
+        # a node that ends is no news, but one that has failed in a paused task
+        _failed_ids(status.get("children")) if is_paused_item(item) else (),
         status.get("finish_time"),
         item.get("finish_time"),
         item.get("is_deleted"),
         _word(item.get("current_flow")),
     )
+
+
+def is_paused_item(item: Mapping[str, Any]) -> bool:
+    """Tell from an item of ``get_tasks_status`` whether the task is paused: only its nodes say if it has failed."""
+    return _dict(item.get("status")).get("state") in _PAUSED
+
+
+def _failed_ids(children: object) -> tuple[str, ...]:
+    failed = []
+    for node_id, node in _dict(children).items():
+        if isinstance(node, dict):
+            failed += [f"{node_id} {node.get('version')}"] if node.get("state") == TaskState.FAILED.value else []
+            failed += _failed_ids(node.get("children"))
+    return tuple(failed)
 
 
 def status_of_item(answer: Answer, item: Mapping[str, Any]) -> TaskStatus:
@@ -305,6 +350,7 @@ def status_of_item(answer: Answer, item: Mapping[str, Any]) -> TaskStatus:
             flow_type=_word(item.get("flow_type")),
             current_flow=_word(item.get("current_flow")),
             task_url=_text(item.get("url")),
+            answered_at=answer.answered_at,
             **fields,
         )
 
@@ -490,13 +536,16 @@ class _shape:
 def _common_status(data: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(data.get("state"), str):
         raise ValueError(f"state is {data.get('state')!r} where a word belongs")
+    state, nodes = parse_state(data["state"]), _nodes(data.get("children"))
+    if state.is_suspended and any(failed_leaves(nodes)):
+        state = TaskState.FAILED  # SOPS shows the pause alone, but it has to be retried or skipped all the same
     return {
-        "state": parse_state(data["state"]),
+        "state": state,
         "raw_state": _word(data["state"]),
         "start_time": parse_time(data.get("start_time")),
         "finish_time": parse_time(data.get("finish_time")),
         "elapsed_time": _seconds(data.get("elapsed_time")),
-        "nodes": _nodes(data.get("children")),
+        "nodes": nodes,
     }
 
 

@@ -8,21 +8,46 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from airflow_provider_sops.sops import errors, models
+from airflow_provider_sops.sops.calls import Call
 from airflow_provider_sops.sops.errors import SopsConfigError
-from airflow_provider_sops.sops.explain import Activity, activities, failed_nodes
-from airflow_provider_sops.sops.models import NodeStatus, TaskDetail, TaskStatus
+from airflow_provider_sops.sops.explain import Activity, activities, failed_nodes, gateways
+from airflow_provider_sops.sops.models import NodeStatus, TaskDetail, TaskStatus, failed_leaves
 from airflow_provider_sops.sops.states import TaskState
 from airflow_provider_sops.sops.transport import Pause, Steps
-from airflow_provider_sops.sops.watch import Grants, Line, Place, read_status
+from airflow_provider_sops.sops.watch import DENIED, Grants, Line, Place, nocache, read_status
 
 TaskAction = Literal["start", "pause", "resume", "revoke"]
-NodeAction = Literal["retry", "skip", "callback"]
+NodeAction = Literal[
+    "retry",
+    "skip",
+    "callback",
+    "forced_fail",
+    "pause",
+    "resume",
+    "pause_subproc",
+    "resume_subproc",
+    "skip_exg",
+]
 TASK_ACTIONS: tuple[str, ...] = ("start", "pause", "resume", "revoke")
-NODE_ACTIONS: tuple[str, ...] = ("retry", "skip", "callback")
+NODE_ACTIONS: tuple[str, ...] = (
+    "retry",
+    "skip",
+    "callback",
+    "forced_fail",
+    "pause",
+    "resume",
+    "pause_subproc",
+    "resume_subproc",
+    "skip_exg",
+)
 
 #: How often a call is sent whose answer was lost, where SOPS does not do the same twice; and seconds in between.
 SENDS = 3
 SEND_PAUSE = 2.0
+#: Seconds in which something must come of what SOPS said yes to: its engine takes up to a second.
+EFFECT_PATIENCE = 30.0
+#: The plugin of a pause node, which waits for a callback.
+PAUSE_PLUGIN = "pause_node"
 #: The plugin of a subprocess that runs as a task of its own.
 _INDEPENDENT_SUBPROCESS = "subprocess_plugin"
 
@@ -85,24 +110,103 @@ def revoke(place: Place, task_id: int) -> Steps[Revocation]:
 
 
 def operate_task(place: Place, task_id: int, action: str) -> Steps[list[Line]]:
-    """Start, pause, resume or revoke a task.
+    """Start, pause, resume or revoke a task, once its state has been looked at.
 
     :return: for the log: what was done, or that it was so already.
+    :raises errors.SopsInvalidOperationError: the task's state does not allow it; says what would help.
     :raises errors.SopsError: SOPS refuses, or gives no good answer.
     """
+    call = place.call("operate_task", task_id=task_id, action=action)
+    status = yield from _read_if_allowed(place, task_id)
+    if status is not None:
+        if _is_so(action, status):
+            return [Line(_nothing_to(action, status))]
+        _check_task(call, action, status)
     try:
-        yield place.call("operate_task", task_id=task_id, action=action)
+        yield call
     except (errors.SopsApiError, *_LOST) as error:
         if isinstance(error, errors.SopsIamDeniedError | errors.SopsNotFoundError | errors.SopsInvalidParameterError):
             raise
         if isinstance(error, _LOST) and not may_have_happened(error):
             raise
         status = yield from read_status(place, task_id, Grants(), [], fresh=True)
-        if status.is_deleted or not _is_so(action, status.state):
+        if not _is_so(action, status):
             raise
-        done = f"SOPS task {task_id} {status.name!r} is {status.state}: nothing to {action}."
-        return [Line(f"{done} ({error})")]
-    return [Line(f"SOPS task {task_id}: {action} is done.")]
+        return [Line(f"{_nothing_to(action, status)} ({error})")]
+    lines = [Line(f"SOPS task {task_id}: {action} is done.")]
+    if action == "start":
+        lines.append(Line("SOPS has queued its start; that it runs, a wait for it will show."))
+    if action == "resume" and status is not None and (paused := _paused_nodes(status)):
+        lines.append(Line(f"SOPS task {task_id} {status.name!r} goes on but for {_advice(paused)}", warning=True))
+    return lines
+
+
+def _read_if_allowed(place: Place, task_id: int) -> Steps[TaskStatus | None]:
+    """Read a task's status; ``None`` where the app or the user may operate tasks but see none."""
+    try:
+        return (yield from read_status(place, task_id, Grants(), [], fresh=True))
+    except (errors.SopsIamDeniedError, *DENIED):
+        return None
+
+
+def _has_ended(status: TaskStatus) -> bool:
+    return status.is_deleted or status.state.is_final or status.state is TaskState.ENDED
+
+
+def _is_so(action: str, status: TaskStatus) -> bool:
+    """Tell whether a task is already as the action would make it."""
+    if status.is_deleted:
+        return False
+    if action == "revoke":
+        return _has_ended(status)
+    if action == "pause":  # of a task that has failed and was paused then, too
+        return TaskState.SUSPENDED.value in (status.state.value, status.raw_state)
+    if action == "resume":
+        return status.state is TaskState.RUNNING
+    return not _has_ended(status) and status.state not in (TaskState.CREATED, TaskState.UNKNOWN)
+
+
+def _nothing_to(action: str, status: TaskStatus) -> str:
+    return f"SOPS task {status.task_id} {status.name!r} is {status.raw_state or status.state}: nothing to {action}."
+
+
+def _check_task(call: Call, action: str, status: TaskStatus) -> None:
+    """Refuse what SOPS does not refuse, or not in a way that helps.
+
+    :raises errors.SopsInvalidOperationError: says what would help.
+    """
+    subject = f"{status.name!r} is {status.raw_state or status.state}"
+    if status.is_deleted:
+        raise _refused(call, f"{status.name!r} was deleted in SOPS")
+    if action == "start" and _has_ended(status):
+        raise _refused(call, f"{subject}: it has ended, and a SOPS task runs once", "Create a new one.")
+    if action != "resume" or status.raw_state == TaskState.SUSPENDED.value:
+        return
+    if status.state is TaskState.FAILED:
+        failed = ", ".join(_named(node) for node, _ in failed_leaves(status.nodes)) or "a node"
+        raise _refused(call, f"{subject}, not paused", f"Retry or skip what has failed: {failed}.")
+    if status.state is TaskState.NODE_SUSPENDED and (paused := _paused_nodes(status)):
+        raise _refused(call, f"{subject}: not the task itself is paused", f"What is: {_advice(paused)}")
+
+
+def _refused(call: Call, what: str, hint: str | None = None) -> errors.SopsInvalidOperationError:
+    """Make the error of what is not even asked of SOPS."""
+    return errors.make_error(errors.SopsInvalidOperationError, call, what, hint=hint)
+
+
+def _paused_nodes(status: TaskStatus) -> list[NodeStatus]:
+    return [node for top in status.nodes for node, _ in top.walk() if node.state is TaskState.SUSPENDED]
+
+
+def _advice(paused: list[NodeStatus]) -> str:
+    """Name paused nodes, each with the action that resumes it."""
+    each = [f"node {_named(node)}, to be resumed by the node action {_resumes(node)!r}" for node in paused]
+    return f"{'; '.join(each)}."
+
+
+def _resumes(node: NodeStatus) -> str:
+    """Give the action that resumes a paused node."""
+    return "resume_subproc" if node.children else "resume"
 
 
 _LOST = (
@@ -113,23 +217,14 @@ _LOST = (
 )
 
 
-def _is_so(action: str, state: TaskState) -> bool:
-    """Tell whether a task is already as the action would make it."""
-    if action == "revoke":
-        return state.is_final
-    if action == "pause":
-        return state is TaskState.SUSPENDED
-    if action == "resume":
-        return state is TaskState.RUNNING
-    return state not in (TaskState.CREATED, TaskState.UNKNOWN)
-
-
-def find_node(detail: TaskDetail, name: str) -> Activity:
-    """Find the one node of a task with this name.
+def find_node(detail: TaskDetail, name: str, action: str = "retry") -> Activity:
+    """Find the one node of a task with this name; for ``skip_exg`` the one gateway.
 
     :raises SopsConfigError: there is none, or several; says which there are.
     """
-    nodes = list(activities(detail.pipeline_tree))
+    kind, nodes = "node", list(activities(detail.pipeline_tree))
+    if action == "skip_exg":
+        kind, nodes = "gateway", list(gateways(detail.pipeline_tree))
     found = [node for node in nodes if node.name == name]
     if len(found) == 1:
         return found[0]
@@ -137,10 +232,21 @@ def find_node(detail: TaskDetail, name: str) -> Activity:
     if found:
         places = "; ".join(f"{node.id} in {' / '.join(node.path) or 'the task itself'}" for node in found)
         raise SopsConfigError(
-            "sops_node_name", f"{subject} has {len(found)} nodes named {name!r}: give sops_node_id ({places})"
+            "sops_node_name", f"{subject} has {len(found)} {kind}s named {name!r}: give sops_node_id ({places})"
         )
     names = ", ".join(sorted({repr(node.name) for node in nodes})) or "none"
-    raise SopsConfigError("sops_node_name", f"{subject} has no node named {name!r}; there are: {names}")
+    raise SopsConfigError("sops_node_name", f"{subject} has no {kind} named {name!r}; there are: {names}")
+
+
+def check_flow(detail: TaskDetail, node_id: str, flow_id: str) -> None:
+    """Refuse a way that does not lead out of a gateway.
+
+    :raises SopsConfigError: says which ways there are.
+    """
+    ways = next((node.ways for node in gateways(detail.pipeline_tree) if node.id == node_id), {})
+    if ways and flow_id not in ways:
+        known = ", ".join(f"{flow} to {target!r}" if target else flow for flow, target in ways.items())
+        raise SopsConfigError("flow_id", f"no flow {flow_id!r} leads out of gateway {node_id}; there are: {known}")
 
 
 def operate_node(
@@ -153,19 +259,58 @@ def operate_node(
     patience: float,
     interval: float = SEND_PAUSE,
 ) -> Steps[list[Line]]:
-    """Retry, skip or call back a node, once it has been reached.
+    """Operate a node once it has been reached and its state allows it, and see that something comes of it.
 
-    :param params: further parameters as SOPS names them: ``data``, ``inputs``.
-    :param patience: seconds to wait for the node to be reached.
+    SOPS says yes to much that changes nothing: a callback of a node that waits for none, a retry in a revoked task.
+
+    :param params: further parameters as SOPS names them: ``data``, ``inputs``, ``flow_id``.
+    :param patience: seconds to wait for the node to be reached; ``pause`` does not wait, it comes before that.
     :return: for the log: what was done, or that it was so already.
-    :raises CannotGoOn: the node was not reached in time.
+    :raises CannotGoOn: the node was not reached in time, or nothing has come of what SOPS said yes to.
+    :raises errors.SopsInvalidOperationError: the state of the task or of the node does not allow it.
     :raises errors.SopsError: SOPS refuses, or gives no good answer.
     """
+    call = place.call("operate_node", task_id=task_id, node_id=node_id, action=action, **params)
     grants = Grants()
+    status = yield from _reach(place, task_id, node_id, action, grants, patience, interval)
+    node = _node(status, node_id)
+    if node is not None and not _is_over(status) and _is_behind(action, node):
+        if action == "resume" and (yield from _is_waiting_pause_node(place, status, node)):
+            raise _refused(call, f"node {_named(node)} of {status.name!r} is not paused", _CALL_BACK)
+        return [Line(f"Node {node.name!r} of SOPS task {task_id} is {node.state}: nothing to {action}.")]
+    if _has_ended(status):
+        state = "was deleted" if status.is_deleted else f"is {status.state}"
+        raise _refused(call, f"{status.name!r} {state}: nothing in it runs any more, whatever is done to its nodes")
+    if node is not None:
+        yield from _check_node(place, call, action, status, node)
+    try:
+        yield call
+    except _LOST as error:
+        if not may_have_happened(error) or not grants.status or node is None:
+            raise
+        status = yield from read_status(place, task_id, grants, [], fresh=True)
+        after = _node(status, node_id)
+        if after is None or not (_is_behind(action, after) or _has_changed(node, after)):
+            raise
+        return [Line(f"Node {after.name!r} of SOPS task {task_id} is {after.state} now: {action} is done. ({error})")]
+    if node is None:
+        later = "it pauses when the task comes to it" if grants.status else "what has come of it cannot be read"
+        return [Line(f"Node {node_id} of SOPS task {task_id}: {action} is done; {later}.")]
+    return (yield from _see_effect(place, task_id, action, node, grants))
+
+
+def _reach(
+    place: Place, task_id: int, node_id: str, action: str, grants: Grants, patience: float, interval: float
+) -> Steps[TaskStatus]:
+    """Wait until the task has come to a node, where that can be read."""
     waited = 0.0
-    status = yield from read_status(place, task_id, grants, [], fresh=True)
-    while grants.status and (node := _node(status, node_id)) is None:
-        ended = status.state.is_final or status.is_deleted
+    while True:
+        status = yield from read_status(place, task_id, grants, [], fresh=True)
+        if not grants.status or _node(status, node_id) is not None:
+            return status
+        ended = _has_ended(status)
+        if action == "pause" and not ended:
+            return status
         if ended or waited >= patience:
             state = "deleted" if status.is_deleted else str(status.state)
             raise CannotGoOn(
@@ -175,33 +320,127 @@ def operate_node(
             )
         yield Pause(interval)
         waited += interval
-        status = yield from read_status(place, task_id, grants, [], fresh=True)
-    if grants.status:
-        assert node is not None
-        if _is_behind(action, node):
-            return [Line(f"Node {node.name!r} of SOPS task {task_id} is {node.state}: nothing to {action}.")]
+
+
+def _is_over(status: TaskStatus) -> bool:
+    """Tell whether a task was stopped before its end, so that what its nodes have come to is of no use."""
+    return _has_ended(status) and (status.is_deleted or status.state is not TaskState.FINISHED)
+
+
+def _check_node(place: Place, call: Call, action: str, status: TaskStatus, node: NodeStatus) -> Steps[None]:
+    """Refuse what SOPS says yes to although nothing comes of it, and what it refuses by a traceback.
+
+    :raises errors.SopsInvalidOperationError: says what would help.
+    """
+    subject = f"node {_named(node)} of {status.name!r} is {node.state}"
+    if node.state is TaskState.SUSPENDED and action in ("retry", "skip", "callback", "forced_fail", "skip_exg"):
+        raise _refused(call, subject, f"It is paused: use the action {_resumes(node)!r} first.")
+    if action in ("retry", "skip", "skip_exg") and node.state is not TaskState.FAILED:
+        waits = yield from _is_waiting_pause_node(place, status, node)
+        raise _refused(call, subject, _CALL_BACK if waits else "That is for a node that has FAILED.")
+    if action == "callback":
+        if node.state is TaskState.FAILED:
+            raise _refused(call, subject, "It waits for no callback: retry or skip it.")
+        if not (yield from _may_wait_for_callback(place, status, node)):
+            raise _refused(call, f"{subject} and waits for no callback", "SOPS would say yes and change nothing.")
+    if action == "forced_fail" and node.state is not TaskState.RUNNING:
+        raise _refused(call, subject, "Only a node that is RUNNING can be made to fail.")
+    if action == "pause":
+        raise _refused(
+            call, subject, "A node can be paused before the task comes to it; pause the task, or a subprocess, instead."
+        )
+    if action in ("resume", "resume_subproc") and node.state is TaskState.NODE_SUSPENDED:
+        inner = [one for one, _ in node.walk() if one.state is TaskState.SUSPENDED]
+        raise _refused(call, subject, f"It is not paused itself; what is: {_advice(inner)}" if inner else None)
+    if action == "resume" and node.state is TaskState.SUSPENDED and node.children:
+        raise _refused(call, subject, "It is a subprocess: use the action 'resume_subproc'.")
+    if action == "resume_subproc" and node.state is TaskState.SUSPENDED and not node.children:
+        raise _refused(call, subject, "It is no subprocess: use the action 'resume'.")
+    if action == "pause_subproc" and not node.children:
+        raise _refused(call, subject, "It is no subprocess, or has not begun.")
+
+
+def _is_waiting_pause_node(place: Place, status: TaskStatus, node: NodeStatus) -> Steps[bool]:
+    if node.state is not TaskState.RUNNING or node.children:
+        return False
     try:
-        yield place.call("operate_node", task_id=task_id, node_id=node_id, action=action, **params)
-    except _LOST as error:
-        if not may_have_happened(error) or not grants.status:
-            raise
-        status = yield from read_status(place, task_id, grants, [], fresh=True)
-        after = _node(status, node_id)
-        if after is None or not _is_behind(action, after):
-            raise
-        return [Line(f"Node {after.name!r} of SOPS task {task_id} is {after.state} now: {action} is done. ({error})")]
-    return [Line(f"Node {node_id} of SOPS task {task_id}: {action} is done.")]
+        # a tree never changes, so a cached answer will do
+        answer = yield place.call("get_task_detail", task_id=status.task_id)
+        nodes = activities(models.task_detail(answer).pipeline_tree)
+    except errors.SopsError:
+        return False
+    return any(one.id == node.id and one.plugin == PAUSE_PLUGIN for one in nodes)
+
+
+def _may_wait_for_callback(place: Place, status: TaskStatus, node: NodeStatus) -> Steps[bool]:
+    """Tell whether a node may wait for somebody's callback: a pause node does, and others as SOPS says of the task.
+
+    Other plugins wait for callbacks too, and SOPS says of the task alone whether it waits for a person; where it does
+    not say, it is tried: that nothing comes of it is seen then.
+    """
+    if node.state is not TaskState.RUNNING or node.children:
+        return False
+    if (yield from _is_waiting_pause_node(place, status, node)):
+        return True
+    try:
+        answer = yield place.call("get_tasks_manual_intervention_state", task_id_list=[status.task_id], **nocache())
+        return models.interventions(answer).get(status.task_id, False)
+    except errors.SopsError:
+        return True
+
+
+def _see_effect(place: Place, task_id: int, action: str, before: NodeStatus, grants: Grants) -> Steps[list[Line]]:
+    """Read until a node is no longer as it was: SOPS' engine does in its own time what it said yes to.
+
+    :raises CannotGoOn: nothing has come of it.
+    """
+    subject = f"node {_named(before)} of SOPS task {task_id}"
+    waited = 0.0
+    while True:
+        try:
+            status = yield from read_status(place, task_id, grants, [], fresh=True)
+        except errors.SopsError as error:  # it is done, and must not be done again
+            return [Line(f"SOPS says yes to {action} of {subject}; what came of it cannot be read. {error}", True)]
+        after = _node(status, before.id)
+        if after is not None and _has_changed(before, after):
+            return [Line(f"{subject[:1].upper()}{subject[1:]}: {action} is done; it is {after.state}.")]
+        if waited >= EFFECT_PATIENCE:
+            raise CannotGoOn(
+                f"SOPS says yes to {action} of {subject}, but within {EFFECT_PATIENCE:.0f} s nothing has come of it: "
+                f"it is {before.state} as before, and the task {status.name!r} is {status.state}.",
+                status,
+            )
+        yield Pause(SEND_PAUSE)
+        waited += SEND_PAUSE
 
 
 def _node(status: TaskStatus, node_id: str) -> NodeStatus | None:
     return next((node for top in status.nodes for node, _ in top.walk() if node.id == node_id), None)
 
 
+def _has_changed(before: NodeStatus, after: NodeStatus) -> bool:
+    """Tell whether something has come of an action; a retry may have failed again by now."""
+    return after.state is not before.state or after.retry > before.retry
+
+
+_CALL_BACK = "It waits for a callback: use the action 'callback'."
+#: The states in which a node has got over what an action is for.
+_BEHIND: Mapping[str, tuple[TaskState, ...]] = {
+    "retry": (TaskState.FINISHED, TaskState.RUNNING, TaskState.READY),
+    "skip": (TaskState.FINISHED,),
+    "skip_exg": (TaskState.FINISHED,),
+    "callback": (TaskState.FINISHED,),
+    "forced_fail": (TaskState.FAILED,),
+    "pause": (TaskState.SUSPENDED,),
+    "resume": (TaskState.READY, TaskState.RUNNING, TaskState.FINISHED),
+    "pause_subproc": (TaskState.SUSPENDED,),
+    "resume_subproc": (TaskState.READY, TaskState.RUNNING, TaskState.FINISHED),
+}
+
+
 def _is_behind(action: str, node: NodeStatus) -> bool:
     """Tell whether a node has got over what the action is for."""
-    if action == "retry":
-        return node.state in (TaskState.FINISHED, TaskState.RUNNING, TaskState.READY)
-    return node.state is TaskState.FINISHED
+    return node.state in _BEHIND[action]
 
 
 def retry_failed_nodes(place: Place, task_id: int, grants: Grants) -> Steps[list[Line]]:

@@ -137,6 +137,8 @@ class _Task:
     due: float = 0.0
     #: monotonic time up to which it must be read singly: the batch is refused because of it
     alone_until: float = 0.0
+    #: the last batch said so: whether it has failed before, only its nodes tell
+    paused: bool = False
 
     @property
     def failing(self) -> bool:
@@ -418,7 +420,12 @@ class Poller:
             await self._deliver_batch(chunk, answer)
 
     async def _ask_for(self, tasks: Sequence[_Task]) -> Answer:
-        call = self.place.call("get_tasks_status", task_id_list=sorted(task.id for task in tasks))
+        with_nodes = any(task.paused for task in tasks)
+        call = self.place.call(
+            "get_tasks_status",
+            task_id_list=sorted(task.id for task in tasks),
+            include_children_status=with_nodes or None,
+        )
         return await self._with_client(lambda client: client.send(call))
 
     async def _deliver_batch(self, chunk: Sequence[_Task], answer: Answer) -> None:
@@ -430,6 +437,7 @@ class Poller:
             if item is None:  # unknown, another project's, or not yet on this replica: a single read tells
                 missing.append(task)
                 continue
+            task.paused = models.is_paused_item(item)
             seen = models.status_signature(item)
             if seen == task.seen:
                 continue

@@ -23,7 +23,8 @@ from typing import Any, Literal, TypeVar
 from airflow_provider_sops.sops import errors, models
 from airflow_provider_sops.sops.calls import MAX_TASK_NAME
 from airflow_provider_sops.sops.errors import SopsConfigError
-from airflow_provider_sops.sops.models import TaskListItem, TaskStatus
+from airflow_provider_sops.sops.explain import Activity, activities
+from airflow_provider_sops.sops.models import TaskDetail, TaskListItem, TaskStatus, Template
 from airflow_provider_sops.sops.operate import SEND_PAUSE, SENDS, CannotGoOn, Revocation, may_have_happened, revoke
 from airflow_provider_sops.sops.policy import WaitPolicy
 from airflow_provider_sops.sops.states import TaskState
@@ -41,6 +42,8 @@ REFUSED = (*DENIED, errors.SopsIamDeniedError)
 _SEARCH_PAUSES = (1.0, 2.0, 4.0, 8.0)
 #: Where SOPS says a function task stands that no person has claimed.
 _CLAIM = "func_claim"
+#: Parameters of ``create_task`` that name nodes of the template: those to leave out, and those to run.
+NODE_FIELDS = ("exclude_task_nodes_id", "execute_task_nodes_id")
 #: Most tasks of one answer of ``get_task_list`` (measured on SOPS 3.34).
 _MOST_LISTED = 200
 #: It runs, or goes on when somebody resumes it.
@@ -404,7 +407,7 @@ class TaskRun:
         return created.task_id
 
     def _check_wanted(self) -> Steps[int]:
-        """Find the template and check the names of the constants, once.
+        """Find the template and check the names of the constants and nodes, once; names of nodes become ids.
 
         :return: the template's id.
         """
@@ -414,20 +417,32 @@ class TaskRun:
         template_id = wanted.template_id
         if template_id is None:
             template_id = yield from find_template(self.place, wanted.template_name, wanted.template_source)
-        if wanted.constants:
-            yield from self._check_constants(template_id)
+        given = {"constants": wanted.constants, "nodes": [wanted.params.get(name) for name in NODE_FIELDS]}
+        named = [what for what, values in given.items() if any(values)]
+        if named:
+            template = yield from self._read_template(template_id, named)
+            if template is not None:
+                self._check_constants(template)
+                self.wanted = replace(wanted, params={**wanted.params, **_node_ids(template, wanted.params)})
         self._template_id = template_id
         return template_id
 
-    def _check_constants(self, template_id: int) -> Steps[None]:
-        """Refuse names that the template does not have: SOPS would drop them without a word."""
+    def _read_template(self, template_id: int, named: Iterable[str]) -> Steps[Template | None]:
+        """Read the template; ``None`` where that may not be done.
+
+        :param named: what is not checked then.
+        """
         source = self.wanted.template_source if self.wanted.template_source != "business" else None
         try:
             answer = yield self.place.call("get_template_info", template_id=template_id, template_source=source)
         except REFUSED as error:
-            self._tell(f"The names of the constants are not checked, as the template may not be read. {error}", True)
-            return
-        template = models.template(answer)
+            what = " and ".join(named)
+            self._tell(f"The names of the {what} are not checked, as the template may not be read. {error}", True)
+            return None
+        return models.template(answer)
+
+    def _check_constants(self, template: Template) -> None:
+        """Refuse names that the template does not have: SOPS would drop them without a word."""
         self.secrets += [
             str(self.wanted.constants[key]) for key in template.secret_keys if key in self.wanted.constants
         ]
@@ -436,7 +451,7 @@ class TaskRun:
             known = ", ".join(sorted(template.constants)) or "none"
             raise SopsConfigError(
                 "constants",
-                f"template {template_id} {template.name!r} has no {', '.join(sorted(unknown))}; there are: {known}",
+                f"{_called(template)} has no {', '.join(sorted(unknown))}; there are: {known}",
             )
 
     # ---- after a clear ----
@@ -543,6 +558,12 @@ class TaskRun:
             return None
         subject = f"SOPS task {task_id} {status.name!r} has not started within {start_timeout:.0f} s (start_timeout)"
         page = yield from self._page(task_id)
+        if (yield from self._has_no_nodes(task_id)):
+            return CannotGoOn(
+                f"{subject}: it has no nodes, and SOPS' engine starts no such task. Look at exclude_task_nodes_id and "
+                f"execute_task_nodes_id: the template has to have what these name.{page}",
+                status,
+            )
         unclaimed = yield from self._waits_for_claim(task_id)
         try:
             revocation = Revocation(False, "") if unclaimed else (yield from revoke(self.place, task_id))
@@ -573,13 +594,20 @@ class TaskRun:
             return False
         return status is not None and status.current_flow == _CLAIM
 
+    def _has_no_nodes(self, task_id: int) -> Steps[bool]:
+        detail = yield from self._read_detail(task_id)
+        return detail is not None and detail.pipeline_tree.get("activities") == {}
+
     def _page(self, task_id: int) -> Steps[str]:
+        detail = yield from self._read_detail(task_id)
+        return f" Task page: {detail.task_url}" if detail and detail.task_url else ""
+
+    def _read_detail(self, task_id: int) -> Steps[TaskDetail | None]:
         try:
             answer = yield self.place.call("get_task_detail", task_id=task_id)
-            url = models.task_detail(answer).task_url
+            return models.task_detail(answer)
         except errors.SopsError:
-            url = ""
-        return f" Task page: {url}" if url else ""
+            return None
 
     def _tell(self, text: str, warning: bool = False) -> None:
         """Put a line into the log once, however often its reason is met."""
@@ -618,6 +646,47 @@ def find_template(place: Place, name: str, source: str) -> Steps[int]:
         "template_name",
         f"no {kind} of this business is named {name!r}; near it come: {', '.join(map(repr, near)) or 'none'}",
     )
+
+
+def _called(template: Template) -> str:
+    return f"template {template.template_id} {template.name!r}"
+
+
+def _node_ids(template: Template, params: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Make ids of the nodes that are to be left out or run, given by id or by name.
+
+    SOPS takes ids of nodes to run that the template does not have, and leaves out all others.
+
+    :return: by the name of the field; without those that are not given.
+    :raises SopsConfigError: a node is not there, a name is that of several, or nothing is left to run.
+    """
+    nodes = {node.id: node for node in activities(template.pipeline_tree) if not node.path}
+    ids = {name: _resolved(template, name, params[name], nodes) for name in NODE_FIELDS if params.get(name)}
+    left_out, run = (set(ids.get(name, ())) for name in NODE_FIELDS)
+    always = {own for own, node in nodes.items() if not node.optional}
+    left = (run | always if run else set(nodes)) - left_out
+    if ids and not left and not params.get("template_schemes_id"):
+        raise SopsConfigError(" and ".join(ids), f"of {_called(template)} no node is left to run")
+    return ids
+
+
+def _resolved(template: Template, field: str, given: Iterable[object], nodes: Mapping[str, Activity]) -> list[str]:
+    found: dict[str, None] = {}
+    unknown = []
+    for word in map(str, given):
+        named = [word] if word in nodes else [own for own, node in nodes.items() if node.name == word]
+        if len(named) > 1:
+            raise SopsConfigError(
+                field,
+                f"{_called(template)} has {len(named)} nodes named {word!r}: give an id, one of {', '.join(named)}",
+            )
+        if not named:
+            unknown.append(repr(word))
+        found.update(dict.fromkeys(named))
+    if unknown:
+        known = ", ".join(f"{node.name!r} (id {own})" for own, node in nodes.items()) or "none"
+        raise SopsConfigError(field, f"{_called(template)} has no node {', '.join(unknown)}; there are: {known}")
+    return list(found)
 
 
 def _revoked_before(status: TaskStatus) -> str:

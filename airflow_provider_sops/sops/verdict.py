@@ -40,12 +40,14 @@ class Verdict:
 
 @dataclass(slots=True)
 class Since:
-    """What a wait remembers between two readings; all times are seconds since the epoch."""
+    """What a wait remembers between two readings; all times are seconds since the epoch, by our own clock."""
 
     #: first seen FINISHED without an end time
     finished: float | None = None
     #: failed, as far as is known
     failed: float | None = None
+    #: when it failed in SOPS' own words, from which that was reckoned
+    failed_at: object = None
     #: last asked whether an automatic retry is pending
     asked: float | None = None
     #: the answer to that
@@ -61,7 +63,7 @@ def judge(status: TaskStatus, policy: WaitPolicy, since: Since, now: float, *, f
     """
     state = status.state
     if state is not TaskState.FAILED:
-        since.failed = since.asked = None
+        since.failed = since.failed_at = since.asked = None
     if state is not TaskState.FINISHED:
         since.finished = None
     if status.is_deleted:
@@ -75,11 +77,13 @@ def judge(status: TaskStatus, policy: WaitPolicy, since: Since, now: float, *, f
     if state is TaskState.ENDED:
         return _ended_with_unknown_state(policy)
     if state is TaskState.FAILED:
-        return _failed(status, policy, since, now, fresh)
-    if state.is_suspended and policy.on_suspended == "fail":
+        verdict = _failed(status, policy, since, now, fresh)
+        if verdict.next is not Next.WAIT:
+            return verdict
+    if status.is_paused and policy.on_suspended == "fail":
         if not fresh:
             return Verdict(Next.ASK_STATUS)
-        return Verdict(Next.FAILURE, f"is {state}: somebody paused it, and on_suspended is 'fail'")
+        return Verdict(Next.FAILURE, f"is {status.raw_state or state}: somebody paused it, and on_suspended is 'fail'")
     return Verdict(Next.WAIT)
 
 
@@ -105,14 +109,18 @@ def _ended_with_unknown_state(policy: WaitPolicy) -> Verdict:
 def _failed(status: TaskStatus, policy: WaitPolicy, since: Since, now: float, fresh: bool) -> Verdict:
     if since.failed is None:
         since.failed = now
-    if status.failed_at is not None:  # a wait that is looked at by ever new processes knows it from here alone
-        since.failed = min(now, status.failed_at.timestamp() + 1.0)  # SOPS cuts its times to whole seconds
+    if status.failed_at is not None and status.failed_at != since.failed_at:
+        # a wait that is looked at by ever new processes knows it from here alone
+        since.failed_at = status.failed_at
+        since.failed = min(now, status.since(status.failed_at, now) + 1.0)  # SOPS cuts its times to whole seconds
     grace = policy.grace
     due = grace is not None and now - since.failed >= grace
     if fresh:
         since.asked, since.auto_retry_pending = now, status.auto_retry_pending is True
         if due and not since.auto_retry_pending:
-            return Verdict(Next.FAILURE, "has FAILED")
+            return Verdict(
+                Next.FAILURE, "has FAILED" + (", and somebody has paused it then" if status.is_paused else "")
+            )
         return Verdict(Next.WAIT)
     if since.asked is None:
         return Verdict(Next.ASK_STATUS)

@@ -302,14 +302,14 @@ class Watch:
         self.shown_state = status.state
         first, self.shown, self.changed_at, self.intervention_asked = not self.shown, shown, now, False
         if first and self.told_until is not None:
-            since = status.last_change.timestamp() if status.last_change else 0.0
+            since = status.since(status.last_change, now) if status.last_change else 0.0
             self.changed_at = since or now
             self.intervention_asked = self.changed_at + INTERVENTION_AFTER < self.told_until
             # a pause leaves no time behind: whether it was told of is not known, so it is told of now and then
-            remind = status.state.is_suspended and now // REMIND_AFTER != self.told_until // REMIND_AFTER
+            remind = status.is_paused and now // REMIND_AFTER != self.told_until // REMIND_AFTER
             if since < self.told_until and not remind:
                 return []
-        where = f" {self.task_url}" if status.state.is_suspended and self.task_url else ""
+        where = f" {self.task_url}" if status.is_paused and self.task_url else ""
         lines = [Line(f"SOPS task {self.task_id} {status.name!r}: {shown}.{where}")]
         if status.state is TaskState.FAILED and self.since.auto_retry_pending:
             lines.append(Line("A node failed; SOPS will retry it by itself."))
@@ -383,14 +383,17 @@ def describe_progress(status: TaskStatus, detail: TaskDetail | None) -> str:
     """Say a task's state, how many nodes are done and which run, e.g. ``RUNNING, 2 of 5 nodes done, now: sleep``."""
     leaves = status.steps
     done = sum(node.state is TaskState.FINISHED for node in leaves)
-    now = [node.name for node in leaves if node.state not in (TaskState.FINISHED, TaskState.CREATED)]
+    failed = [node.name for node in leaves if node.state is TaskState.FAILED]
+    over = (TaskState.FINISHED, TaskState.CREATED, TaskState.FAILED)
+    now = [node.name for node in leaves if node.state not in over]
     total = count_activities(detail.pipeline_tree) if detail else 0
-    parts = [str(status.state)]
+    parts = [f"{status.state} and paused" if status.is_paused and not status.state.is_suspended else str(status.state)]
     if leaves or (total and status.state is TaskState.CREATED):  # a detail says nothing of the nodes
         parts.append(f"{done} of {total} nodes done" if total >= done and total else f"{done} nodes done")
+    if failed:
+        parts.append(f"failed: {', '.join(failed)}")
     if now:
-        word = "failed or running" if status.state is TaskState.FAILED else "now"
-        parts.append(f"{word}: {', '.join(now)}")
+        parts.append(f"now: {', '.join(now)}")
     return ", ".join(parts)
 
 

@@ -257,6 +257,8 @@ def _own_tree(task: Task, graph: Graph, own_id: str) -> dict[str, Any]:
         node = _own(task, gateway)
         if "converge_gateway_id" in node:
             node["converge_gateway_id"] = task.node_id(node["converge_gateway_id"])
+        if "conditions" in node:
+            node["conditions"] = {task.node_id(flow): what for flow, what in node["conditions"].items()}
         tree["gateways"][node["id"]] = node
     for flow in source["flows"].values():
         own = dict(flow) | {key: task.node_id(flow[key]) for key in ("id", "source", "target")}
@@ -407,24 +409,76 @@ def auto_retry_info(node: Node, *, with_id: bool = False) -> dict[str, Any]:
     return {"node_id": node.id, **times} if with_id else times
 
 
-def node_log(task: Task, node: Node) -> str:
-    """Log of a node: a few lines in the form of SOPS'."""
+def node_log(task: Task, node: Node, url: str) -> str:
+    """Log of a node, as SOPS writes it: nearly all is the engine's, and most records stand there twice.
 
-    def line(at: float | None, level: str, text: str) -> str:
-        moment = datetime.fromtimestamp(at or 0, SERVER_ZONE)
-        return f"[{moment:%Y-%m-%d %H:%M:%S},{moment.microsecond // 1000:03d}][{level}] {text}"
-
-    head = f"root_pipeline[{task.root_id}] node({node.id})"
-    lines = [
-        line(node.start, "INFO", f"{head} activity execute data: <Data: {{'inputs': {node.inputs!r}}}>"),
-        line(node.start, "INFO", f"{head} skip dispatch(pre_schedule)"),
-    ]
+    :param url: the task's page.
+    """
+    root, own, plugin = task.root_id, node.id, node.plugin
+    head, head2 = f"root pipeline[{root}]", f"root_pipeline[{root}] node({own})"
+    data = {key: f"<DataInput: {{'need_render': True, 'value': {value!r}}}>" for key, value in node.inputs.items()}
+    inputs = ", ".join(f"{key!r}: {value}" for key, value in data.items())
+    about = {"operator": task.executor, "executor": task.executor, "task_id": task.id, "task_name": task.name}
+    about |= {"task_start_time": (local_time(task.start_time) or "")[:19], "task_url": url}
+    result = (
+        "{'should_sleep': True, 'schedule_ready': True, 'schedule_type': <ScheduleType.POLL: 3>, 'schedule_after': 0}"
+    )
+    lines = _LogLines(node.start)
+    lines.twice(f"{head} before execute ServiceActivity({own}) state: None")
+    lines.twice(
+        f"{head2} activity execute data: <Data: {{'inputs': {{{inputs}}}, 'outputs': {{}}}}>, root inputs: {about}"
+    )
+    lines.twice(f"{head2} activity original refs: set()")
+    lines.twice(f"{head2} activity final refs: set()")
+    lines.twice(f"{head2} activity context values: []")
+    lines.twice(f"{head2} actvity hydrated context: {{}}")
+    for step in ("node_enter", "pre_execute", "post_execute"):
+        lines.twice(f"{head2} skip dispatch({step})")
+    lines.twice(f"{head} node({own}) execute result: {result}")
+    lines.twice(f"[pipeline-trace] node({own}) schedule task {node.version[1:]} sended")
+    lines.twice(f"[pipeline-trace](root_pipeline: {root}) schedule node {own} with version {node.version}")
+    what = {"id": own, "root_pipeline_id": root, "name": node.name, "code": plugin}
+    lines.twice(f"{head} before schedule node <ServiceActivity: {what}> with data None")
+    lines.twice(f"{head2} activity schedule data: <ExecutionData: {{'inputs': {node.inputs}}}>, root inputs: {about}")
+    lines.twice(f"{head2} skip dispatch(pre_schedule)")
+    if plugin == "bk_http_request":
+        method, address = node.inputs.get("bk_http_request_method"), node.inputs.get("bk_http_request_url")
+        lines.twice(f"send {method} request to {address}")
+    lines.at = node.finish or node.start
     if node.ex_data:
-        lines.append(line(node.finish, "ERROR", node.ex_data))
-        lines.append(line(node.finish, "INFO", f"{head} skip dispatch(node_schedule_fail)"))
+        lines.twice(node.ex_data, "ERROR")
+        lines.twice(f"{head2} skip dispatch(node_schedule_fail)")
+        failed = {"failed_node": own, "failed_node_name": node.name, "failed_message": node.ex_data}
+        extra = {"task_id": task.id, "task_name": task.name, "extra_data": failed}
+        scopes = [("template", str(task.template_id))]
+        lines.once(
+            f"[event broadcasting...] event: task_failed, scopes: {scopes}, args: (), kwargs: {{'extra_info': {extra}}}"
+        )
+        lines.once("event task_failed not found", "ERROR")
+        lines.once("[send_task_message] task() send message(atom_failed) success")
     elif node.finish is not None:
-        lines.append(line(node.finish, "INFO", f"{head} skip dispatch(node_finish)"))
+        lines.twice(f"{head2} skip dispatch(node_finish)")
+    if node.finish is not None:
+        lines.twice(f"{head} node({own}) schedule result: {{'has_next_schedule': False, 'schedule_after': -1}}")
     return "\n".join(lines)
+
+
+class _LogLines(list[str]):
+    """The lines of a log. ``at`` is when the next one is written."""
+
+    def __init__(self, at: float | None) -> None:
+        super().__init__()
+        self.at = at
+
+    def once(self, text: str, level: str = "INFO") -> None:
+        """Write a record."""
+        moment = datetime.fromtimestamp(self.at or 0, SERVER_ZONE)
+        self.append(f"[{moment:%Y-%m-%d %H:%M:%S},{moment.microsecond // 1000:03d}][{level}] {text}")
+
+    def twice(self, text: str, level: str = "INFO") -> None:
+        """Write a record as two of SOPS' handlers do."""
+        self.once(text, level)
+        self.once(text, level)
 
 
 # ---- templates ----

@@ -18,7 +18,7 @@ from airflow_provider_sops.testing.engine import INVALID_OPERATION, Node, Refuse
 from airflow_provider_sops.testing.site import Replica, Site
 from airflow_provider_sops.testing.templates import Graph, Template, node_id
 
-PARAMETER, NOT_FOUND = 3540000, 3540400
+PARAMETER, FORBIDDEN, NOT_FOUND = 3540000, 3540100, 3540400
 VALIDATION, UNKNOWN = 3546100, 3599999
 
 CACHE_SIZE = 1024
@@ -40,6 +40,7 @@ class Call:
     :param stale: a replica answers that lags behind.
     :param racing: says for a task whether its end has not been written yet.
     :param poisoned: ids of tasks whose status cannot be computed.
+    :param closed: the app is not on SOPS' own list of those that may make it.
     """
 
     site: Site
@@ -54,6 +55,7 @@ class Call:
     stale: bool = False
     racing: Callable[[Task], bool] = lambda task: False
     poisoned: Collection[int] = ()
+    closed: bool = False
     body: dict[str, Any] = field(default_factory=dict)
     project: Project = NO_PROJECT
 
@@ -137,6 +139,8 @@ def handle(call: Call) -> tuple[Answer, bool]:
     try:
         if call.api.method == "POST":
             call.body = _body(call)
+        if call.closed:
+            return refusal("you have no permission to call this api.", FORBIDDEN), True
         if "bk_biz_id" in call.api.ids:
             call.project = _project(call)
         _ask_iam(call)
@@ -290,6 +294,15 @@ def _time(name: str, value: str) -> float:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=answers.SERVER_ZONE)
     return moment.timestamp()
+
+
+# ---- what only apps on a list of SOPS' own may call ----
+
+
+@_api("POST", ())
+def dispatch_plugin_query(call: Call) -> Answer:
+    """Ask a plugin of a SOPS site. No app may, unless the fake is told so; then no plugin is there."""
+    return refusal("plugin not found", NOT_FOUND)
 
 
 # ---- projects and templates ----
@@ -468,18 +481,15 @@ def _excluded(call: Call, template: Template, params: Mapping[str, Any]) -> list
     """Template ids of the nodes that a task leaves out."""
     activities = template.graph.tree["activities"]
 
-    def known(ids: list[Any]) -> list[str]:
-        for own_id in ids:
-            if own_id not in activities:
-                message = (
-                    f"[API] {call.api.name} create pipeline without tree error: "
-                    f"task node[id={own_id}] is not in template pipeline tree"
-                )
-                raise Stop(refusal(message, UNKNOWN))
-        return list(ids)
-
-    excluded = known(params.get("exclude_task_nodes_id") or [])
-    executed = known(params.get("execute_task_nodes_id") or [])
+    excluded = list(params.get("exclude_task_nodes_id") or [])
+    for own_id in excluded:
+        if own_id not in activities:
+            message = (
+                f"[API] {call.api.name} create pipeline without tree error: "
+                f"task node[id={own_id}] is not in template pipeline tree"
+            )
+            raise Stop(refusal(message, UNKNOWN))
+    executed = list(params.get("execute_task_nodes_id") or [])  # SOPS takes what the template does not have
     schemes = params.get("template_schemes_id") or []
     for scheme_id in schemes if isinstance(schemes, list) else [schemes]:
         scheme = next((scheme for scheme in template.schemes if scheme.id == str(scheme_id)), None)
@@ -646,9 +656,10 @@ def operate_node(call: Call) -> Answer:
     for name, value in (("data", data), ("inputs", inputs)):
         if not isinstance(value, dict):
             return refusal(f"{name} field is not a valid object", PARAMETER)
-    node_id = body.get("node_id")
+    node_id, flow_id = body.get("node_id"), body.get("flow_id")
+    act = str(body.get("action"))
     try:
-        task.operate_node(call.now, call.user, str(node_id), str(body.get("action")), inputs=inputs, data=data)
+        task.operate_node(call.now, call.user, str(node_id), act, inputs=inputs, data=data, flow_id=flow_id)
     except KeyError:
         return refusal(_no_node(task, node_id, "nodes_action"), UNKNOWN)
     return {"result": True, "message": "success", "code": 0}
@@ -883,7 +894,7 @@ def get_task_node_data(call: Call) -> Answer:
 def get_task_node_log(call: Call) -> Answer:
     """Log of one run of a node."""
     task, _, node = _detail_node(call)
-    text = answers.node_log(task, node) if node is not None else ""
+    text = answers.node_log(task, node, call.site.task_url(task)) if node is not None else ""
     return {"result": True, "message": "success", "data": text, "page": {}}
 
 

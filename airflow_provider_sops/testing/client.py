@@ -141,6 +141,14 @@ class FakeSopsClient:
         """Have removed APIs again."""
         self.call("POST", "restore_api", {"apis": apis})
 
+    def close_api(self, *apis: str) -> None:
+        """Let SOPS itself refuse these APIs (3540100)."""
+        self.call("POST", "close_api", {"apis": apis})
+
+    def open_api(self, *apis: str) -> None:
+        """Let SOPS take them again."""
+        self.call("POST", "open_api", {"apis": apis})
+
     def serve_canned(self, answers: Mapping[str, Any]) -> None:
         """Answer APIs with fixed bodies."""
         self.call("POST", "serve_canned", {"answers": answers})

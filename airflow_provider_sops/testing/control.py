@@ -128,6 +128,8 @@ _ACTS: dict[str, Callable[[FakeSops, dict[str, Any]], Any]] = {
     "grants": _set_grants,
     "remove_api": lambda fake, args: fake.remove_api(*args["apis"]),
     "restore_api": lambda fake, args: fake.restore_api(*args["apis"]),
+    "close_api": lambda fake, args: fake.close_api(*args["apis"]),
+    "open_api": lambda fake, args: fake.open_api(*args["apis"]),
     "start_task": lambda fake, args: fake.start_task(args["task_id"]),
     "operate": lambda fake, args: fake.operate(**args),
     "operate_node": lambda fake, args: fake.operate_node(**args),

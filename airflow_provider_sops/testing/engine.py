@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -115,6 +116,8 @@ class Node:
     runs: int = 0
     given_inputs: dict[str, Any] | None = None  # a retry's inputs take the place of the tree's
     child: Pipeline | None = None  # of a subprocess
+    callback_expired: bool = False  # a failed one has had its callback
+    way: str | None = None  # the flow by which an exclusive gateway is left
 
     @property
     def name(self) -> str:
@@ -325,6 +328,8 @@ class Task:
     def _start(self, at: float, user: str) -> None:
         if self.is_started or self.deleted or self.current_flow != "execute_task":
             return  # SOPS' worker looks again and drops the message
+        if not self.graph.tree["activities"]:
+            return  # the engine refuses a tree without nodes, and nobody hears of it
         self._changing(at)
         self.is_started = True
         self.executor = user
@@ -398,11 +403,13 @@ class Task:
         *,
         inputs: Mapping[str, Any] | None = None,
         data: Any = None,
+        flow_id: str | None = None,
     ) -> None:
         """Retry, skip, end, answer, pause or resume one node.
 
         :param inputs: of a retry: they take the place of all the node's inputs, if there are any.
         :param data: of a callback: becomes the node's output ``callback_data``; None: no data.
+        :param flow_id: of ``skip_exg``: the flow out of the gateway that is taken.
         :raises KeyError: the task has no such node.
         :raises Refused: SOPS refuses it.
         """
@@ -434,6 +441,8 @@ class Task:
             self._pause_subprocess(node)
         elif action == "resume_subproc":
             self._resume_subprocess(node, now)
+        elif action == "skip_exg":
+            self._skip_gateway(node, now, flow_id)
         else:
             raise refused_by_engine(NODE_ACTIONS[action], f"{node.id} is in state {node.state}")
 
@@ -482,10 +491,26 @@ class Task:
         node.skip = True
         self._succeed(node, now)
 
+    def _skip_gateway(self, node: Node, now: float, flow_id: str | None) -> None:
+        self._must_have_failed(node, "skip_exg")
+        ways = {self.node_id(flow): flow for flow in node.spec.ways}
+        if flow_id not in ways:
+            raise refused_by_engine(NODE_ACTIONS["skip_exg"], repr(flow_id), "KeyError")
+        node.way = ways[flow_id]
+        self._failed -= 1
+        node.skip = True
+        self._succeed(node, now)
+
     def _callback(self, node: Node, now: float, data: Any) -> None:
-        if node.state != "RUNNING" or node.plugin != "pause_node":
+        if node.state not in ("RUNNING", "FAILED"):
             message = f"can not find sleep process with current node id: {node.id}"
             raise refused_by_engine(NODE_ACTIONS["callback"], message)
+        if node.state == "FAILED":
+            if node.callback_expired:
+                raise refused_by_engine(NODE_ACTIONS["callback"], "schedule is already expired")
+            node.callback_expired = True
+        if node.state == "FAILED" or node.plugin != "pause_node" or self.root_state == "REVOKED":
+            return  # SOPS says that it is done, and nothing changes
         if data is not None:
             node.outputs["callback_data"] = data
         self._succeed(node, now)
@@ -586,7 +611,7 @@ class Task:
         self._execute(node, at)
 
     def _execute(self, node: Node, at: float) -> None:
-        node.state, node.start, node.finish = "RUNNING", at, None
+        node.state, node.start, node.finish, node.callback_expired = "RUNNING", at, None, False
         node.version = version_id(node.id, node.runs)
         node.runs += 1
         spec = node.spec
@@ -594,8 +619,34 @@ class Task:
             self._enter_subprocess(node, spec.graph, at)
         elif spec.type == "ServiceActivity":
             self._run_plugin(node, at)
+        elif spec.ways:
+            node.way = self._choose_way(node)
+            if node.way is None:
+                self._fail(node, at, f"all conditions of branches are not meet: {node.id}")
+            else:
+                self._succeed(node, at)
         else:
             self._succeed(node, at)
+
+    def _choose_way(self, node: Node) -> str | None:
+        """The flow by which an exclusive gateway is left: the first whose condition holds, else the default one.
+
+        Only comparisons of plain values are evaluated; of a gateway with others the first way counts.
+
+        :return: a flow of the template; None: no condition holds.
+        """
+        flows, context = node.pipeline.graph.tree["flows"], self.context(node.pipeline)
+        conditions = node.spec.data.get("conditions") or {}
+        default = next((flow for flow in node.spec.ways if flows[flow].get("is_default")), None)
+        held = {
+            flow: _holds(str(render(condition.get("evaluate", ""), context)))
+            for flow, condition in conditions.items()
+            if flow in node.spec.ways and flow != default
+        }
+        true = next((flow for flow, holds in held.items() if holds), default)
+        if true is not None or (held and None not in held.values()):
+            return true
+        return next(iter(node.spec.ways))
 
     def _enter_subprocess(self, node: Node, graph: Graph, at: float) -> None:
         context = self.context(node.pipeline)
@@ -687,7 +738,7 @@ class Task:
                     if key in node.pipeline.constants
                 }
                 self._succeed(owner, at)
-        for target in node.spec.targets:
+        for target in node.spec.targets if node.way is None else [node.spec.ways[node.way]]:
             self._enter(node.pipeline, target, at)
 
     def _finish(self, at: float) -> None:
@@ -764,6 +815,15 @@ def all_specs(graph: Graph) -> Iterator[Spec]:
 def elapsed(start: float | None, finish: float | None, now: float) -> int:
     """Seconds from start to end, or until now."""
     return 0 if start is None else round((now if finish is None else finish) - start)
+
+
+def _holds(condition: str) -> bool | None:
+    """Whether a comparison of plain values holds; None: it is none."""
+    match = re.fullmatch(r"\s*(.+?)\s*(==|!=)\s*(.+?)\s*", condition)
+    if match is None:
+        return None
+    left, sign, right = match.groups()
+    return (left.strip("'\"") == right.strip("'\"")) is (sign == "==")
 
 
 def _number(value: Any) -> float:

@@ -113,6 +113,7 @@ class FakeSops:
         self._granted = None if granted is None else set(granted)
         self._denied: set[str] = set()
         self._removed: set[str] = set()
+        self._closed: set[str] = {"dispatch_plugin_query"}
         self._canned: dict[str, Any] = {}
         self._log: list[Request] = []
         self._log_lock = threading.Lock()
@@ -357,6 +358,14 @@ class FakeSops:
         """Have removed APIs again."""
         self._removed -= set(apis)
 
+    def close_api(self, *apis: str) -> None:
+        """Let SOPS itself refuse these APIs: the app is not on its own list of those that may call them (3540100)."""
+        self._closed |= set(apis)
+
+    def open_api(self, *apis: str) -> None:
+        """Put the app on that list again."""
+        self._closed -= set(apis)
+
     def serve_canned(self, answers: Mapping[str, Any]) -> None:
         """Answer APIs with fixed bodies; credentials and grants are still checked.
 
@@ -536,6 +545,7 @@ class FakeSops:
             replica=replicas[next(self._turn) % len(replicas)],
             stale="stale" in faults,
             racing=(lambda task: task.root_state == "FINISHED") if "end_race" in faults else self._racing,
+            closed=api.name in self._closed,
             poisoned=() if poison is None else request.task_ids if poison.task_id is None else (poison.task_id,),
         )
         try:

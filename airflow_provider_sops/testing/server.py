@@ -100,6 +100,10 @@ class Handler(BaseHTTPRequestHandler):
         """The name of SOPS' web server."""
         return "gunicorn"
 
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The ``Date`` of an answer, by the fake's own clock."""
+        return super().date_time_string(self.server.fake.clock.now() if timestamp is None else timestamp)
+
     def do_GET(self) -> None:
         """Answer any request."""
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -147,7 +151,10 @@ class Handler(BaseHTTPRequestHandler):
         half = data[: max(1, len(data) // 2)]
         if "not_json" in kinds:
             data = half
-        self.send_response(reply.status)
+        self.send_response_only(reply.status)
+        self.send_header("Server", self.version_string())
+        if "Date" not in reply.headers:
+            self.send_header("Date", self.date_time_string())
         self.send_header("Content-Type", reply.content_type)
         self.send_header("Vary", "Accept-Language, Cookie")
         self.send_header("Content-Language", self._language())

@@ -67,6 +67,7 @@ class Spec:
     arrivals: int
     behaviour: Behaviour
     graph: Graph | None = None  # of a subprocess
+    ways: dict[str, str] = field(default_factory=dict)  # of an exclusive gateway: flow -> target
     template_name: str = ""
 
 
@@ -486,7 +487,7 @@ def compile_tree(tree: dict[str, Any], behaviours: Mapping[str, Behaviour]) -> G
     for data in (tree["start_event"], tree["end_event"], *tree["gateways"].values(), *activities.values()):
         own_id = data["id"]
         out = as_list(data["outgoing"])
-        if data["type"] in ("ExclusiveGateway", "ConditionalParallelGateway"):
+        if data["type"] == "ConditionalParallelGateway":
             # Conditions are not evaluated: the default way is taken, else the first.
             out = ([flow for flow in out if flows[flow].get("is_default")] or out)[:1]
         spec = Spec(
@@ -498,6 +499,8 @@ def compile_tree(tree: dict[str, Any], behaviours: Mapping[str, Behaviour]) -> G
             arrivals=len(as_list(data["incoming"])),
             behaviour=behaviours.get(own_id, Behaviour()),
         )
+        if data["type"] == "ExclusiveGateway":
+            spec.ways = {flow: flows[flow]["target"] for flow in out}
         if data["type"] == "SubProcess":
             spec.graph = compile_tree(data["pipeline"], behaviours)
         nodes[own_id] = spec

@@ -6,6 +6,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -160,6 +161,83 @@ class TestTemplate:
         assert sent["exclude_task_nodes_id"] == [sleep2]
         assert sent["flow_type"] == "common"
         assert "sleep2" not in [node.name for node in world.fake.tasks[0].nodes.values()]
+
+
+class TestNodes:
+    """``execute_task_nodes_id=["typo"]`` excludes every node: SOPS takes it, and the start dies."""
+
+    def ids(self, world: World, template: int = 101) -> dict[str, str]:
+        nodes = world.fake.site.templates[template].graph.tree["activities"]
+        return {node["name"]: own_id for own_id, node in nodes.items()}
+
+    @pytest.mark.parametrize("field", ["execute_task_nodes_id", "exclude_task_nodes_id"])
+    def test_what_the_template_does_not_have_is_an_error_that_lists_what_it_has(self, world: World, field: str) -> None:
+        ids = self.ids(world)
+        one = AirflowTask({**TWO_STEPS, field: ["typo", ids["sleep1"], "sleep3"]}).run()
+        with pytest.raises(
+            SopsConfigException, match=f"{field}: template 101 'Two steps with outputs' has no node "
+        ) as e:
+            one.outcome  # noqa: B018
+        assert "has no node 'typo', 'sleep3'; there are: " in str(e.value)
+        for name, own_id in ids.items():
+            assert f"{name!r} (id {own_id})" in str(e.value)
+        assert world.fake.tasks == []
+
+    def test_names_become_ids_and_the_template_is_read_once(self, world: World) -> None:
+        ids = self.ids(world)
+        arguments = {"exclude_task_nodes_id": ["sleep2"], "execute_task_nodes_id": [ids["sleep1"], "sleep2", "sleep1"]}
+        task = AirflowTask({**TWO_STEPS, **arguments, "constants": {"IP": "10.0.0.9"}, "push_outputs": False})
+        task.run()
+        sent = created(world).params
+        assert sent["exclude_task_nodes_id"] == [ids["sleep2"]]
+        assert sent["execute_task_nodes_id"] == [ids["sleep1"], ids["sleep2"]]
+        assert [node.name for node in world.fake.tasks[0].nodes.values()] == ["", "sleep1", ""]
+        assert world.fake.count("get_template_info") == 1
+
+    def test_a_name_of_several_asks_for_an_id(self, make_world: Callable[..., World], tmp_path: Path) -> None:
+        file = tmp_path / "twins.toml"
+        node = 'name = "twin"\nplugin = "bk_display"\ninputs = { bk_display_message = "" }\n'
+        file.write_text(
+            '[[template]]\nid = 1\nname = "twins"\n'
+            f'[[template.node]]\nkey = "a"\n{node}[[template.node]]\nkey = "b"\n{node}'
+        )
+        world = make_world(templates=file)
+        own = list(world.fake.site.templates[1].graph.tree["activities"])
+        one = AirflowTask({"template_id": 1, "execute_task_nodes_id": ["twin"]}).run()
+        with pytest.raises(SopsConfigException, match="has 2 nodes named 'twin': give an id, one of ") as e:
+            one.outcome  # noqa: B018
+        assert str(e.value).endswith(", ".join(own))
+        AirflowTask({"template_id": 1, "execute_task_nodes_id": [own[1]]}).run().outcome  # noqa: B018
+        assert created(world).params["execute_task_nodes_id"] == [own[1]]
+
+    @pytest.mark.parametrize(
+        ("arguments", "fields"),
+        [
+            ({"exclude_task_nodes_id": ["show vars", "sleep1", "sleep2"]}, "exclude_task_nodes_id"),
+            (
+                {"exclude_task_nodes_id": ["sleep1"], "execute_task_nodes_id": ["sleep1"]},
+                "exclude_task_nodes_id and execute_task_nodes_id",
+            ),
+        ],
+    )
+    def test_something_must_be_left_to_run(self, world: World, arguments: dict[str, Any], fields: str) -> None:
+        one = AirflowTask({**TWO_STEPS, **arguments}).run()
+        with pytest.raises(SopsConfigException, match=f"^{fields}: of template 101 .* no node is left to run"):
+            one.outcome  # noqa: B018
+        assert world.fake.tasks == []
+
+    def test_a_common_template_is_looked_at_as_one(self, world: World) -> None:
+        one = AirflowTask({"template_id": 21, "template_source": "common", "execute_task_nodes_id": ["typo"]}).run()
+        with pytest.raises(SopsConfigException, match="template 21 'Common template' has no node 'typo'"):
+            one.outcome  # noqa: B018
+
+    def test_where_the_template_may_not_be_read_a_start_that_dies_is_told_as_that(self, world: World) -> None:
+        world.fake.deny("get_template_info")
+        one = AirflowTask({**TWO_STEPS, "execute_task_nodes_id": ["typo"]}).run()
+        with pytest.raises(SopsTimedOutException, match="it has no nodes, and SOPS' engine starts no such task") as e:
+            one.outcome  # noqa: B018
+        assert "Look at exclude_task_nodes_id and execute_task_nodes_id" in str(e.value)
+        assert "The names of the nodes are not checked" in one.log
 
 
 class TestEnd:

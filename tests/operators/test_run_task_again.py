@@ -137,6 +137,15 @@ class TestFound:
         assert names[0][:-1] == names[1][:-1]
         assert [name[-2:] for name in names] == ["g1", "g2"]
 
+    def test_failed_and_paused_then_is_rerun_too(self, world: World, airflow: dict[str, Any]) -> None:
+        """SOPS says SUSPENDED of it."""
+        task = AirflowTask(FAILS, **airflow)
+        assert isinstance(task.run().error, SopsTaskFailedException)
+        (first,) = world.started()
+        world.fake.operate(first, "pause")
+        assert isinstance(task.run().error, SopsTaskFailedException)
+        assert list(world.states().values()) == ["REVOKED", "FAILED"]
+
     def test_failed_that_a_person_has_repaired_meanwhile_is_used(self, world: World, airflow: dict[str, Any]) -> None:
         task = AirflowTask(FAILS, **airflow)
         assert isinstance(task.run().error, SopsTaskFailedException)
@@ -240,6 +249,19 @@ class TestRetryFailedNodes:
         )
         assert runs[slow] == 1
         assert max(runs.values()) == 2
+        assert "what has finished is not run again" in one.log
+
+    def test_of_a_task_that_was_paused_then_they_run_when_it_is_resumed(
+        self, world: World, airflow: dict[str, Any]
+    ) -> None:
+        task = AirflowTask(self.ARGUMENTS, **airflow)
+        assert isinstance(task.run().error, SopsTaskFailedException)
+        (first,) = world.started()
+        world.fake.operate(first, "pause")
+        world.later(60, lambda: world.fake.operate(first, "resume"))
+        one = task.run()
+        assert one.error is None
+        assert world.started() == [first]
         assert "what has finished is not run again" in one.log
 
     def test_in_a_subprocess_too(self, world: World, airflow: dict[str, Any]) -> None:

@@ -231,6 +231,7 @@ class TestDeadline:
         first, second = (one.id for one in world.fake.tasks)
         world.fake.grant("operate_task")
         world.fake.operate(first, "pause")
+        world.fake.operate_node(first, "call", "retry")  # it waits for the task, which has not failed now
         one = task.run(deferrable=True)
         deferral(one)
         assert one.ti.xcoms["sops_task_id"] == first

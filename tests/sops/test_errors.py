@@ -122,6 +122,17 @@ GATEWAY = [
         )
         for code in (1642901, 1642902, 1642903, 1642904)
     ),
+    Refusal(
+        "rate limit until a time of the gateway's own clock",
+        gateway(
+            1642902,
+            429,
+            "Request rejected by rate limit",
+            **{"Retry-After": "Sun, 22 Nov 2026 13:00:40 GMT", "Date": "Sun, 22 Nov 2026 13:00:10 GMT"},
+        ),
+        errors.SopsRateLimitError,
+        ("refused and asks to wait 30 s",),
+    ),
     *(
         Refusal(
             f"gateway broken {code}",
@@ -317,7 +328,7 @@ SOPS = [
         "traceback",
         sops_says(3599999, TRACEBACK),
         errors.SopsApiError,
-        ("fail: Traceback (most recent call last): … RuntimeError: no state [", "look the request id up"),
+        ("SOPS says no (code 3599999): fail: RuntimeError: no state [", "look the request id up"),
         silent=("engine.py",),
     ),
     Refusal(

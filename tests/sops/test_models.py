@@ -229,6 +229,52 @@ def test_why_nodes_failed() -> None:
     assert models.task_status(answer_of("05a-node-failed-retry/03")).ex_data == {}
 
 
+def test_a_paused_task_with_a_failed_node_has_failed() -> None:
+    """SOPS says SUSPENDED: of one task, and of many where their nodes are asked for."""
+    single = answer_of("20d-failed-then-paused/01")
+    status = models.task_status(single)
+    assert (status.state, status.raw_state, status.is_paused) == (TaskState.FAILED, "SUSPENDED", True)
+    assert status.failed_at is not None
+    batch = answer_of("20d-failed-then-paused/02")
+    (item,) = batch.data
+    plain = models.status_of_item(batch, item)
+    assert (plain.state, plain.is_paused, plain.nodes) == (TaskState.SUSPENDED, True, ())
+    assert models.is_paused_item(item)
+    with_nodes = {**item, "status": {**item["status"], "children": single.data["children"]}}
+    assert models.status_of_item(batch, with_nodes).state is TaskState.FAILED
+    assert models.status_signature(with_nodes) != models.status_signature(item)
+
+
+@pytest.mark.parametrize("sample", ["20e-pause_subproc/02", "04-pause-resume-revoke/12"])
+def test_a_paused_task_without_one_is_paused(sample: str) -> None:
+    status = models.task_status(answer_of(sample))
+    assert status.state.is_suspended
+    assert (status.is_paused, status.raw_state) == (True, status.state.value)
+
+
+def test_nodes_that_end_are_no_news_of_a_task_that_is_not_paused() -> None:
+    (item,) = answer_of("20d-failed-then-paused/02").data
+    children = answer_of("20d-failed-then-paused/01").data["children"]
+    states = [
+        models.status_signature({**item, "status": {**item["status"], "state": "RUNNING", "children": nodes}})
+        for nodes in ({}, children)
+    ]
+    assert states[0] == states[1]
+
+
+def test_a_time_of_sops_is_put_on_our_clock() -> None:
+    """The answer's date is by the same clock as the times in it."""
+    status = models.task_status(answer_of("20d-failed-then-paused/01"))
+    assert status.answered_at == parse_time("2026-11-28T14:14:26Z").timestamp()  # type: ignore[union-attr]
+    failed_at = parse_time("2026-11-28 22:14:20 +0800")
+    assert failed_at is not None
+    assert status.since(failed_at, 1000.0) == 994.0
+    assert status.since(failed_at.add(minutes=1), 1000.0) == 1000.0  # not in the future
+    undated = models.task_status(answer_of("01-lifecycle-two-sleeps/19"))
+    assert undated.answered_at is None
+    assert undated.since(failed_at, failed_at.timestamp() + 5) == failed_at.timestamp()
+
+
 def test_the_status_of_many_tasks() -> None:
     found = models.tasks_status(answer_of("01-lifecycle-two-sleeps/21"))
     (status,) = found.values()

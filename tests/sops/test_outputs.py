@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from airflow_provider_sops.sops import errors
-from airflow_provider_sops.sops.explain import explain
+from airflow_provider_sops.sops.explain import explain, telling_lines
 from airflow_provider_sops.sops.outputs import OutputsUnavailable, TaskOutputs, read_outputs, select
 from airflow_provider_sops.sops.states import TaskState
 from airflow_provider_sops.sops.watch import Place
 from airflow_provider_sops.testing import FakeSops
 from tests.clients import connect_to
+from tests.samples_of_sops import answer_of
 from tests.times import MovedTime, move_time
 
 SECRET_INPUTS = Path(__file__).parents[1] / "secret_inputs.toml"
@@ -200,8 +201,62 @@ def test_an_explanation_names_node_plugin_message_inputs_log_and_page(sops: Fake
         f"  Node 'call' (plugin bk_http_request, id {node.id}) failed: 请求异常，详细信息: Connection refused"
     )
     assert lines[1].startswith('    inputs: {"bk_http_request_method": "GET", "bk_http_request_url": "http://service.')
-    assert any(line.startswith("    log: ") and "[ERROR] 请求异常" in line for line in lines)
+    log = [line for line in lines if line.startswith("    log: ")]
+    assert [line.split("]", 1)[1] for line in log] == [
+        "[INFO] send GET request to http://service.example.com/nothing",
+        "[ERROR] 请求异常，详细信息: Connection refused",
+    ]
     assert lines[-1] == f"  Task page: {sops.site.task_url(sops.task(task_id))}"
+
+
+def test_of_a_recorded_log_the_plugins_own_lines_are_told() -> None:
+    log = answer_of("20f-misc-apis/03").data
+    assert len(log.splitlines()) == 40
+    assert [line.partition("]")[2][:36] for line in telling_lines(log, 5)] == [
+        "[INFO] send GET request to http://12",
+        "[ERROR] request error: HTTPConnectio",
+    ]
+
+
+AT = "[2026-11-28 22:14:13,318]"
+ENGINE = f"{AT}[INFO] root_pipeline[n1] node(n2) skip dispatch(node_enter)"
+
+
+@pytest.mark.parametrize(
+    ("log", "told"),
+    [
+        ("", []),
+        ("no record\n\nat all\nno record", ["no record", "at all"]),
+        # errors first, and all in their order
+        (
+            "\n".join([f"{AT}[ERROR] bad", *(f"{AT}[INFO] {n}" for n in range(9)), f"{AT}[INFO] 8"]),
+            [f"{AT}[ERROR] bad", f"{AT}[INFO] 7", f"{AT}[INFO] 8"],
+        ),
+        ("\n".join(f"{AT}[ERROR] {n}" for n in range(9)), [f"{AT}[ERROR] {n}" for n in (6, 7, 8)]),
+        # a record of several lines is one; as a whole it may stand there twice
+        (
+            f"{AT}[ERROR] boom\n  File x\nValueError: no\n" * 2 + ENGINE,
+            [f"{AT}[ERROR] boom", "  File x", "ValueError: no"],
+        ),
+        # an error counts although the engine tells it; not that nobody listens
+        (
+            f"{ENGINE}\n{AT}[ERROR] root_pipeline[n1] node(n2) boom\n{AT}[ERROR] event task_failed not found",
+            [f"{AT}[ERROR] root_pipeline[n1] node(n2) boom"],
+        ),
+        # nothing else is there
+        (f"{ENGINE}\n{ENGINE}\n{ENGINE}x", [ENGINE, f"{ENGINE}x"]),
+    ],
+)
+def test_the_lines_of_a_log_that_say_why(log: str, told: list[str]) -> None:
+    assert telling_lines(log, 3) == told
+
+
+def test_an_explanation_of_a_task_that_was_paused_then(sops: FakeSops) -> None:
+    """SOPS gives no reasons with the status of a paused task."""
+    task_id = sops.create_task("Always fails")
+    sops.advance(5)
+    sops.operate(task_id, "pause")
+    assert "failed: 请求异常，详细信息: Connection refused" in explanation(sops, task_id)
 
 
 def test_an_explanation_of_a_node_in_a_subprocess(sops: FakeSops) -> None:

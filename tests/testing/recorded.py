@@ -52,6 +52,7 @@ _BEHAVIOURS = {
     (106, "after"): Behaviour(seconds=0.05),
     (110, "fetch"): Behaviour(outputs={"data": _JSON, "status_code": 200}),
     (116, "ignored"): Behaviour(fail=None, message=_REFUSED.format(path="/")),
+    (163, "child sleep"): Behaviour(seconds=60),
 }
 #: Scenarios that go on with tasks of another one.
 _BEFORE = {
@@ -60,12 +61,30 @@ _BEFORE = {
     "12d-errors-http-level": ["12a-errors-not-found-and-auth", "12c-errors-bad-input"],
 }
 #: The server's one dict for tasks that have not started had lost its children (see Replica).
-_WITHOUT_CHILDREN = ("13a-create_and_start_task", "13b-fast_create_task", "13e-function-task-common_func")
+_WITHOUT_CHILDREN = (
+    "13a-create_and_start_task",
+    "13b-fast_create_task",
+    "13e-function-task-common_func",
+    "20f-misc-apis",
+)
 #: What was done on the server itself before a request: (scenario, sample) -> (task, method of the fake).
 _MEANWHILE = {
     ("16e-EXPIRED-and-deleted", "03-get_task_status-EXPIRED"): (50171, FakeSops.expire_task),
     ("16e-EXPIRED-and-deleted", "11-get_task_status-DELETED"): (50172, FakeSops.delete_task),
+    ("20c-callback-and-retry-that-change-nothing", "06-retry-of-a-FAILED-node-in-a-REVOKED-task"): (
+        369,
+        lambda fake, task_id: fake.operate(task_id, "revoke"),
+    ),
+    ("20c-callback-and-retry-that-change-nothing", "08-callback-in-a-REVOKED-task"): (
+        372,
+        lambda fake, task_id: fake.operate(task_id, "revoke"),
+    ),
+    ("20d-failed-then-paused", "01-get_task_status"): (373, lambda fake, task_id: fake.operate(task_id, "pause")),
 }
+#: Templates that were made anew for the scenarios from 20 on, alike: id -> that of the setup.
+_SAME_TEMPLATES = {151: 101, 163: 113}
+#: Id of a template that has no nodes left.
+WITHOUT_NODES = 199
 #: Tasks that were there before a scenario: (id, name, template, start).
 _TASKS_BEFORE = {
     "01-lifecycle-two-sleeps": [(50002, "rec lifecycle", 1, True)],
@@ -74,6 +93,19 @@ _TASKS_BEFORE = {
         (50134, "first-created", 101, False),
         (50135, "second-created", 101, False),
     ],
+    "20c-callback-and-retry-that-change-nothing": [
+        (369, "t 1795875253.10", 106, True),
+        (372, "t 1795875257.14", 103, True),
+    ],
+    "20d-failed-then-paused": [(373, "t 1795875266.39", 106, True)],
+    "20e-pause_subproc": [(381, "t 1795875378.02", 163, True)],
+    "20f-misc-apis": [(369, "t 1795875253.10", 106, True), (371, "x", WITHOUT_NODES, False)],
+}
+#: Nodes of these: recorded id -> (task, name).
+_NODES_BEFORE = {
+    "nb714ffbbac33f21bbe730491ea5b92e": (372, "sleep_long"),
+    "na13aa69102b3e0eacdde9c710d82818": (369, "call"),
+    "n897665b967f307db4457d75387791d7": (381, "sub"),
 }
 
 
@@ -137,10 +169,25 @@ class Player:
                 self.play(exchange)
         if scenario in _WITHOUT_CHILDREN:
             del self.fake.site.replicas[0].created["children"]
+        if scenario.startswith("20"):
+            for own_id, alike in _SAME_TEMPLATES.items():
+                templates[own_id] = dataclasses.replace(templates[alike], id=own_id)
+            nothing = self.fake.site.graph(templates[101], templates[101].graph.tree["activities"])
+            templates[WITHOUT_NODES] = dataclasses.replace(templates[101], id=WITHOUT_NODES, graph=nothing)
         for task_id, name, template, start in _TASKS_BEFORE.get(scenario, []):
             self.at(begin - 10)
             self.fake.site.next_task_id = task_id
             self.fake.create_task(template, name=name, start=start, user="tester")
+            self._behave(task_id)
+        for recorded, (task_id, name) in _NODES_BEFORE.items():
+            if task_id in self.fake.site.tasks:
+                self._node_ids[recorded] = self.fake.task(task_id).find_id(name)
+
+    def _behave(self, task_id: int) -> None:
+        """Let a task's nodes do what those of the recorded one did."""
+        task = self.fake.task(task_id)
+        for spec in all_specs(task.graph):
+            spec.behaviour = _behaviour(task.template_id, spec)
 
     def at(self, moment: float) -> None:
         """Move the fake's time to a recorded one."""
@@ -200,9 +247,7 @@ class Player:
             return
         if "task_id" in recorded:
             self._match(recorded["pipeline_tree"], answer["data"]["pipeline_tree"])
-            task = self.fake.task(recorded["task_id"])
-            for spec in all_specs(task.graph):
-                spec.behaviour = _behaviour(task.template_id, spec)
+            self._behave(recorded["task_id"])
 
     def _match(self, recorded: Mapping[str, Any], own: Mapping[str, Any]) -> None:
         by_name = {node["name"]: node for node in own["activities"].values()}

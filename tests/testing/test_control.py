@@ -73,6 +73,9 @@ def test_the_client_counts_and_breaks_things(fake: FakeSops, client: FakeSopsCli
     client.remove_api("get_task_list")
     assert call("get_task_list")["code"] == 1640401
     client.restore_api("get_task_list")
+    client.close_api("get_task_list")
+    assert call("get_task_list")["code"] == 3540100
+    client.open_api("get_task_list")
     client.serve_canned({"get_task_list": {"canned": True}})
     assert call("get_task_list") == {"canned": True}
 

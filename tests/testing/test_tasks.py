@@ -5,12 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
 
 from airflow_provider_sops.testing import FakeSops, Refused
-from tests.testing.calls import Caller
+from tests.gateway_tree import TO_B, gateway_tree
+from tests.testing.calls import Caller, Http
+from tests.testing.recorded import sample
 
 
 @pytest.fixture
@@ -462,6 +465,48 @@ def test_a_posted_tree_runs(fake: FakeSops, call: Caller) -> None:
     assert call.state(task_id) == "FINISHED"  # what fails by its template does not fail in a bare tree
 
 
+@pytest.mark.parametrize(
+    ("to_a", "to_b", "default", "taken"),
+    [
+        ("1 == 1", "1 == 1", "", "a"),
+        ("'x' == \"y\"", "'x' != \"y\"", "", "b"),
+        ("1 == 2", "1 == 3", TO_B, "b"),
+        ("1 == 2", "1 == 3", "", None),
+        ("len(x) > 1", "1 == 2", "", "a"),  # not evaluated
+    ],
+)
+def test_the_way_out_of_a_gateway(
+    fake: FakeSops, call: Caller, to_a: str, to_b: str, default: str, taken: str | None
+) -> None:
+    tree = gateway_tree(to_a, to_b, default=default)
+    task_id = call("fast_create_task", name="fast", pipeline_tree=tree)["data"]["task_id"]
+    call("start_task", task_id)
+    fake.advance(1)
+    assert call.state(task_id) == ("FAILED" if taken is None else "FINISHED")
+    assert {node.name for node in fake.task(task_id).nodes.values()} == {"", "which", taken} - {None}
+
+
+def test_skipping_a_gateway(fake: FakeSops, call: Caller) -> None:
+    tree = gateway_tree("1 == 2", "1 == 3")
+    task_id = call("fast_create_task", name="fast", pipeline_tree=tree)["data"]["task_id"]
+    call("start_task", task_id)
+    fake.advance(1)
+    task = fake.task(task_id)
+
+    def skip(flow_id: str) -> tuple[bool, str]:
+        body = {"node_id": task.find_id("which"), "action": "skip_exg", "flow_id": flow_id}
+        answer = call("operate_node", task_id, **body)
+        return answer["result"], answer["message"].strip().splitlines()[-1]
+
+    (gateway,) = call("get_task_detail", task_id)["data"]["pipeline_tree"]["gateways"].values()
+    assert list(gateway["conditions"]) == gateway["outgoing"]
+    assert skip("nope") == (False, "KeyError: 'nope'")
+    assert skip(gateway["outgoing"][1]) == (True, "success")
+    assert call.state(task_id) == "FINISHED"
+    assert task.node("b").state == "FINISHED"
+    assert "is not FAILED, actual FINISHED" in skip(gateway["outgoing"][1])[1]
+
+
 def test_a_common_template(fake: FakeSops, call: Caller) -> None:
     rows = call("get_template_list", template_source="common")["data"]
     assert [row["name"] for row in rows] == ["Common template"]
@@ -476,6 +521,57 @@ def test_log_of_a_failed_node(fake: FakeSops, call: Caller) -> None:
     node = fake.task(task_id).node("call")
     answer = call("get_task_node_log", task_id, node_id=node.id, version=node.version)
     assert "[ERROR] 请求异常，详细信息: Connection refused" in answer["data"]
+
+
+def callback(fake: FakeSops, call: Caller, task_id: int, name: str) -> tuple[bool, str]:
+    answer = call("operate_node", task_id, node_id=fake.task(task_id).find_id(name), action="callback", data={})
+    return answer["result"], answer["message"].strip().splitlines()[-1]
+
+
+def test_a_callback_that_changes_nothing(fake: FakeSops, call: Caller) -> None:
+    running, failed, revoked = (fake.create_task(name) for name in ("Long sleep", "Always fails", "Pause for a person"))
+    fake.advance(10)
+    fake.operate(revoked, "revoke")
+    assert callback(fake, call, running, "sleep_long") == (True, "success")
+    assert callback(fake, call, running, "sleep_long") == (True, "success")
+    assert fake.task(running).node("sleep_long").state == "RUNNING"
+    assert callback(fake, call, failed, "call") == (True, "success")
+    result, message = callback(fake, call, failed, "call")
+    assert not result
+    assert message.endswith("InvalidOperationError: schedule is already expired")
+    assert fake.task(failed).state == "FAILED"
+    assert callback(fake, call, revoked, "confirm") == (True, "success")
+    assert fake.task(revoked).node("confirm").state == "RUNNING"
+    fake.operate_node(failed, "call", "retry")
+    fake.advance(1)
+    assert callback(fake, call, failed, "call") == (True, "success")
+
+
+def test_a_start_without_nodes_dies(fake: FakeSops, call: Caller) -> None:
+    answer = call("create_task", 101, name="x", execute_task_nodes_id=["typo"])
+    assert answer["result"]
+    assert answer["data"]["pipeline_tree"]["activities"] == {}
+    task_id = answer["data"]["task_id"]
+    assert call("start_task", task_id)["result"]
+    fake.advance(60)
+    assert fake.task(task_id).state == "CREATED"
+
+
+def test_an_answer_is_dated_by_the_fakes_clock(fake: FakeSops) -> None:
+    fake.clock.stop()
+    fake.advance(7200)
+    dates = Http(fake.url).send("GET", fake.url).headers.get_all("Date") or []
+    assert [parsedate_to_datetime(date).timestamp() for date in dates] == [int(fake.clock.now())]
+
+
+def test_what_only_apps_on_sops_own_list_may_call(fake: FakeSops, call: Caller) -> None:
+    task_id = fake.create_task()
+    fake.close_api("get_task_status")
+    recorded = sample("20f-misc-apis", "13-dispatch_plugin_query-not-whitelisted")["response"]["json"]
+    answer = call("get_task_status", task_id)
+    assert {**answer, "trace_id": ""} == {**recorded, "trace_id": ""}
+    fake.open_api("get_task_status")
+    assert call("get_task_status", task_id)["result"]
 
 
 def test_a_node_that_was_not_reached(fake: FakeSops, call: Caller) -> None:

@@ -158,6 +158,30 @@ def test_a_failure_that_only_a_batch_tells_of(start: Callable[..., Run], defer: 
     assert sum("it is decided by get_tasks_status alone" in line for line in run.lines) == 1
 
 
+def test_a_failure_before_a_pause_that_only_a_batch_tells_of(
+    start: Callable[..., Run],  # noqa: F811
+    defer: Callable[..., None],
+) -> None:
+    granted = {"granted": ["get_task_detail", "get_tasks_status"]}
+    run = start(Case("fails", "failure", "Always fails", fake=granted, before=operate("pause")))
+    defer(run)
+    assert type(run.error) is exceptions.SopsTaskFailedException
+    assert run.error.state == "FAILED"
+    assert 0 < run.world.elapsed <= 60
+
+
+def test_a_pause_is_read_with_the_nodes_of_its_batch(start: Callable[..., Run], defer: Callable[..., None]) -> None:  # noqa: F811
+    """Only the nodes say whether a paused task has failed; it costs no further requests."""
+    events = ((100.0, operate("pause")), (500.0, operate("resume")))
+    run = start(Case("paused", "success", "Long sleep", events=events, within=HOUR))
+    defer(run)
+    asked = [request for request in run.world.fake.requests if request.api == "get_tasks_status"]
+    with_nodes = [request.time - run.world.begin for request in asked if "include_children_status" in request.params]
+    assert 100 <= min(with_nodes) <= 130
+    assert 500 <= max(with_nodes) <= 530
+    assert run.world.fake.count("get_task_status") <= 4
+
+
 def test_that_a_batch_decides_alone_is_told_once(start: Callable[..., Run], defer: Callable[..., None]) -> None:  # noqa: F811
     granted = {"granted": ["get_task_detail", "get_tasks_status"]}
     arguments = {"on_failed": "wait", "failed_grace": 2 * HOUR}
