@@ -12,6 +12,7 @@ from airflow_provider_sops.sops.errors import SopsConfigError
 from airflow_provider_sops.sops.explain import Activity, activities, failed_nodes
 from airflow_provider_sops.sops.models import NodeStatus, TaskDetail, TaskStatus
 from airflow_provider_sops.sops.states import TaskState
+from airflow_provider_sops.sops.text import storable
 from airflow_provider_sops.sops.transport import Pause, Steps
 from airflow_provider_sops.sops.watch import Grants, Line, Place, read_status
 
@@ -130,7 +131,7 @@ def find_node(detail: TaskDetail, name: str) -> Activity:
     :raises SopsConfigError: there is none, or several; says which there are.
     """
     nodes = list(activities(detail.pipeline_tree))
-    found = [node for node in nodes if node.name == name]
+    found = [node for node in nodes if node.name == storable(name)]
     if len(found) == 1:
         return found[0]
     subject = f"SOPS task {detail.task_id} {detail.name!r}"

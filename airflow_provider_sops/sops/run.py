@@ -26,7 +26,9 @@ from airflow_provider_sops.sops.errors import SopsConfigError
 from airflow_provider_sops.sops.models import TaskListItem, TaskStatus
 from airflow_provider_sops.sops.operate import SEND_PAUSE, SENDS, CannotGoOn, Revocation, may_have_happened, revoke
 from airflow_provider_sops.sops.policy import WaitPolicy
+from airflow_provider_sops.sops.redact import secret_texts
 from airflow_provider_sops.sops.states import TaskState
+from airflow_provider_sops.sops.text import storable
 from airflow_provider_sops.sops.transport import Pause, Steps
 from airflow_provider_sops.sops.verdict import Next
 from airflow_provider_sops.sops.watch import DENIED, Grants, Line, Look, Place, Watch, nocache, read_status
@@ -424,9 +426,8 @@ class TaskRun:
             self._tell(f"The names of the constants are not checked, as the template may not be read. {error}", True)
             return
         template = models.template(answer)
-        self.secrets += [
-            str(self.wanted.constants[key]) for key in template.secret_keys if key in self.wanted.constants
-        ]
+        passwords = [self.wanted.constants[key] for key in template.secret_keys if key in self.wanted.constants]
+        self.secrets += secret_texts(passwords)
         unknown = [key for key in self.wanted.constants if key not in template.constants]
         if unknown:
             known = ", ".join(sorted(template.constants)) or "none"
@@ -556,7 +557,7 @@ def find_template(place: Place, name: str, source: str) -> Steps[int]:
     template_source = source if source != "business" else None
     answer = yield place.call("get_template_list", name_keyword=name, template_source=template_source)
     named = models.template_list(answer)
-    matches = [template for template in named if template.name == name]
+    matches = [template for template in named if template.name == storable(name)]
     if len(matches) == 1:
         return matches[0].template_id
     kind = "common template" if source == "common" else "template"

@@ -273,7 +273,7 @@ STATUS = {"state": "RUNNING", "children": {}}
         ("get_tasks_status", [5], "int where an object belongs"),
         ("get_tasks_status", [{"id": 1, "status": []}], "list where an object belongs"),
         ("get_tasks_status", [{"id": None, "status": STATUS}], "an id is None"),
-        ("get_tasks_status", [{"id": "x", "status": STATUS}], "invalid literal"),
+        ("get_tasks_status", [{"id": "x", "status": STATUS}], "an id is 'x'"),
         ("get_task_detail", [OLD_DETAIL["data"]], "list where an object belongs"),
         ("get_task_detail", {}, "an id is None"),
         ("get_task_detail", {"id": 1, "outputs": {}}, "outputs is dict where a list belongs"),
