@@ -35,6 +35,7 @@ _HTTP_LOGGERS = ("urllib3.connectionpool", "urllib3.util.retry", "httpx", "httpc
 _SECRET_NAME = re.compile(
     r"authorization|cookie|passw(or)?d|secret|credential|session|(token|key|ticket|jwt|auth)$", re.I
 )
+_SECRET_FIELD = re.compile(r"authorization|passw(or)?d|secret|credential|token$", re.I)
 _SCHEME = re.compile(r"^(?:Basic|Bearer|Token|Digest)\s+(\S.*)", re.I)
 _COOKIE = re.compile(r"([^\s;=]+)=([^\s;]+)")
 
@@ -85,13 +86,21 @@ def scrub(text: str, secrets: Iterable[str]) -> str:
     return _CREDENTIAL_PARAMETER.sub(rf"\1\2{MASK}", text)
 
 
+def _is_named_so(key: object, value: Any) -> bool:
+    """Tell whether a field of a node's form is a secret by its name, whatever variable it is filled from."""
+    return isinstance(key, str) and bool(_SECRET_FIELD.search(key)) and value not in (None, "", [], {})
+
+
 def scrub_values(value: Any, secrets: Collection[str], depth: int = 0) -> Any:
     """Replace secrets in a JSON value before it is encoded; a whole value that is one also where it is short."""
     if isinstance(value, Mapping | list | tuple):
         if depth >= DEEPEST:
             return "…"
         if isinstance(value, Mapping):
-            return {scrub(as_text(key), secrets): scrub_values(one, secrets, depth + 1) for key, one in value.items()}
+            return {
+                scrub(as_text(key), secrets): MASK if _is_named_so(key, one) else scrub_values(one, secrets, depth + 1)
+                for key, one in value.items()
+            }
         return [scrub_values(one, secrets, depth + 1) for one in value]
     if value is None or isinstance(value, bool):
         return value
