@@ -96,18 +96,6 @@ def test_a_good_end(sops: FakeSops, connect: Connect, api_type: str, caplog: pyt
     assert any(f"{SHOWN!r} finished at" in line for line in outputs.lines)
 
 
-@pytest.mark.parametrize("code", CODE_POINTS, ids=hex)
-def test_each_of_them_in_an_event(
-    sops: FakeSops, connect: Connect, caplog: pytest.LogCaptureFixture, code: int
-) -> None:
-    connect(sops)
-    task_id = sops.create_task("Long sleep")
-    sops.advance(3600)
-    sops.task(task_id).name = f"a{chr(code)}b"
-    event = event_of(task_id, caplog)
-    assert event["status"]["task_name"] == (f"a\\x{code:02x}b" if code < 0x100 else f"a\\u{code:04x}b")
-
-
 def test_a_bad_end(sops: FakeSops, connect: Connect, api_type: str, caplog: pytest.LogCaptureFixture) -> None:
     connect(sops, api_type)
     task_id = sops.create_task("Always fails")

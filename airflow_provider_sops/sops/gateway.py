@@ -263,7 +263,7 @@ class Door:
 
     def _excerpt(self, reply: HttpReply) -> str:
         text = " ".join(self.scrub(reply.body[:_MOST_EXCERPTED].decode("utf-8", "replace")).split())
-        kind = self.scrub(reply.headers.get("content-type", "no content type").partition(";")[0])
+        kind = self.scrub(reply.headers.get("content-type", "no content type")).partition(";")[0]
         shown = f"{text[:120]}…" if len(text) > 120 else text
         return f"{storable(kind, LONGEST_WORD)}, {len(reply.body)} bytes" + (f", {shown!r}" if shown else "")
 

@@ -296,13 +296,14 @@ def test_constants_that_were_rendered_to_something_else_are_named(world: World, 
     assert world.fake.tasks == []
 
 
-def test_passwords_are_masked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("value", ["hidden-word", {"tag": "value", "value": "hidden-word"}, [1, "hidden-word"]])
+def test_passwords_are_masked(world: World, monkeypatch: pytest.MonkeyPatch, value: Any) -> None:
     masked: list[str] = []
     monkeypatch.setattr("airflow_provider_sops.operators.run_task.mask_secret", masked.append)
     (template,) = [one for one in world.fake.site.templates.values() if one.name == "Password output"]
     (name,) = [key for key, one in template.graph.constants.items() if one["custom_type"] == "password"]
-    AirflowTask({"template_id": template.id, "constants": {name: "hidden-word"}}).run().outcome  # noqa: B018
-    assert "hidden-word" in masked
+    AirflowTask({"template_id": template.id, "constants": {name: value}}).run().outcome  # noqa: B018
+    assert set(masked) == {"hidden-word"} | ({"fake-pass-word-1"} & set(masked))
 
 
 def test_where_only_the_detail_may_be_read_it_ends_too(make_world: Callable[..., World]) -> None:
