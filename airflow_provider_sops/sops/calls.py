@@ -114,6 +114,8 @@ class Call:
     params: Mapping[str, Any] = field(default_factory=dict)
     #: only reads, so that it may be repeated
     reads: bool = False
+    #: values among the parameters that must not be shown, should a refusal quote them
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def task_id(self) -> int | None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
@@ -107,11 +107,13 @@ class Door:
     credentials: Credentials
     #: further headers for every request, e.g. those that a proxy of the site wants
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    #: what else must never be shown: secrets that a call carries through it
+    hidden: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """The values that must never be shown: the credentials, and those of the further headers that are some."""
-        return (*self.credentials.secrets, *header_secrets(self.headers))
+        return (*self.credentials.secrets, *header_secrets(self.headers), *self.hidden)
 
     def url(self, call: Call) -> str:
         """Give the address of a call, without its query: it may be shown."""
@@ -143,6 +145,8 @@ class Door:
         :raises errors.SopsApiError: (one of its kinds) when SOPS said no.
         :raises errors.SopsInvalidAnswerError: when the reply is not one of SOPS'.
         """
+        if call.secrets:
+            return replace(self, hidden=call.secrets).read(replace(call, secrets=()), reply)
         body = _json_object(reply.body)
         request_id = storable(self.scrub(_request_id(reply, body)), LONGEST_ID) or None
         if 300 <= reply.status < 400:

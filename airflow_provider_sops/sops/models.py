@@ -237,7 +237,7 @@ def _parse_time(value: str) -> pendulum.DateTime:
         text = head + offset
     try:
         moment = pendulum.parse(text, tz="UTC")
-    except (ValueError, OverflowError) as error:
+    except (ValueError, OverflowError, TypeError, AttributeError) as error:  # all of which pendulum raises
         raise ValueError(f"not a time: {value!r}") from error
     # a time of day would be taken for today's
     if not isinstance(moment, pendulum.DateTime) or text[4:5] != "-" or moment.year not in _YEARS:

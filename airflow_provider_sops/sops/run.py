@@ -388,7 +388,7 @@ class TaskRun:
         wanted = self.wanted
         name = self.tag.name(wanted.title, generation)
         source = wanted.template_source if wanted.template_source != "business" else None
-        answer = yield self.place.call(
+        call = self.place.call(
             "create_task",
             template_id=template_id,
             name=name,
@@ -396,6 +396,7 @@ class TaskRun:
             constants=dict(wanted.constants),
             **wanted.params,
         )
+        answer = yield replace(call, secrets=tuple(self.secrets))
         created = models.created_task(answer)
         self._made[created.task_id] = created.task_url
         self.lines.append(Line(f"Created SOPS task {created.task_id} {name!r}. {created.task_url}".rstrip()))

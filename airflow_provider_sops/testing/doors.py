@@ -93,12 +93,7 @@ class Reply:
         """The body's bytes."""
         if isinstance(self.body, str):
             return self.body.encode()
-        if self.body is None:
-            return b""
-        try:
-            return json.dumps(self.body, ensure_ascii=False).encode()
-        except UnicodeEncodeError:  # a lone surrogate, which JSON writes with a backslash
-            return json.dumps(self.body).encode()
+        return b"" if self.body is None else json.dumps(self.body).encode()
 
 
 @dataclass(slots=True)

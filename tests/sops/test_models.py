@@ -88,7 +88,10 @@ def test_a_time_that_is_not_yet_known(nothing: Any) -> None:
     assert parse_time(nothing) is None
 
 
-@pytest.mark.parametrize("text", ["soon", "2026-13-45 99:99:99", 1795352598, {"at": 1}, "P1D", " ", "21:03:25"])
+@pytest.mark.parametrize(
+    "text",
+    ["soon", "2026-13-45 99:99:99", 1795352598, {"at": 1}, "P1D", " ", "21:03:25", "2026-11-22/13:11:00", "P81Y/P2M"],
+)
 def test_what_is_no_time(text: Any) -> None:
     with pytest.raises(ValueError, match="time"):
         parse_time(text)
