@@ -44,6 +44,7 @@ def test_only_credentials_of_a_connection_are_masked(
         "X-Stage": "production",
         "X-Number": "12345",
         "X-Request-Source": "airflow-of-the-site",
+        "X-Token": "ab",
         "Authorization": f"Bearer {secrets.HEADER_SECRET}",
         "Cookie": "lang=chinese; sid=abcdefgh",
     }

@@ -278,7 +278,7 @@ def one_line(message: Any, secrets: Iterable[str] = ()) -> str:
     :param secrets: are replaced, before the text is split into lines and cut.
     """
     # a dict's parts are put together, so that a secret may stand over two of them: it is looked for in the whole, too
-    text = storable(scrub(_flat(message, frozenset(secrets)), secrets), None)
+    text = scrub(_flat(message, frozenset(secrets)), secrets)
     return text if len(text) <= _LONGEST_REMOTE_MESSAGE else f"{text[:_LONGEST_REMOTE_MESSAGE]}…"
 
 

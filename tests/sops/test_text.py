@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_sops.sops.errors import SopsConfigError, SopsError
+from airflow_provider_sops.sops.calls import Call
+from airflow_provider_sops.sops.errors import SopsApiError, SopsConfigError, SopsError, make_error
 from airflow_provider_sops.sops.text import as_text, fits, read_int, repr_of, storable, storable_value, text_of
 from tests.hostile import CODE_POINTS, SHOWN, TEXT, assert_event
 
@@ -94,3 +95,19 @@ def test_the_last_guard_of_what_is_stored() -> None:
 def test_errors_are_storable() -> None:
     assert str(SopsError(TEXT)) == SHOWN
     assert str(SopsConfigError("field", TEXT)) == f"field: {SHOWN}"
+
+
+@pytest.mark.parametrize(
+    ("code", "kept"), [(5, 5), ("50000", "50000"), (None, None), ("9" * 99, "9" * 63 + "…"), (2**63, str(2**63))]
+)
+def test_what_an_error_knows_is_storable(code: Any, kept: Any) -> None:
+    call = Call("get_task_status", "GET", ())
+    error = make_error(
+        SopsApiError, call, TEXT, code=code, remote_message=TEXT * 9, request_id=TEXT, hint="Do this about it."
+    )
+    assert_event({"text": str(error), **vars(error)})
+    assert error.code == kept
+    assert error.remote_message is not None
+    assert (len(error.remote_message), len(error.request_id or "")) == (1000, 128)
+    assert str(error).startswith(f"get_task_status: {SHOWN}")
+    assert str(error).endswith("Do this about it.")
