@@ -59,7 +59,7 @@ class Ran:
         while one is not None:
             assert_storable(str(one), type(one).__name__)
             assert_storable({name: value for name, value in vars(one).items() if name[0] != "_"}, "attributes")
-            one = one.__cause__
+            one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
 
 
 def sensor(task_id: int, **arguments: Any) -> SopsTaskSensor:
@@ -182,6 +182,11 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         exceptions.SopsInvalidAnswerException,
         "where a word belongs",
     ),
+    "a short time": (
+        change(lambda status: {"finish_time": "\0\ud800"}),
+        exceptions.SopsInvalidAnswerException,
+        r"not a time: '\x00\ud800'",
+    ),
     "a time": (change(lambda status: {"finish_time": TEXT}), exceptions.SopsInvalidAnswerException, "not a time"),
 }
 
@@ -269,3 +274,11 @@ def test_a_page_that_is_no_address_is_not_linked(sops: FakeSops, task_id: int) -
     ran = Ran(sensor(task_id))
     assert ran.error is None
     assert_storable(ran.ti.xcoms)
+
+
+def test_what_a_dag_says_reaches_sops(sops: FakeSops, connect: Connect, api_type: str) -> None:
+    connect(sops, api_type)
+    hook = SopsHook()
+    created = hook.create_task(101, "name", constants={"${IP}": TEXT})
+    assert sops.task(created.task_id).constants["${IP}"] == TEXT
+    assert hook.get_task_list(keyword=TEXT) == []

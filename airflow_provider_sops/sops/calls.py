@@ -111,7 +111,7 @@ class Call:
     method: Method
     #: ids in the order of the gateway's path
     ids: tuple[tuple[str, int], ...]
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict, repr=False)
     #: only reads, so that it may be repeated
     reads: bool = False
     #: values among the parameters that must not be shown, should a refusal quote them

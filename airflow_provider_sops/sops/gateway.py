@@ -452,10 +452,9 @@ def _json_bytes(params: Mapping[str, Any]) -> bytes:
 
 
 def _query_text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime):
         return value.isoformat()
-    return json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text.encode(errors="replace").decode()  # an address has no place for a lone surrogate

@@ -237,8 +237,8 @@ def _parse_time(value: str) -> pendulum.DateTime:
         text = head + offset
     try:
         moment = pendulum.parse(text, tz="UTC")
-    except (ValueError, OverflowError, TypeError, AttributeError) as error:  # all of which pendulum raises
-        raise ValueError(f"not a time: {value!r}") from error
+    except (ValueError, OverflowError, TypeError, AttributeError):  # all of which pendulum raises, quoting the text
+        raise ValueError(f"not a time: {value!r}") from None
     # a time of day would be taken for today's
     if not isinstance(moment, pendulum.DateTime) or text[4:5] != "-" or moment.year not in _YEARS:
         raise ValueError(f"not a time: {value!r}")
