@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from airflow_provider_sops.sops.calls import Scope, parse_id, parse_scope
 from airflow_provider_sops.sops.errors import SopsConfigError
@@ -104,9 +104,10 @@ class Site:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """All values of the connection that must never be shown."""
-        passwords = [urlsplit(proxy).password for proxy in self.settings.proxies.values()]
-        return (*self.door.secrets, *(password for password in passwords if password))
+        """All values of the connection that must never be shown: its credentials; a tenant or a user is none."""
+        passwords = [urlsplit(proxy).password or "" for proxy in self.settings.proxies.values()]
+        quoted = [form for password in passwords if password for form in (password, unquote(password))]
+        return tuple(dict.fromkeys((*self.door.secrets, *quoted)))
 
 
 def parse_connection(

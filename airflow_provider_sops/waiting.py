@@ -22,6 +22,7 @@ from airflow_provider_sops.sops.explain import explain
 from airflow_provider_sops.sops.models import TaskStatus, parse_time
 from airflow_provider_sops.sops.outputs import task_page
 from airflow_provider_sops.sops.states import TaskState
+from airflow_provider_sops.sops.text import storable, storable_value
 from airflow_provider_sops.sops.verdict import Next
 from airflow_provider_sops.sops.watch import Look
 
@@ -55,7 +56,7 @@ class Outcome(StrEnum):
 def log_lines(log: Any, lines: Iterable[Line]) -> None:
     """Write a look's lines into the task's log."""
     for line in lines:
-        (log.warning if line.warning else log.info)("%s", line.text)
+        (log.warning if line.warning else log.info)("%s", storable(line.text))
 
 
 def result_of(status: TaskStatus) -> dict[str, Any]:
@@ -81,14 +82,15 @@ class Ended:
 
 
 def make_event(sops_task_id: int, outcome: Outcome, look: Look | None) -> dict[str, Any]:
-    """Make the small event with which a trigger resumes its task; holds no secret.
+    """Make the small event with which a trigger resumes its task; holds no secret, and nothing that cannot be stored:
+    an event that cannot ends the triggerer, and with it all its waits.
 
     :return: ``{version, outcome, sops_task_id, status, reason, outage, error}``: ``status`` as :func:`result_of` with
         ``is_deleted``, ``error`` as ``{kind, message}``; both may be ``None``.
     """
     status = look.status if look else None
     error = look.error if look else None
-    return {
+    event: dict[str, Any] = {
         "version": EVENT_VERSION,
         "outcome": outcome.value,
         "sops_task_id": sops_task_id,
@@ -97,6 +99,8 @@ def make_event(sops_task_id: int, outcome: Outcome, look: Look | None) -> dict[s
         "outage": look.outage if look else False,
         "error": {"kind": type(error).__name__, "message": str(error)} if error else None,
     }
+    storable_event: dict[str, Any] = storable_value(event)
+    return storable_event
 
 
 def read_event(sops_task_id: int, event: Any) -> Ended:

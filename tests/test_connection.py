@@ -253,6 +253,12 @@ def test_all_secrets_of_a_connection_are_known() -> None:
     assert "Zq7" not in repr(other)
 
 
+def test_what_is_no_credential_is_no_secret() -> None:
+    one = site(extra={"headers": {"X-Stage": "prod", "X-Bk-Scene": "ops"}, "tenant_id": "system"})
+    assert one.secrets == (secrets.APP_SECRET,)
+    assert one.door.scrub(f"{GATEWAY_HOST}/ in the filesystem") == f"{GATEWAY_HOST}/ in the filesystem"
+
+
 # ---- the forms of an Airflow connection ----
 
 

@@ -20,6 +20,7 @@ from airflow_provider_sops.connection import (
     parse_connection,
 )
 from airflow_provider_sops.exceptions import airflow_errors
+from airflow_provider_sops.masking import maskable
 from airflow_provider_sops.sops import errors, models
 from airflow_provider_sops.sops.calls import MAX_IDS_PER_STATUS_CALL, make_call, parse_id, parse_scope
 from airflow_provider_sops.sops.client import SopsClient
@@ -50,7 +51,7 @@ def site_of(connection: Connection, extra: Mapping[str, Any]) -> Site:
         password=connection.password,
         extra=extra,
     )
-    for secret in site.secrets:
+    for secret in maskable(site.secrets):
         mask_secret(secret)
     bundle = site.settings.verify
     if isinstance(bundle, str) and not os.path.exists(bundle):

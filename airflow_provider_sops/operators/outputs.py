@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY, BaseOperator, m
 from airflow_provider_sops.compat import NONE_IS_PUSHED, link_key
 from airflow_provider_sops.exceptions import SopsOutputsException
 from airflow_provider_sops.links.sops import TASK_URL_KEY
+from airflow_provider_sops.masking import maskable
 from airflow_provider_sops.sops.explain import explain
 from airflow_provider_sops.sops.outputs import OutputsUnavailable, TaskOutputs, read_outputs, select, task_page
 from airflow_provider_sops.sops.states import TaskState
@@ -50,7 +51,7 @@ def fetch_outputs(
         raise _unusable(f"{problem}{why or (page and f' Task page: {page}')}", page) from problem
     for notice in read.notices:
         operator.log.warning("%s", notice)
-    for secret in read.detail.secret_values:
+    for secret in maskable(read.detail.secret_values):
         mask_secret(secret)
     operator.log.info(
         "SOPS task %s %r finished at %s with outputs: %s",

@@ -24,6 +24,7 @@ from airflow_provider_sops.exceptions import (
     airflow_errors,
 )
 from airflow_provider_sops.links.sops import push_task_url
+from airflow_provider_sops.masking import maskable
 from airflow_provider_sops.operators.killing import NOTHING_TO_REVOKE, Running, leave_successor, revoke_when_killed
 from airflow_provider_sops.operators.outputs import fetch_outputs, push_outputs
 from airflow_provider_sops.operators.tries import Memory, earlier_tags, retry_is_left, run_start, tag_of
@@ -210,7 +211,7 @@ class RunTaskTry:
         except CannotGoOn as problem:
             raise self._failure(problem) from problem
         finally:
-            for secret in run.secrets:
+            for secret in maskable(run.secrets):
                 mask_secret(secret)
             log_lines(self.log, run.lines)
             run.lines.clear()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from airflow_provider_sops.sops.errors import SopsConfigError
+from airflow_provider_sops.sops.text import read_int, repr_of
 
 Method = Literal["GET", "POST"]
 #: What the number in the ``bk_biz_id`` place is: a CMDB business or a SOPS project.
@@ -110,9 +111,11 @@ class Call:
     method: Method
     #: ids in the order of the gateway's path
     ids: tuple[tuple[str, int], ...]
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict, repr=False)
     #: only reads, so that it may be repeated
     reads: bool = False
+    #: values among the parameters that must not be shown, should a refusal quote them
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def task_id(self) -> int | None:
@@ -125,13 +128,12 @@ def parse_id(name: str, value: object) -> int:
 
     :param name: the id's name, for the error.
     :param value: an int, or a string of digits.
-    :raises SopsConfigError: for anything else, ``bool`` and ``None`` included.
+    :raises SopsConfigError: for anything else, ``bool`` and ``None`` included, and for what no SOPS can hold.
     """
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return value
-    if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and int(value) > 0:
-        return int(value)
-    raise SopsConfigError(name, f"must be a positive whole number, not {value!r}")
+    number = read_int(value)
+    if number is not None and number > 0:
+        return number
+    raise SopsConfigError(name, f"must be a positive whole number, not {repr_of(value)}")
 
 
 def parse_scope(value: str) -> Scope:

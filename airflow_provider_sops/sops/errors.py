@@ -25,19 +25,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from airflow_provider_sops.sops.text import LONGEST_ID, LONGEST_WORD, fits, storable, text_of
+
 if TYPE_CHECKING:
     from airflow_provider_sops.sops.calls import Call
 
 E = TypeVar("E", bound="SopsError")
 
+_LONGEST_WHAT = 1000
+_LONGEST_REMOTE_MESSAGE = 1000
+
 
 class SopsError(Exception):
     """A call of a SOPS API did not give a usable answer.
 
-    :param message: the whole text shown to people; holds no secret.
+    :param message: the whole text shown to people; holds no secret. It is made storable.
 
     The attributes say the same to programs; each is ``None`` where it is not known.
     """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(storable(arg) if isinstance(arg, str) else arg for arg in args))
 
     #: name of the API, e.g. ``get_task_status``
     api: str | None = None
@@ -136,8 +144,13 @@ def make_error(
     """Make an error whose text and attributes hold all that is known of a failed call.
 
     :param what: what happened, in a few words.
-    :param hint: what to do about it, as whole sentences.
+    :param code: of SOPS or of the gateway, as it stands in the answer.
+    :param hint: what to do about it, as whole sentences; it is never cut, as long texts of others are.
     """
+    what = storable(what, _LONGEST_WHAT)
+    remote_message = None if remote_message is None else storable(remote_message, _LONGEST_REMOTE_MESSAGE)
+    request_id = None if request_id is None else storable(request_id, LONGEST_ID)
+    code = code if code is None or (isinstance(code, int) and fits(code)) else text_of(code, LONGEST_WORD)
     subject = call.name if call.task_id is None else f"{call.name} of SOPS task {call.task_id}"
     facts = [f"code {code}" if code not in (None, "") else "", f"HTTP {status}" if status and status != 200 else ""]
     known = ", ".join(fact for fact in facts if fact)
@@ -161,6 +174,7 @@ class SopsConfigError(ValueError):
     """
 
     def __init__(self, field: str, problem: str) -> None:
+        problem = storable(problem)
         super().__init__(field, problem)
         self.field = field
         self.problem = problem

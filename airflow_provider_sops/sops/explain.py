@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_sops.sops import errors, models
 from airflow_provider_sops.sops.gateway import one_line
 from airflow_provider_sops.sops.models import NodeDetail, NodeStatus, TaskDetail, TaskStatus
-from airflow_provider_sops.sops.redact import scrub
+from airflow_provider_sops.sops.redact import scrub, scrub_values
 from airflow_provider_sops.sops.states import TaskState
+from airflow_provider_sops.sops.text import DEEPEST, storable, text_of
 from airflow_provider_sops.sops.transport import Steps
 from airflow_provider_sops.sops.watch import Place, nocache
 
@@ -27,6 +28,7 @@ _NO_LISTENER = re.compile(r"event \w+ not found$")
 _MOST_NODES = 5
 _LOG_LINES = 5
 _LONGEST_INPUTS = 500
+_LONGEST_LOG_LINE = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +52,15 @@ class Activity:
 
 def activities(tree: Mapping[str, Any], path: tuple[str, ...] = (), stack: tuple[str, ...] = ()) -> Iterator[Activity]:
     """Give the nodes of a pipeline tree, each subprocess before what is in it."""
+    if len(stack) >= DEEPEST:
+        return
     for node_id, node in _dicts(tree, "activities"):
         component = node.get("component")
         code = component.get("code") if isinstance(component, dict) else None
         yield Activity(
             id=node_id,
-            name=str(node.get("name") or ""),
-            plugin=str(code or node.get("type") or ""),
+            name=text_of(node.get("name")),
+            plugin=text_of(code or node.get("type")),
             path=path,
             stack=stack,
             retryable=node.get("retryable") is not False,
@@ -64,32 +68,35 @@ def activities(tree: Mapping[str, Any], path: tuple[str, ...] = (), stack: tuple
             optional=node.get("optional") is not False,
         )
         if isinstance(node.get("pipeline"), dict):
-            inner_path, inner_stack = (*path, str(node.get("name") or node_id)), (*stack, node_id)
+            inner_path, inner_stack = (*path, text_of(node.get("name") or node_id)), (*stack, node_id)
             yield from activities(node["pipeline"], inner_path, inner_stack)
 
 
 def gateways(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[Activity]:
     """Give the gateways of a pipeline tree, those in subprocesses included."""
+    if len(path) >= DEEPEST:
+        return
     for node_id, node in _dicts(tree, "gateways"):
         out = node.get("outgoing")
-        ways = {str(flow): _target(tree, str(flow)) for flow in (out if isinstance(out, list) else [out]) if flow}
-        kind = str(node.get("type") or "")
-        yield Activity(node_id, str(node.get("name") or ""), kind, path, (), False, False, ways=ways)
+        ways = {
+            text_of(flow): _target(tree, text_of(flow)) for flow in (out if isinstance(out, list) else [out]) if flow
+        }
+        yield Activity(node_id, text_of(node.get("name")), text_of(node.get("type")), path, (), False, False, ways=ways)
     for node_id, node in _dicts(tree, "activities"):
         if isinstance(node.get("pipeline"), dict):
-            yield from gateways(node["pipeline"], (*path, str(node.get("name") or node_id)))
+            yield from gateways(node["pipeline"], (*path, text_of(node.get("name") or node_id)))
 
 
 def _dicts(tree: Mapping[str, Any], part: str) -> list[tuple[str, dict[str, Any]]]:
     found = tree.get(part)
     items = found.items() if isinstance(found, dict) else ()
-    return [(str(node_id), node) for node_id, node in items if isinstance(node, dict)]
+    return [(text_of(node_id), node) for node_id, node in items if isinstance(node, dict)]
 
 
 def _target(tree: Mapping[str, Any], flow: str) -> str:
     """Give the name of the node that a flow leads to, where it has one."""
-    target = dict(_dicts(tree, "flows")).get(flow, {}).get("target")
-    return next((str(node.get("name") or "") for own, node in _dicts(tree, "activities") if own == target), "")
+    target = text_of(dict(_dicts(tree, "flows")).get(flow, {}).get("target"))
+    return next((text_of(node.get("name")) for own, node in _dicts(tree, "activities") if own == target), "")
 
 
 def failed_nodes(status: TaskStatus) -> list[tuple[NodeStatus, tuple[NodeStatus, ...]]]:
@@ -102,12 +109,14 @@ def explain(task_id: int, place: Place, status: TaskStatus | None) -> Steps[str]
 
     :param status: read already, with ``ex_data``; otherwise it is read.
     :return: some lines of text: a line for each failed node with path, plugin and message, its inputs, the tail of its
-        log, and the task's page. Values of password variables are masked.
+        log, and the task's page. Values of password variables are masked; where the detail that tells them cannot be
+        read, no inputs are shown.
     """
     lines: list[str] = []
     if status is None or not status.ex_data:
         status = yield from _read_status(task_id, place, lines, status)
     detail = yield from _read_detail(task_id, place)
+    secrets = detail.secret_values if detail else None
     by_id = {activity.id: activity for activity in activities(detail.pipeline_tree)} if detail else {}
     failed = failed_nodes(status) if status else []
     if status:
@@ -115,13 +124,13 @@ def explain(task_id: int, place: Place, status: TaskStatus | None) -> Steps[str]
         failed += [(NodeStatus(node_id, "", TaskState.FAILED), ()) for node_id in unlisted if not failed]
     for node, above in failed[:_MOST_NODES]:
         activity = by_id.get(node.id)
-        lines += yield from _explain_node(task_id, place, status, node, above, activity)
+        lines += yield from _explain_node(task_id, place, status, node, above, activity, secrets)
     if len(failed) > _MOST_NODES:
         lines.append(f"  … and {len(failed) - _MOST_NODES} more failed nodes")
     url = (detail.task_url if detail else "") or (status.task_url if status else "")
     if url:
         lines.append(f"  Task page: {url}")
-    return scrub("\n".join(lines), detail.secret_values if detail else ())
+    return scrub("\n".join(lines), secrets or ())
 
 
 def _read_status(task_id: int, place: Place, lines: list[str], known: TaskStatus | None) -> Steps[TaskStatus | None]:
@@ -149,6 +158,7 @@ def _explain_node(
     node: NodeStatus,
     above: tuple[NodeStatus, ...],
     activity: Activity | None,
+    secrets: list[str] | None,
 ) -> Steps[list[str]]:
     name = node.name or (activity.name if activity else "") or node.id
     path = activity.path if activity else tuple(parent.name or parent.id for parent in above)
@@ -158,15 +168,17 @@ def _explain_node(
     detail = yield from _read_node(task_id, place, node, stack, activity)
     # of a task that was paused after its failure the status has no reasons
     said = (status.ex_data if status else {}).get(node.id) or (detail.ex_data if detail else "")
-    lines = [f"  Node {name!r} ({plugin}id {node.id}){where} failed: {one_line(said) or 'SOPS gives no message'}"]
+    message = one_line(said, secrets or ()) or "SOPS gives no message"
+    lines = [f"  Node {name!r} ({plugin}id {node.id}){where} failed: {message}"]
     if detail is None:
         return lines
     inputs = {key: value for key, value in detail.inputs.items() if not key.startswith("_")}
-    if inputs:
-        shown = json.dumps(inputs, ensure_ascii=False)
-        lines.append(f"    inputs: {shown[:_LONGEST_INPUTS]}{'…' if len(shown) > _LONGEST_INPUTS else ''}")
+    if inputs and secrets is not None:
+        lines.append(
+            f"    inputs: {_cut(json.dumps(scrub_values(inputs, secrets), ensure_ascii=False), _LONGEST_INPUTS)}"
+        )
     if detail.version:
-        lines += yield from _log_tail(task_id, place, node.id, detail.version)
+        lines += yield from _log_tail(task_id, place, node.id, detail.version, secrets or ())
     return lines
 
 
@@ -183,13 +195,18 @@ def _read_node(
         return None
 
 
-def _log_tail(task_id: int, place: Place, node_id: str, version: str) -> Steps[list[str]]:
+def _cut(text: str, longest: int) -> str:
+    """Cut a line in which no secret is left."""
+    return storable(text, longest + 1)
+
+
+def _log_tail(task_id: int, place: Place, node_id: str, version: str, secrets: Collection[str]) -> Steps[list[str]]:
     try:
         answer = yield place.call("get_task_node_log", task_id=task_id, node_id=node_id, version=version)
     except errors.SopsError:
         return []
-    log = telling_lines(answer.data, _LOG_LINES) if isinstance(answer.data, str) else []
-    return [f"    log: {line[:300]}{'…' if len(line) > 300 else ''}" for line in log]
+    text = storable(scrub(answer.data, secrets), None) if isinstance(answer.data, str) else ""
+    return [f"    log: {_cut(line, _LONGEST_LOG_LINE)}" for line in telling_lines(text, _LOG_LINES)]
 
 
 def telling_lines(log: str, most: int) -> list[str]:
@@ -218,7 +235,7 @@ def telling_lines(log: str, most: int) -> list[str]:
 def _records(log: str) -> list[list[str]]:
     """Split a log into its records, each once; one may go on over several lines, as a traceback does."""
     records: list[list[str]] = []
-    for line in log.splitlines():
+    for line in log.split("\n"):
         if line.strip() and (_RECORD.match(line) or not records or not _RECORD.match(records[-1][0])):
             records.append([line])
         elif line.strip():

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
@@ -14,12 +14,15 @@ from typing import Any, Literal
 from airflow_provider_sops.sops import errors
 from airflow_provider_sops.sops.calls import Call
 from airflow_provider_sops.sops.errors import make_error
-from airflow_provider_sops.sops.redact import scrub
+from airflow_provider_sops.sops.redact import header_secrets, scrub
+from airflow_provider_sops.sops.text import DEEPEST, LONGEST_ID, LONGEST_WORD, as_text, read_int, storable
 
 ApiType = Literal["apigw", "esb"]
 #: Where SOPS stands behind an API gateway or an ESB when the connection's host names no path.
 DEFAULT_PATHS: Mapping[str, str] = {"apigw": "/api/bk-sops/prod", "esb": "/api/c/compapi/v2/sops"}
 _LONGEST_REMOTE_MESSAGE = 500
+#: Bytes of a strange answer that are looked at, of which the first characters are shown: no secret is as long.
+_MOST_EXCERPTED = 65_536
 #: What SOPS says when IAM denies: it has no code of its own (measured on SOPS 3.34).
 _IAM_DENIAL = "iam authentication exception"
 
@@ -106,11 +109,13 @@ class Door:
     credentials: Credentials
     #: further headers for every request, e.g. those that a proxy of the site wants
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    #: what else must never be shown: secrets that a call carries through it
+    hidden: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The values that must never be shown: the credentials and the values of the further headers."""
-        return (*self.credentials.secrets, *self.headers.values())
+        """The values that must never be shown: the credentials, and those of the further headers that are some."""
+        return (*self.credentials.secrets, *header_secrets(self.headers), *self.hidden)
 
     def url(self, call: Call) -> str:
         """Give the address of a call, without its query: it may be shown."""
@@ -133,7 +138,7 @@ class Door:
         if call.method == "GET":
             return HttpRequest("GET", url, {key: _query_text(value) for key, value in params.items()}, headers, None)
         headers["Content-Type"] = "application/json"
-        return HttpRequest("POST", url, {}, headers, json.dumps(params, ensure_ascii=False).encode())
+        return HttpRequest("POST", url, {}, headers, _json_bytes(params))
 
     def read(self, call: Call, reply: HttpReply) -> Answer:
         """Turn a reply into SOPS' data.
@@ -142,10 +147,12 @@ class Door:
         :raises errors.SopsApiError: (one of its kinds) when SOPS said no.
         :raises errors.SopsInvalidAnswerError: when the reply is not one of SOPS'.
         """
+        if call.secrets:
+            return replace(self, hidden=call.secrets).read(replace(call, secrets=()), reply)
         body = _json_object(reply.body)
-        request_id = _request_id(reply, body)
+        request_id = storable(self.scrub(_request_id(reply, body)), LONGEST_ID) or None
         if 300 <= reply.status < 400:
-            location = self.scrub(re.split(r"[?#]", reply.headers.get("location", ""))[0])
+            location = re.split(r"[?#]", self.scrub(reply.headers.get("location", "")))[0]
             raise make_error(
                 errors.SopsInvalidAnswerError,
                 call,
@@ -179,8 +186,8 @@ class Door:
     def _refusal(self, reply: HttpReply, body: Mapping[str, Any] | None) -> tuple[int | None, str] | None:
         """Give code and message when it was the door, not SOPS, that refused."""
         said = body or {}
-        code = _int(reply.headers.get("x-bkapi-error-code")) or _int(said.get("code"))
-        message = reply.headers.get("x-bkapi-error-message") or one_line(said.get("message"), self.secrets)
+        code = read_int(reply.headers.get("x-bkapi-error-code")) or read_int(said.get("code"))
+        message = one_line(reply.headers.get("x-bkapi-error-message") or said.get("message"), self.secrets)
         if code == ESB_UNCODED and not _esb_means_itself(message):
             return None
         if code is not None and (code in _GATEWAY_CODES or code in _ESB_CODES):
@@ -206,7 +213,7 @@ class Door:
             call,
             what,
             code=code,
-            remote_message=one_line(message, self.secrets),
+            remote_message=message,
             status=reply.status,
             request_id=request_id,
             retry_after=retry_after,
@@ -247,12 +254,13 @@ class Door:
     ) -> errors.SopsApiError:
         message = one_line(body.get("message"), self.secrets)
         code = body.get("code")
+        code = self.scrub(code) if isinstance(code, str) else read_int(code)
         kind = api_error_class(code, message)
         return make_error(
             kind,
             call,
             "SOPS says no",
-            code=code if isinstance(code, int | str) else None,
+            code=code,
             remote_message=message,
             status=status,
             request_id=request_id,
@@ -260,29 +268,31 @@ class Door:
         )
 
     def _excerpt(self, reply: HttpReply) -> str:
-        text = " ".join(self.scrub(reply.body[:2000].decode("utf-8", "replace")).split())
-        kind = reply.headers.get("content-type", "no content type").partition(";")[0]
+        text = " ".join(self.scrub(reply.body[:_MOST_EXCERPTED].decode("utf-8", "replace")).split())
+        kind = self.scrub(reply.headers.get("content-type", "no content type")).partition(";")[0]
         shown = f"{text[:120]}…" if len(text) > 120 else text
-        return f"{kind}, {len(reply.body)} bytes" + (f", {shown!r}" if shown else "")
+        return f"{storable(kind, LONGEST_WORD)}, {len(reply.body)} bytes" + (f", {shown!r}" if shown else "")
 
 
 def one_line(message: Any, secrets: Iterable[str] = ()) -> str:
-    """Make one readable line of a message of SOPS: a string, a traceback, a dict of field errors or nothing.
+    """Make one readable, storable line of a message of SOPS: a string, a traceback, a dict of field errors or nothing.
 
-    :param secrets: are replaced, before the line is cut.
+    :param secrets: are replaced, before the text is split into lines and cut.
     """
-    text = scrub(_flat(message), secrets)
+    # a dict's parts are put together, so that a secret may stand over two of them: it is looked for in the whole, too
+    text = scrub(_flat(message, frozenset(secrets)), secrets)
     return text if len(text) <= _LONGEST_REMOTE_MESSAGE else f"{text[:_LONGEST_REMOTE_MESSAGE]}…"
 
 
-def _flat(message: Any) -> str:
-    if message is None:
-        return ""
+def _flat(message: Any, secrets: Collection[str], depth: int = 0) -> str:
+    if isinstance(message, Mapping | list | tuple) and depth >= DEEPEST:
+        return "…"
     if isinstance(message, Mapping):
-        return "; ".join(f"{key}: {_flat(value)}" for key, value in message.items())
+        parts = [(_flat(key, secrets), _flat(value, secrets, depth + 1)) for key, value in message.items()]
+        return "; ".join(f"{key}: {value}" for key, value in parts)
     if isinstance(message, list | tuple):
-        return ", ".join(_flat(item) for item in message)
-    lines = [line.strip() for line in str(message).splitlines() if line.strip()]
+        return ", ".join(_flat(item, secrets, depth + 1) for item in message)
+    lines = [line.strip() for line in storable(scrub(as_text(message), secrets), None).split("\n") if line.strip()]
     text = lines[0] if lines else ""
     before, traceback, _ = text.partition("Traceback (most recent call last)")
     if traceback and len(lines) > 1:
@@ -299,7 +309,7 @@ def api_error_class(code: object, message: str) -> type[errors.SopsApiError]:
     """
     if _IAM_DENIAL in message:
         return errors.SopsIamDeniedError
-    number = _int(code)
+    number = read_int(code)
     by_code: Mapping[int | None, type[errors.SopsApiError]] = {
         3540400: errors.SopsNotFoundError,
         3540000: errors.SopsInvalidParameterError,
@@ -409,8 +419,9 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     value = headers.get("retry-after", "").strip()
     if not value:
         return None
-    if value.isascii() and value.isdigit():
-        return float(value)
+    seconds = read_int(value)
+    if seconds is not None:
+        return float(seconds)
     until = _http_date(value)
     if until is None:
         return None
@@ -427,12 +438,12 @@ def _http_date(value: str) -> float | None:
         return None
 
 
-def _request_id(reply: HttpReply, body: Mapping[str, Any] | None) -> str | None:
+def _request_id(reply: HttpReply, body: Mapping[str, Any] | None) -> str:
     for name in ("trace_id", "request_id"):
         value = (body or {}).get(name)
         if isinstance(value, str) and value:
             return value
-    return reply.headers.get("x-bkapi-request-id") or reply.headers.get("sops-trace-id")
+    return reply.headers.get("x-bkapi-request-id") or reply.headers.get("sops-trace-id") or ""
 
 
 def _json_object(body: bytes) -> Mapping[str, Any] | None:
@@ -443,20 +454,17 @@ def _json_object(body: bytes) -> Mapping[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _int(value: object) -> int | None:
-    """Read a code: an int, or a string of digits (SOPS sends the code of a crash as a string)."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return value
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else None
+def _json_bytes(params: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(params, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # a lone surrogate; JSON has a way to write it
+        return json.dumps(params).encode()
 
 
 def _query_text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime):
         return value.isoformat()
-    return json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text.encode(errors="replace").decode()  # an address has no place for a lone surrogate

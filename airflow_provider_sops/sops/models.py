@@ -8,13 +8,16 @@ ones write ``finish_time``, ``project_id``, ``name`` and times like ``2026-11-22
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_sops.sops.redact import secret_texts
 from airflow_provider_sops.sops.states import TaskState
+from airflow_provider_sops.sops.text import DEEPEST, LONGEST_WORD, fits, read_int, repr_of, text_of
 from airflow_provider_sops.sops.variables import bare_name
 
 if TYPE_CHECKING:
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
     from airflow_provider_sops.sops.gateway import Answer
 
 
+_LONGEST_URL = 2000
+_LONGEST_TIME = 64
+#: Years of which a time can be moved into any time zone.
+_YEARS = range(1900, 9000)
 _WORDS = {state.value: state for state in TaskState if state not in (TaskState.ENDED, TaskState.UNKNOWN)}
 #: What SOPS says of a task that somebody has paused, or in which a node is paused.
 _PAUSED = (TaskState.SUSPENDED.value, TaskState.NODE_SUSPENDED.value)
@@ -154,13 +161,12 @@ class TaskDetail:
 
     @property
     def secret_values(self) -> list[str]:
-        """Values of password variables, to be masked in logs."""
-        passwords = {bare_name(key) for key, constant in self.constants.items() if _is_password(constant)}
-        values = [constant.get("value") for key, constant in self.constants.items() if bare_name(key) in passwords]
+        """Values of password variables, those of subprocesses too, to be masked in logs."""
+        variables = [*self.constants.items(), *_constants(self.pipeline_tree)]
+        passwords = {bare_name(key) for key, constant in variables if _is_password(constant)}
+        values = [constant.get("value") for key, constant in variables if bare_name(key) in passwords]
         values += [output.value for output in self.outputs if output.name in passwords]
-        # some versions wrap it: {"tag": …, "value": …}
-        values = [value.get("value") if isinstance(value, dict) else value for value in values]
-        return [value for value in values if isinstance(value, str) and value]
+        return secret_texts(values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +249,9 @@ def parse_time(value: object) -> pendulum.DateTime | None:
     if value is None or value == "":
         return None
     if not isinstance(value, str):
-        raise ValueError(f"a time must be a string, not {value!r}")
+        raise ValueError(f"a time must be a string, not {repr_of(value)}")
+    if len(value) > _LONGEST_TIME:
+        raise ValueError(f"not a time: {repr_of(value)}")
     return _parse_time(value)
 
 
@@ -257,9 +265,10 @@ def _parse_time(value: str) -> pendulum.DateTime:
         text = head + offset
     try:
         moment = pendulum.parse(text, tz="UTC")
-    except ValueError as error:
-        raise ValueError(f"not a time: {value!r}") from error
-    if not isinstance(moment, pendulum.DateTime) or text[4:5] != "-":  # a time of day would be taken for today's
+    except (ValueError, OverflowError, TypeError, AttributeError):  # all of which pendulum raises, quoting the text
+        raise ValueError(f"not a time: {value!r}") from None
+    # a time of day would be taken for today's
+    if not isinstance(moment, pendulum.DateTime) or text[4:5] != "-" or moment.year not in _YEARS:
         raise ValueError(f"not a time: {value!r}")
     return moment
 
@@ -281,7 +290,7 @@ def task_status(answer: Answer) -> TaskStatus:
             task_id=answer.call.task_id or 0,
             name=_text(data.get("name")),
             auto_retry_pending=bool(auto_retry.get("exist_auto_retry_nodes")) if isinstance(auto_retry, dict) else None,
-            ex_data={str(key): _text(value) for key, value in _dict(data.get("ex_data")).items()},
+            ex_data={_text(key): _long_text(value) for key, value in _dict(data.get("ex_data")).items()},
             answered_at=answer.answered_at,
             **_common_status(data),
         )
@@ -311,9 +320,9 @@ def status_signature(item: Mapping[str, Any]) -> tuple[Any, ...]:
         _word(status.get("state")),
         # a node that ends is no news, but one that has failed in a paused task
         _failed_ids(status.get("children")) if is_paused_item(item) else (),
-        status.get("finish_time"),
-        item.get("finish_time"),
-        item.get("is_deleted"),
+        _text(status.get("finish_time")),
+        _text(item.get("finish_time")),
+        item.get("is_deleted") is True,
         _word(item.get("current_flow")),
     )
 
@@ -323,12 +332,13 @@ def is_paused_item(item: Mapping[str, Any]) -> bool:
     return _dict(item.get("status")).get("state") in _PAUSED
 
 
-def _failed_ids(children: object) -> tuple[str, ...]:
-    failed = []
-    for node_id, node in _dict(children).items():
+def _failed_ids(children: object, depth: int = 0) -> tuple[str, ...]:
+    failed: list[str] = []
+    for node_id, node in _dict(children).items() if depth < DEEPEST else ():
         if isinstance(node, dict):
-            failed += [f"{node_id} {node.get('version')}"] if node.get("state") == TaskState.FAILED.value else []
-            failed += _failed_ids(node.get("children"))
+            own = f"{_text(node_id)} {_text(node.get('version'))}"
+            failed += [own] if node.get("state") == TaskState.FAILED.value else []
+            failed += _failed_ids(node.get("children"), depth + 1)
     return tuple(failed)
 
 
@@ -349,7 +359,7 @@ def status_of_item(answer: Answer, item: Mapping[str, Any]) -> TaskStatus:
             is_deleted=item.get("is_deleted") is True,
             flow_type=_word(item.get("flow_type")),
             current_flow=_word(item.get("current_flow")),
-            task_url=_text(item.get("url")),
+            task_url=_url(item.get("url")),
             answered_at=answer.answered_at,
             **fields,
         )
@@ -380,10 +390,10 @@ def task_detail(answer: Answer) -> TaskDetail:
             creator=_text(data.get("creator")),
             executor=_text(data.get("executor")),
             create_method=_text(data.get("create_method")),
-            task_url=_text(data.get("task_url")),
+            task_url=_url(data.get("task_url")),
             outputs=tuple(_output(item) for item in outputs),
             constants={
-                str(key): value for key, value in _dict(data.get("constants")).items() if isinstance(value, dict)
+                _text(key): value for key, value in _dict(data.get("constants")).items() if isinstance(value, dict)
             },
             pipeline_tree=_dict(data.get("pipeline_tree")),
         )
@@ -483,7 +493,7 @@ def created_task(answer: Answer) -> CreatedTask:
     with _shape(answer):
         return CreatedTask(
             task_id=_required_id(data.get("task_id")),
-            task_url=_text(data.get("task_url")),
+            task_url=_url(data.get("task_url")),
             pipeline_tree=_dict(data.get("pipeline_tree")),
         )
 
@@ -501,7 +511,7 @@ def node_detail(answer: Answer) -> NodeDetail:
             state=parse_state(data.get("state")),
             inputs=_dict(data.get("inputs")),
             outputs=tuple(item for item in outputs if isinstance(item, dict)) if isinstance(outputs, list) else (),
-            ex_data=_text(data.get("ex_data")),
+            ex_data=_long_text(data.get("ex_data")),
             retry=_seconds(data.get("retry")),
             version=_text(data.get("version")),
         )
@@ -529,13 +539,13 @@ class _shape:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ValueError | TypeError | AttributeError):
+        if isinstance(error, ValueError | TypeError | AttributeError | ArithmeticError | RecursionError):
             raise self.answer.wrong(str(error)) from error
 
 
 def _common_status(data: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(data.get("state"), str):
-        raise ValueError(f"state is {data.get('state')!r} where a word belongs")
+        raise ValueError(f"state is {repr_of(data.get('state'))} where a word belongs")
     state, nodes = parse_state(data["state"]), _nodes(data.get("children"))
     if state.is_suspended and any(failed_leaves(nodes)):
         state = TaskState.FAILED  # SOPS shows the pause alone, but it has to be retried or skipped all the same
@@ -549,17 +559,19 @@ def _common_status(data: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _nodes(children: object) -> tuple[NodeStatus, ...]:
+def _nodes(children: object, depth: int = 0) -> tuple[NodeStatus, ...]:
+    if depth >= DEEPEST:
+        return ()
     return tuple(
         NodeStatus(
-            id=str(node_id),
+            id=_text(node_id),
             name=_text(node.get("name")),
             state=parse_state(node.get("state")),
             retry=_seconds(node.get("retry")),
             skip=node.get("skip") is True,
             start_time=parse_time(node.get("start_time")),
             finish_time=parse_time(node.get("finish_time")),
-            children=_nodes(node.get("children")),
+            children=_nodes(node.get("children"), depth + 1),
         )
         for node_id, node in _dict(children).items()
         if isinstance(node, dict)
@@ -569,7 +581,19 @@ def _nodes(children: object) -> tuple[NodeStatus, ...]:
 def _output(item: object) -> Output:
     if not isinstance(item, dict) or not isinstance(item.get("key"), str) or "value" not in item:
         raise ValueError(f"an output is not an object with key and value but {type(item).__name__}")
-    return Output(item["key"], bare_name(item["key"]), item["value"], _text(item.get("name")))
+    key = _text(item["key"])
+    return Output(key, bare_name(key), item["value"], _text(item.get("name")))
+
+
+def _constants(tree: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Give the variables of a pipeline tree and of the subprocesses in it."""
+    waiting: list[object] = [tree]
+    while waiting:
+        one = _dict(waiting.pop())
+        for key, constant in _dict(one.get("constants")).items():
+            if isinstance(constant, dict):
+                yield _text(key), constant
+        waiting += [_dict(node).get("pipeline") for node in _dict(one.get("activities")).values()]
 
 
 def _is_password(constant: Mapping[str, Any]) -> bool:
@@ -594,13 +618,23 @@ def _dict(value: object) -> Mapping[str, Any]:
 
 def _word(value: object) -> str:
     """Read one of few words; thousands of waits keep it, and share it."""
-    return sys.intern(_text(value))
+    return sys.intern(text_of(value, LONGEST_WORD))
 
 
 def _text(value: object) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else str(value)
+    """Read a name or the like."""
+    return text_of(value)
+
+
+def _long_text(value: object) -> str:
+    """Read a text that is cut later, when the secrets in it are masked."""
+    return text_of(value, None)
+
+
+def _url(value: object) -> str:
+    """Read an address; half of one leads nowhere."""
+    url = text_of(value, None)
+    return url if len(url) <= _LONGEST_URL else ""
 
 
 def _id(value: object) -> int | None:
@@ -611,10 +645,14 @@ def _id(value: object) -> int | None:
 
 
 def _required_id(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError(f"an id is {value!r}")
-    return int(value)
+    number = read_int(value)
+    if number is None:
+        raise ValueError(f"an id is {repr_of(value)}")
+    return number
 
 
 def _seconds(value: object) -> int:
-    return int(value) if isinstance(value, int | float) else 0
+    """Read a number that only decorates; what is none counts as 0."""
+    if not isinstance(value, int | float) or (isinstance(value, float) and not math.isfinite(value)):
+        return 0
+    return int(value) if fits(int(value)) else 0

@@ -13,6 +13,7 @@ from airflow_provider_sops.sops.errors import SopsConfigError
 from airflow_provider_sops.sops.explain import Activity, activities, failed_nodes, gateways
 from airflow_provider_sops.sops.models import NodeStatus, TaskDetail, TaskStatus, failed_leaves
 from airflow_provider_sops.sops.states import TaskState
+from airflow_provider_sops.sops.text import storable
 from airflow_provider_sops.sops.transport import Pause, Steps
 from airflow_provider_sops.sops.watch import DENIED, Grants, Line, Place, nocache, read_status
 
@@ -225,7 +226,7 @@ def find_node(detail: TaskDetail, name: str, action: str = "retry") -> Activity:
     kind, nodes = "node", list(activities(detail.pipeline_tree))
     if action == "skip_exg":
         kind, nodes = "gateway", list(gateways(detail.pipeline_tree))
-    found = [node for node in nodes if node.name == name]
+    found = [node for node in nodes if node.name == storable(name)]
     if len(found) == 1:
         return found[0]
     subject = f"SOPS task {detail.task_id} {detail.name!r}"

@@ -27,7 +27,9 @@ from airflow_provider_sops.sops.explain import Activity, activities
 from airflow_provider_sops.sops.models import TaskDetail, TaskListItem, TaskStatus, Template
 from airflow_provider_sops.sops.operate import SEND_PAUSE, SENDS, CannotGoOn, Revocation, may_have_happened, revoke
 from airflow_provider_sops.sops.policy import WaitPolicy
+from airflow_provider_sops.sops.redact import secret_texts
 from airflow_provider_sops.sops.states import TaskState
+from airflow_provider_sops.sops.text import storable
 from airflow_provider_sops.sops.transport import Pause, Steps
 from airflow_provider_sops.sops.verdict import Next
 from airflow_provider_sops.sops.watch import DENIED, Grants, Line, Look, Place, Watch, nocache, read_status
@@ -393,7 +395,7 @@ class TaskRun:
         wanted = self.wanted
         name = self.tag.name(wanted.title, generation)
         source = wanted.template_source if wanted.template_source != "business" else None
-        answer = yield self.place.call(
+        call = self.place.call(
             "create_task",
             template_id=template_id,
             name=name,
@@ -401,6 +403,7 @@ class TaskRun:
             constants=dict(wanted.constants),
             **wanted.params,
         )
+        answer = yield replace(call, secrets=tuple(self.secrets))
         created = models.created_task(answer)
         self._made[created.task_id] = created.task_url
         self.lines.append(Line(f"Created SOPS task {created.task_id} {name!r}. {created.task_url}".rstrip()))
@@ -443,9 +446,8 @@ class TaskRun:
 
     def _check_constants(self, template: Template) -> None:
         """Refuse names that the template does not have: SOPS would drop them without a word."""
-        self.secrets += [
-            str(self.wanted.constants[key]) for key in template.secret_keys if key in self.wanted.constants
-        ]
+        passwords = [self.wanted.constants[key] for key in template.secret_keys if key in self.wanted.constants]
+        self.secrets += secret_texts(passwords)
         unknown = [key for key in self.wanted.constants if key not in template.constants]
         if unknown:
             known = ", ".join(sorted(template.constants)) or "none"
@@ -628,7 +630,7 @@ def find_template(place: Place, name: str, source: str) -> Steps[int]:
     template_source = source if source != "business" else None
     answer = yield place.call("get_template_list", name_keyword=name, template_source=template_source)
     named = models.template_list(answer)
-    matches = [template for template in named if template.name == name]
+    matches = [template for template in named if template.name == storable(name)]
     if len(matches) == 1:
         return matches[0].template_id
     kind = "common template" if source == "common" else "template"

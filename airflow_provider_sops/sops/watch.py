@@ -14,6 +14,7 @@ from airflow_provider_sops.sops.gateway import nobody_answers
 from airflow_provider_sops.sops.models import TaskDetail, TaskStatus
 from airflow_provider_sops.sops.policy import WaitPolicy
 from airflow_provider_sops.sops.states import TaskState
+from airflow_provider_sops.sops.text import DEEPEST
 from airflow_provider_sops.sops.transport import Steps
 from airflow_provider_sops.sops.verdict import Next, Since, Verdict, judge
 
@@ -397,15 +398,15 @@ def describe_progress(status: TaskStatus, detail: TaskDetail | None) -> str:
     return ", ".join(parts)
 
 
-def count_activities(tree: Mapping[str, Any]) -> int:
+def count_activities(tree: Mapping[str, Any], depth: int = 0) -> int:
     """Count the nodes of a pipeline tree that do something, those of subprocesses included."""
     activities = tree.get("activities")
-    if not isinstance(activities, dict):
+    if not isinstance(activities, dict) or depth >= DEEPEST:
         return 0
     count = 0
     for activity in activities.values():
         inner = activity.get("pipeline") if isinstance(activity, dict) else None
-        count += count_activities(inner) if isinstance(inner, dict) else 1
+        count += count_activities(inner, depth + 1) if isinstance(inner, dict) else 1
     return count
 
 

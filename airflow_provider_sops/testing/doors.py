@@ -93,7 +93,7 @@ class Reply:
         """The body's bytes."""
         if isinstance(self.body, str):
             return self.body.encode()
-        return b"" if self.body is None else json.dumps(self.body, ensure_ascii=False).encode()
+        return b"" if self.body is None else json.dumps(self.body).encode()
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_sops.exceptions import (
     SopsConfigException,
+    SopsInvalidParameterException,
     SopsOutageException,
     SopsOutputsException,
     SopsTaskFailedException,
@@ -22,8 +23,10 @@ from airflow_provider_sops.exceptions import (
 )
 from airflow_provider_sops.operators.sops import SopsRunTaskOperator
 from airflow_provider_sops.testing import Request
+from tests.hostile import refuse
 from tests.operators.airflow_task import AirflowTask
 from tests.operators.conftest import World
+from tests.sops.test_redact import ENCODINGS
 
 TWO_STEPS = {"template_id": 101}
 LONG = {"template_id": 103}
@@ -374,13 +377,27 @@ def test_constants_that_were_rendered_to_something_else_are_named(world: World, 
     assert world.fake.tasks == []
 
 
-def test_passwords_are_masked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("value", ["hidden-word", {"tag": "value", "value": "hidden-word"}, [1, "hidden-word"]])
+def test_passwords_are_masked(world: World, monkeypatch: pytest.MonkeyPatch, value: Any) -> None:
     masked: list[str] = []
     monkeypatch.setattr("airflow_provider_sops.operators.run_task.mask_secret", masked.append)
     (template,) = [one for one in world.fake.site.templates.values() if one.name == "Password output"]
     (name,) = [key for key, one in template.graph.constants.items() if one["custom_type"] == "password"]
-    AirflowTask({"template_id": template.id, "constants": {name: "hidden-word"}}).run().outcome  # noqa: B018
-    assert "hidden-word" in masked
+    AirflowTask({"template_id": template.id, "constants": {name: value}}).run().outcome  # noqa: B018
+    assert set(masked) == {"hidden-word"} | ({"fake-pass-word-1"} & set(masked))
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+@pytest.mark.parametrize("before", [0, 480], ids="cut at {}".format)
+def test_a_refusal_that_quotes_a_password_does_not_show_it(world: World, name: str, before: int) -> None:
+    (template,) = [one for one in world.fake.site.templates.values() if one.name == "Password output"]
+    secret = 'Zq7 "quoted"\\ and\nmore Zq7'
+    told = f"{'x' * before} {ENCODINGS[name](secret)} is not of type 'object'"
+    world.fake.faults.add("create_task", **refuse({"constants": [told]}, 3546100))
+    with pytest.raises(SopsInvalidParameterException) as caught:
+        AirflowTask({"template_id": template.id, "constants": {"password": secret}}).run().outcome  # noqa: B018
+    assert "constants: x" in str(caught.value) or "constants: *** is not of type" in str(caught.value)
+    assert "Zq7" not in f"{caught.value} {vars(caught.value)}"
 
 
 def test_where_only_the_detail_may_be_read_it_ends_too(make_world: Callable[..., World]) -> None:

@@ -160,16 +160,23 @@ def test_a_post_takes_its_scope_from_the_body(sops: FakeSops, api_type: str) -> 
     assert sops.task(task_id).state == "SUSPENDED"
 
 
-@pytest.mark.parametrize("value", [7, "7", " 7 ", 10**30])
+@pytest.mark.parametrize("value", [7, "7", " 7 ", "007", 2**63 - 1])
 def test_an_id(value: Any) -> None:
     assert parse_id("task_id", value) == int(value)
 
 
-@pytest.mark.parametrize("value", [None, "", "0", 0, -1, "-1", True, 1.0, "1.0", "1e3", "٣", "abc", [], {}])
+@pytest.mark.parametrize("value", [None, "", "0", 0, -1, "-1", True, 1.0, "1.0", "1e3", "٣", "abc", [], {}, 2**63])
 def test_what_is_no_id(value: Any) -> None:
     with pytest.raises(SopsConfigError) as caught:
         parse_id("task_id", value)
     assert str(caught.value) == f"task_id: must be a positive whole number, not {value!r}"
+
+
+def test_an_id_without_an_end() -> None:
+    for value in ("9" * 5_000, 10**4_000):
+        with pytest.raises(SopsConfigError) as caught:
+            parse_id("task_id", value)
+        assert len(str(caught.value)) < 600
 
 
 @pytest.mark.parametrize("value", ["", "biz", "CMDB_BIZ", "project "])

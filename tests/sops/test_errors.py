@@ -3,17 +3,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from airflow_provider_sops.sops import errors
+from airflow_provider_sops.sops.calls import Call
+from airflow_provider_sops.sops.gateway import Credentials, Door, HttpReply
 from airflow_provider_sops.testing import FakeSops
 from tests.clients import connect_to, secret_sops
+from tests.sops.test_redact import ENCODINGS, nasty_secrets
 
+CALL = Call("get_task_status", "GET", (("task_id", 1), ("bk_biz_id", 2)), reads=True)
 CHECK_CREDENTIALS = "Check the connection's login (app code) and password (app secret), and bk_username"
 APPLY = "Apply for the API permission 'get_task_status' of bk-sops for app 'demo-app' in the BlueKing developer center."
 TRACEBACK = 'fail: Traceback (most recent call last):\n  File "engine.py", line 1, in run\n\nRuntimeError: no state\n'
@@ -551,3 +557,32 @@ def test_the_message_of_sops_is_scrubbed_before_it_is_cut(sops: FakeSops, api_ty
     sops.faults.add(kind="function", function=lambda request: (200, f"<p>{secret}</p>"))
     with connect_to(sops, api_type) as client, pytest.raises(errors.SopsInvalidAnswerError):
         client.call("get_task_status", task_id=task_id)
+
+
+# ---- secrets ----
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+@pytest.mark.parametrize("before", [0, 480], ids="cut at {}".format)
+def test_no_answer_shows_a_credential(name: str, before: int) -> None:
+    encode = ENCODINGS[name]
+    for start, end in pairwise(nasty_secrets(5, 7)):
+        secret = f"{start}Zq7{end}".replace("\ud800", "")  # which no body that is not JSON can hold
+        door = Door("apigw", "http://sops.example.com", Credentials("app", secret, bk_username="tester"))
+        told = f"{'x' * before} what you sent: {encode(secret)}"
+        body = {"result": False, "message": {"field": [told, secret]}, "code": told, "trace_id": told}
+        headers = {"x-bkapi-error-message": told, "x-bkapi-request-id": told, "location": told, "content-type": told}
+        for status, text in ((200, json.dumps(body)), (200, told), (302, ""), (403, ""), (500, json.dumps(body))):
+            with pytest.raises(errors.SopsError) as caught:
+                door.read(CALL, HttpReply(status, headers, text.encode()))
+            shown = f"{caught.value} {vars(caught.value)}"
+            assert "Zq7" not in shown, (secret, shown)
+
+
+def test_a_header_that_is_no_credential_wrecks_no_address() -> None:
+    headers = {"X-Stage": "prod", "X-Bk-Tenant-Id": "system", "X-Api-Key": "hidden"}
+    door = Door("apigw", "http://sops.example.com/prod", Credentials("app", "x", bk_username="tester"), headers)
+    with pytest.raises(errors.SopsInvalidAnswerError) as caught:
+        door.read(CALL, HttpReply(302, {"location": "http://sops.example.com/prod/filesystem/hidden/"}, b""))
+    assert "http://sops.example.com/prod/get_task_status/1/2/ redirects (HTTP 302)" in str(caught.value)
+    assert "to http://sops.example.com/prod/filesystem/***/" in str(caught.value)

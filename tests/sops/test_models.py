@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ import pendulum
 import pytest
 
 from airflow_provider_sops.sops import errors, models
+from airflow_provider_sops.sops.explain import activities, failed_nodes
 from airflow_provider_sops.sops.gateway import Answer
 from airflow_provider_sops.sops.models import parse_time
 from airflow_provider_sops.sops.states import TaskState
+from airflow_provider_sops.sops.watch import count_activities, describe_progress
+from tests.hostile import SHOWN, TEXT, assert_storable
 from tests.samples_of_sops import DOOR, OLD_DETAIL, RECORDED, answer_of, answer_with, call_of, reply_of
 
 READERS: dict[str, Callable[[Answer], Any]] = {
@@ -84,7 +88,10 @@ def test_a_time_that_is_not_yet_known(nothing: Any) -> None:
     assert parse_time(nothing) is None
 
 
-@pytest.mark.parametrize("text", ["soon", "2026-13-45 99:99:99", 1795352598, {"at": 1}, "P1D", " ", "21:03:25"])
+@pytest.mark.parametrize(
+    "text",
+    ["soon", "2026-13-45 99:99:99", 1795352598, {"at": 1}, "P1D", " ", "21:03:25", "2026-11-22/13:11:00", "P81Y/P2M"],
+)
 def test_what_is_no_time(text: Any) -> None:
     with pytest.raises(ValueError, match="time"):
         parse_time(text)
@@ -183,8 +190,33 @@ def test_values_of_passwords_are_known() -> None:
     data["outputs"] += [{"key": "${EXIT}", "value": "put out", "name": ""}]
     detail = detail_of(data)
     assert set(detail.secret_values) >= {"entered", "put out", "x1y2"}
+    assert "variable" not in detail.secret_values
     assert "put out" not in repr(detail)
     assert "entered" not in repr(detail)
+
+
+@pytest.mark.parametrize(
+    ("value", "secrets"),
+    [
+        (123456, ["123456"]),
+        ({"user": "root", "keys": ["k-1", {"tag": "value", "value": "k-2"}]}, ["root", "k-1", "k-2"]),
+        ({"tag": "value", "value": {"tag": "variable", "value": "inner"}}, ["inner"]),
+        (["one", None, True, ""], ["one"]),
+        (None, []),
+    ],
+)
+def test_values_of_passwords_that_are_no_texts(value: Any, secrets: list[str]) -> None:
+    data = copy.deepcopy(OLD_DETAIL["data"])
+    data["constants"] = {"${p}": {"custom_type": "password", "value": value}}
+    assert sorted(detail_of(data).secret_values) == sorted(secrets)
+
+
+def test_values_of_passwords_in_subprocesses_are_known() -> None:
+    data = copy.deepcopy(OLD_DETAIL["data"])
+    inner = {"constants": {"${p}": {"custom_type": "password", "value": "of the inner one"}}, "activities": {}}
+    outer = {"constants": {}, "activities": {"n2": {"pipeline": inner}, "n3": {}, "n4": None}}
+    data["pipeline_tree"] = {"constants": {}, "activities": {"n1": {"pipeline": outer}}}
+    assert detail_of(data).secret_values == ["of the inner one"]
 
 
 # ---- what the detail tells of the state ----
@@ -319,7 +351,7 @@ STATUS = {"state": "RUNNING", "children": {}}
         ("get_tasks_status", [5], "int where an object belongs"),
         ("get_tasks_status", [{"id": 1, "status": []}], "list where an object belongs"),
         ("get_tasks_status", [{"id": None, "status": STATUS}], "an id is None"),
-        ("get_tasks_status", [{"id": "x", "status": STATUS}], "invalid literal"),
+        ("get_tasks_status", [{"id": "x", "status": STATUS}], "an id is 'x'"),
         ("get_task_detail", [OLD_DETAIL["data"]], "list where an object belongs"),
         ("get_task_detail", {}, "an id is None"),
         ("get_task_detail", {"id": 1, "outputs": {}}, "outputs is dict where a list belongs"),
@@ -344,3 +376,113 @@ def test_wrong_types_are_an_error_that_says_so(api: str, data: Any, says: str) -
     assert says in message
     assert "[request id r-1]" in message
     assert message.endswith("check that this provider supports its version.")
+
+
+# ---- what cannot be stored ----
+
+NODE = {"name": TEXT, "state": TEXT, "children": {}}
+ROW = {"id": 1, "name": TEXT, "category": TEXT, "creator": TEXT, "executor": TEXT, "create_method": TEXT}
+
+
+def texts_of(one: object) -> list[str]:
+    """Give all texts in a model, but values of outputs and what is handed on unread."""
+    if isinstance(one, str):
+        return [one]
+    if isinstance(one, Mapping):
+        return [text for pair in one.items() for side in pair for text in texts_of(side)]
+    if isinstance(one, list | tuple):
+        return [text for item in one for text in texts_of(item)]
+    if not is_dataclass(one):
+        return []
+    unread = ("value", "pipeline_tree", "constants", "inputs")
+    return [text for field in fields(one) if field.name not in unread for text in texts_of(getattr(one, field.name))]
+
+
+@pytest.mark.parametrize(
+    ("api", "data"),
+    [
+        ("get_task_status", {"state": TEXT, "name": TEXT, "children": {TEXT: NODE}, "ex_data": {TEXT: TEXT}}),
+        (
+            "get_tasks_status",
+            [{"id": 1, "name": TEXT, "url": TEXT, "flow_type": TEXT, "current_flow": TEXT, "status": {"state": TEXT}}],
+        ),
+        (
+            "get_task_detail",
+            ROW
+            | {
+                "project_name": TEXT,
+                "task_url": TEXT,
+                "outputs": [{"key": f"${{{TEXT}}}", "value": TEXT, "name": TEXT}],
+            },
+        ),
+        ("get_task_list", [ROW]),
+        ("get_template_list", [ROW]),
+        ("get_template_info", ROW),
+        ("create_task", {"task_id": 1, "task_url": TEXT}),
+        ("get_task_node_detail", {"id": TEXT, "state": TEXT, "ex_data": TEXT, "version": TEXT}),
+    ],
+)
+def test_every_text_of_an_answer_is_storable(api: str, data: Any) -> None:
+    texts = texts_of(READERS[api](answer_with(api, data, task_id=10)))
+    assert [text for text in texts if text.startswith(SHOWN[:20])]
+    assert_storable(texts)
+
+
+def test_values_of_outputs_stay_as_they_are() -> None:
+    value = {"text": TEXT, "number": 2**80, "none": float("nan")}
+    (output,) = detail_of({"id": 1, "outputs": [{"key": "${IP}", "value": value}]}).outputs
+    assert output.value is value
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan"), 2**63, 10**400, 1e300, "7", None, [7]])
+def test_a_number_that_decorates_is_dropped(number: Any) -> None:
+    status = status_of(STATUS | {"elapsed_time": number, "children": {"n1": {"name": "n", "retry": number}}})
+    assert (status.elapsed_time, status.nodes[0].retry) == (0, 0)
+    assert detail_of({"id": 1, "elapsed_time": number}).elapsed_time == 0
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("nan"), 1.0, 2**63, 10**400, "9" * 5_000, "1e3", "x" * 9_999])
+def test_a_number_that_counts_is_a_bad_answer(number: Any) -> None:
+    for api, data in (
+        ("get_task_detail", {"id": number}),
+        ("get_tasks_status", [{"id": number, "status": STATUS}]),
+        ("create_task", {"task_id": number}),
+        ("get_tasks_manual_intervention_state", [{"id": number}]),
+    ):
+        with pytest.raises(errors.SopsInvalidAnswerError, match="an id is") as caught:
+            READERS[api](answer_with(api, data, task_id=10))
+        assert len(str(caught.value)) < 1500
+
+
+@pytest.mark.parametrize(
+    "time", ["9999-12-31 23:59:59 -1200", "0001-01-01 00:00:00 +1400", "2026" * 9_999, TEXT, 1e999]
+)
+def test_a_time_that_is_none_is_a_bad_answer(time: Any) -> None:
+    with pytest.raises(errors.SopsInvalidAnswerError, match="time") as caught:
+        status_of(STATUS | {"finish_time": time})
+    assert_storable(str(caught.value))
+
+
+def test_nesting_has_an_end() -> None:
+    children: dict[str, Any] = {}
+    tree: dict[str, Any] = {"activities": {"n": {"name": "leaf"}}}
+    for level in range(400):
+        children = {f"n{level}": {"name": f"node {level}", "state": "FAILED", "children": children}}
+        tree = {"activities": {f"n{level}": {"name": f"node {level}", "pipeline": tree}}, "constants": {}}
+    status = status_of(STATUS | {"children": children, "name": children, "ex_data": {"n": children}})
+    assert len([node for top in status.nodes for node, _ in top.walk()]) == 50
+    assert len(failed_nodes(status)) == 1
+    assert len(status.name) <= 500
+    detail = detail_of({"id": 1, "pipeline_tree": tree})
+    assert 0 < len(list(activities(detail.pipeline_tree))) < 100
+    assert count_activities(detail.pipeline_tree) == 0
+    assert detail.secret_values == []
+    assert describe_progress(status, detail)
+
+
+def test_what_is_compared_from_answer_to_answer_has_an_end() -> None:
+    deep: Any = "x"
+    for _ in range(800):
+        deep = [deep]
+    item = {"id": 1, "status": {"state": deep, "finish_time": deep}, "finish_time": deep, "current_flow": deep}
+    assert models.status_signature(item) == models.status_signature(copy.copy(item))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from airflow_provider_sops.sops.states import TaskState
 from airflow_provider_sops.sops.watch import Place
 from airflow_provider_sops.testing import FakeSops
 from tests.clients import connect_to
+from tests.hostile import SHOWN, assert_storable, fill
 from tests.samples_of_sops import answer_of
+from tests.sops.test_redact import ENCODINGS, nasty_secrets
 from tests.times import MovedTime, move_time
 
 SECRET_INPUTS = Path(__file__).parents[1] / "secret_inputs.toml"
@@ -278,6 +281,68 @@ def test_an_explanation_shows_no_password(make_sops: Callable[..., FakeSops], ap
     assert "failed: cannot log in with ***" in text
     assert "http://admin:***@service.example.com/" in text
     assert "Zq7" not in text
+
+
+def _told(secret: str, encode: Callable[[str], str], before: int) -> str:
+    """Give what a node may say of a password: behind so many characters, where it would be cut."""
+    return f"{'x' * before} cannot log in with {encode(secret)}; and again: {encode(secret)}"
+
+
+@pytest.mark.parametrize("before", [0, 470, 490], ids="cut at {}".format)
+def test_an_explanation_shows_no_password_in_any_form(make_sops: Callable[..., FakeSops], before: int) -> None:
+    sops = make_sops(templates=SECRET_INPUTS)
+    for number, (start, end) in enumerate(pairwise(nasty_secrets(4, 23))):
+        secret = f"{start}Zq7{end}"  # the mark is written alike in all forms
+        encode = list(ENCODINGS.values())[number % len(ENCODINGS)]
+        task_id = sops.create_task("Tells its password", constants={"password": secret})
+        sops.advance(5)
+        node = sops.task(task_id).node("login")
+        node.ex_data = _told(secret, encode, before)
+        node.inputs = {"script": _told(secret, encode, before), "list": [{"a": secret}], secret: 1}
+        text = explanation(sops, task_id)
+        assert "Zq7" not in text, (secret, text)
+        assert "    inputs: " in text
+        assert "    log: " in text
+        if not before:
+            assert "failed: cannot log in with ***; and again: ***" in text
+
+
+@pytest.mark.parametrize("value", [7654321, {"tag": "value", "value": "Zq7wrapped"}, ["Zq7one", {"key": "Zq7two"}]])
+def test_an_explanation_shows_no_password_that_is_no_text(make_sops: Callable[..., FakeSops], value: Any) -> None:
+    sops = make_sops(templates=SECRET_INPUTS)
+    task_id = sops.create_task("Tells its password", constants={"password": value})
+    sops.advance(5)
+    node = sops.task(task_id).node("login")
+    node.ex_data = f"cannot log in with {value}"
+    node.inputs = {"whole": value, "text": f"-p {json.dumps(value)}"}
+    text = explanation(sops, task_id)
+    assert "Zq7" not in text
+    assert "7654321" not in text
+    assert "value" in text or not isinstance(value, dict), "a tag is no secret"
+
+
+def test_inputs_are_not_shown_where_it_is_not_known_which_are_secret(make_sops: Callable[..., FakeSops]) -> None:
+    sops = make_sops(templates=SECRET_INPUTS)
+    task_id = sops.create_task("Tells its password", constants={"password": "Zq7nodepassword"})
+    sops.advance(5)
+    sops.task(task_id).node("login").ex_data = "cannot log in"
+    sops.deny("get_task_detail", "get_task_node_log")
+    text = explanation(sops, task_id)
+    assert "failed: cannot log in" in text
+    assert "inputs" not in text
+
+
+def test_an_explanation_is_storable(sops: FakeSops, api_type: str) -> None:
+    task_id = sops.create_task("Always fails")
+    sops.advance(5)
+    fill(sops, task_id)
+    text = explanation(sops, task_id, api_type)
+    assert_storable(text)
+    (first, inputs, *logs) = text.splitlines()
+    assert first.startswith(f"  Node {SHOWN!r} (plugin bk_http_request, id ")
+    assert first.endswith(f" failed: {SHOWN}")
+    assert inputs.startswith('    inputs: {"a\\u0000a\\u0001a')
+    assert any(SHOWN[:100] in line for line in logs)
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,53 @@
 
 from __future__ import annotations
 
+import html
+import json
 import logging
-from collections.abc import Iterator
+import random
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
 
-from airflow_provider_sops.sops.redact import protect_http_logs, scrub, scrubbed_cause
+from airflow_provider_sops.sops.redact import (
+    header_secrets,
+    protect_http_logs,
+    scrub,
+    scrub_values,
+    scrubbed_cause,
+    secret_texts,
+)
+from airflow_provider_sops.sops.text import storable
+from tests.hostile import SHOWN, TEXT
 
 SECRET = "a/b+c&d=e%f g'h\"i"
+#: what some encoding or other writes differently, and what stands around it
+NASTY = "\"'\\/\n\r\t\0\x1b\x7f\x85 &%=+<>${}?#:;,aZ7密é😀\ud800"
+ENCODINGS: dict[str, Callable[[str], str]] = {
+    "raw": str,
+    "JSON": lambda text: json.dumps(text)[1:-1],
+    "JSON in UTF-8": lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+    "repr": lambda text: repr(text)[1:-1],
+    "repr beside quotes": lambda text: repr(text + "\"'")[1:-4],
+    "repr of bytes": lambda text: repr(text.encode("utf-8", "surrogatepass"))[2:-1],
+    "query": lambda text: quote_plus(text, errors="surrogatepass"),
+    "path": lambda text: quote(text, errors="surrogatepass"),
+    "path, small": lambda text: re.sub(
+        "%..", lambda octet: octet.group().lower(), quote(text, "", None, "surrogatepass")
+    ),
+    "HTML": html.escape,
+    "storable": lambda text: storable(text, None),
+}
+JSONS = ("JSON", "JSON in UTF-8", "repr", "repr of bytes", "storable")
+
+
+def nasty_secrets(seed: int, count: int) -> list[str]:
+    """Make random secrets of all that is hard to write."""
+    chance = random.Random(seed)  # noqa: S311 (no secret, but the same each time)
+    return ["".join(chance.choices(NASTY, k=chance.randint(5, 30))) for _ in range(count)]
 
 
 @pytest.mark.parametrize("form", [SECRET, quote(SECRET), quote(SECRET, safe=""), quote_plus(SECRET)])
@@ -20,11 +58,96 @@ def test_a_secret_is_scrubbed_in_every_form(form: str) -> None:
 
 
 def test_a_secret_that_is_part_of_another_one() -> None:
-    assert scrub("abc abcdef", ["abc", "abcdef"]) == "*** ***"
+    assert scrub("abcde abcdefg", ["abcde", "abcdefg"]) == "*** ***"
 
 
-def test_what_is_too_short_is_no_secret() -> None:
-    assert scrub("a b ab", ["", "a", "ab"]) == "a b ab"
+@pytest.mark.parametrize("name", ENCODINGS)
+def test_any_secret_is_scrubbed_in_any_form(name: str) -> None:
+    for secret in nasty_secrets(1, 40):
+        assert scrub(f"before {ENCODINGS[name](secret)} after", [secret]) == "before *** after", (name, secret)
+
+
+@pytest.mark.parametrize("outer", JSONS)
+@pytest.mark.parametrize("inner", JSONS)
+def test_any_secret_is_scrubbed_in_a_form_within_another(inner: str, outer: str) -> None:
+    for secret in nasty_secrets(2, 10):
+        text = ENCODINGS[outer](ENCODINGS[inner](secret))
+        assert scrub(f"before {text} after", [secret]) == "before *** after", secret
+
+
+@pytest.mark.parametrize("part", ["\\", "%255c", '\\"', "&#00"], ids=str)
+def test_looking_for_secrets_ends_where_they_nearly_stand(part: str) -> None:
+    text = part * 5_000  # a search that doubles with each part never ends
+    assert scrub(text, ["\\\\\\\\\"'x", '\\"\\"\\"\\"x', "&&&&&&x", '""""""x']) == text
+
+
+def test_what_airflow_would_not_mask_is_not_replaced() -> None:
+    assert scrub("1 prod airflow_provider", ["", "1", "prod", "airflow", "Airflow"]) == "1 prod airflow_provider"
+    assert scrub("?bk_app_secret=1&x=1", ["1"]) == "?bk_app_secret=***&x=1"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "secrets"),
+    [
+        ("Authorization", "Bearer abc.def", ["Bearer abc.def", "abc.def"]),
+        ("proxy-authorization", "Basic dXNlcg==", ["Basic dXNlcg==", "dXNlcg=="]),
+        ("X-Bkapi-Authorization", "{}", ["{}"]),
+        ("Cookie", "bk_token=abc; lang=zh", ["bk_token=abc; lang=zh", "abc"]),
+        ("X-Api-Key", "k", ["k"]),
+        ("X-CSRFToken", "t", ["t"]),
+        ("X_Client_Secret", "s", ["s"]),
+        ("X-Password", "p", ["p"]),
+        ("X-Bk-Tenant-Id", "system", []),
+        ("X-Stage", "prod", []),
+        ("X-Keyspace", "tasks", []),
+        ("X-Forwarded-Proto", "https", []),
+        ("Accept-Language", "zh-cn", []),
+    ],
+)
+def test_headers_that_are_secrets_say_so(name: str, value: str, secrets: list[str]) -> None:
+    assert header_secrets({name: value}) == secrets
+
+
+@pytest.mark.parametrize(
+    ("value", "secrets"),
+    [
+        ("abc", ["abc"]),
+        (7, ["7"]),
+        (True, []),
+        (None, []),
+        ({"tag": "variable", "value": "abc"}, ["abc"]),
+        ({"tag": "a tag without a value"}, ["a tag without a value"]),
+        ([{"user": "u"}, ["p"], ""], ["u", "p"]),
+    ],
+)
+def test_all_texts_of_a_secret_value_are_secrets(value: Any, secrets: list[str]) -> None:
+    assert sorted(secret_texts(value)) == sorted(secrets)
+
+
+def test_values_are_scrubbed_before_they_are_encoded() -> None:
+    for secret in nasty_secrets(3, 20):
+        values = {"a": [secret, f"-u root -p {secret} ls", 5, None, True], secret: {"b": secret}}
+        scrubbed = {"a": ["***", "-u root -p *** ls", 5, None, True], "***": {"b": "***"}}
+        assert scrub_values(values, [secret]) == scrubbed
+
+
+def test_a_short_secret_is_masked_where_it_is_the_whole_value() -> None:
+    values = {"pin": "1", "number": 1, "count": 11, "text": "1 of 2", "flag": True}
+    assert scrub_values(values, ["1"]) == {"pin": "***", "number": "***", "count": 11, "text": "1 of 2", "flag": True}
+
+
+def test_a_field_that_is_a_secret_by_its_name_is_masked() -> None:
+    values = {"job_password": "abc", "access_token": ["x"], "client_secret": "", "bk_obj_key": "host", "tokens": 5}
+    shown = {"job_password": "***", "access_token": "***", "client_secret": "", "bk_obj_key": "host", "tokens": 5}
+    assert scrub_values(values, []) == shown
+
+
+def test_values_without_an_end_get_one() -> None:
+    value: Any = "abcde"
+    for _ in range(800):
+        value = [value]
+    assert "…" in json.dumps(scrub_values(value, ["abcde"]), ensure_ascii=False)
+    assert secret_texts(value) == ["abcde"]
 
 
 @pytest.mark.parametrize(
@@ -61,6 +184,12 @@ def test_a_cause_keeps_its_class_but_not_what_hangs_on_it() -> None:
     assert type(copy) is ConnectionResetError
     assert str(copy) == "reset at ***"
     assert (copy.__cause__, copy.__context__) == (None, None)
+
+
+def test_a_cause_is_storable() -> None:
+    copied = scrubbed_cause(ConnectionResetError(TEXT), [])
+    assert (type(copied), str(copied)) == (ConnectionResetError, SHOWN)
+    assert len(str(scrubbed_cause(ConnectionResetError("x" * 99_999), []))) == 4000
 
 
 def test_a_cause_that_cannot_be_copied_keeps_its_name() -> None:
