@@ -136,7 +136,7 @@ class Door:
     def read(self, call: Call, reply: HttpReply) -> Answer:
         """Turn a reply into SOPS' data.
 
-        :raises errors.SopsGatewayError: (one of its kinds) when the door refused.
+        :raises errors.SopsGatewayError: (one of its kinds) when the door refused, or SOPS failed inside.
         :raises errors.SopsApiError: (one of its kinds) when SOPS said no.
         :raises errors.SopsInvalidAnswerError: when the reply is not one of SOPS'.
         """
@@ -167,7 +167,7 @@ class Door:
                 hint="Check the connection's host and api_type; a proxy or a login page may have answered instead.",
             )
         if body["result"] is not True:
-            raise self._api_error(call, reply.status, body, request_id)
+            raise self._said_no(call, reply.status, body, request_id)
         return Answer(call, body.get("data"), body, request_id)
 
     def scrub(self, text: str) -> str:
@@ -240,22 +240,22 @@ class Door:
             ),
         }.get(kind, "Check the call's parameters; those who run the gateway can look the request id up.")
 
-    def _api_error(
+    def _said_no(
         self, call: Call, status: int, body: Mapping[str, Any], request_id: str | None
-    ) -> errors.SopsApiError:
+    ) -> errors.SopsApiError | errors.SopsGatewayUnavailableError:
         message = one_line(body.get("message"), self.secrets)
         code = body.get("code")
+        known: dict[str, Any] = {
+            "code": code if isinstance(code, int | str) else None,
+            "remote_message": message,
+            "status": status,
+            "request_id": request_id,
+        }
         kind = api_error_class(code, message)
-        return make_error(
-            kind,
-            call,
-            "SOPS says no",
-            code=code if isinstance(code, int | str) else None,
-            remote_message=message,
-            status=status,
-            request_id=request_id,
-            hint=_api_hint(kind, call, status, message),
-        )
+        if status == 500 and kind is errors.SopsApiError:
+            # no "no": SOPS' word for a fault of its own, such as a database or broker that is away
+            return make_error(errors.SopsGatewayUnavailableError, call, "SOPS failed inside", hint=_CRASH_HINT, **known)
+        return make_error(kind, call, "SOPS says no", hint=_api_hint(kind, call, message), **known)
 
     def _excerpt(self, reply: HttpReply) -> str:
         text = " ".join(self.scrub(reply.body[:2000].decode("utf-8", "replace")).split())
@@ -311,7 +311,7 @@ def api_error_class(code: object, message: str) -> type[errors.SopsApiError]:
     return errors.SopsApiError
 
 
-def _api_hint(kind: type[errors.SopsApiError], call: Call, status: int, message: str) -> str:
+def _api_hint(kind: type[errors.SopsApiError], call: Call, message: str) -> str:
     if kind is errors.SopsNotFoundError:
         ids = ", ".join(f"{name}={value}" for name, value in call.ids)
         return (
@@ -326,11 +326,15 @@ def _api_hint(kind: type[errors.SopsApiError], call: Call, status: int, message:
         return "Look at the task's page: its present state does not allow this."
     if kind is errors.SopsInvalidParameterError:
         return f"Check the parameters that were given to {call.name}."
-    if status == 500:
-        return "SOPS failed inside; those who run it can look the request id up in its log."
     return "Those who run SOPS can look the request id up in its log."
 
 
+_CRASH_HINT = (
+    "Try again later: its database or message broker may be away; if it goes on, those who run SOPS can look the "
+    "request id up in its log."
+)
+#: SOPS' code, sent as a string and with HTTP 500, for a fault inside it (measured on SOPS 3.34).
+SOPS_CRASHED = 50_000
 #: Codes that the API gateway gives to its own refusals.
 _GATEWAY_CODES = range(1_640_000, 1_660_000)
 #: Codes that ESB gives to its own refusals; it sends them with HTTP 200.
@@ -399,6 +403,14 @@ def _gateway_error_class(code: int | None, status: int, message: str) -> type[er
 def nobody_answers(error: errors.SopsError) -> bool:
     """Tell whether it may just be that nothing stands behind the address for now: a 404 that no gateway has signed."""
     return isinstance(error, errors.SopsApiNotFoundError) and error.code not in _NO_SUCH_API_CODES
+
+
+def crashed(error: errors.SopsError) -> bool:
+    """Tell whether SOPS itself failed inside: for now, or over what it was asked, which may be one of several tasks."""
+    if not isinstance(error, errors.SopsGatewayUnavailableError):
+        return False
+    # ESB tells of it in words of its own
+    return _int(error.code) == SOPS_CRASHED or "Status Code: 500" in (error.remote_message or "")
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
