@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from airflow_provider_sops.sops.calls import Scope, parse_id, parse_scope
 from airflow_provider_sops.sops.errors import SopsConfigError
 from airflow_provider_sops.sops.gateway import DEFAULT_PATHS, ApiType, Credentials, Door
+from airflow_provider_sops.sops.network import is_proxy_address
 from airflow_provider_sops.sops.transport import CONNECT_TIMEOUT, READ_TIMEOUT, TransportSettings
 
 CONN_TYPE = "sops"
@@ -244,17 +245,9 @@ def _parse_proxies(given: Mapping[str, Any]) -> dict[str, str]:
     for scheme, url in proxies.items():
         if scheme not in ("http", "https", "all"):
             raise SopsConfigError("proxies", f"must name the schemes http, https or all, not {scheme!r}")
-        if not _is_proxy_address(url):  # it is not shown: it may hold a password
+        if not is_proxy_address(url):  # it is not shown: it may hold a password
             raise SopsConfigError("proxies", "must be an address like http://proxy.example.com:3128, or JSON with some")
     return proxies
-
-
-def _is_proxy_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https", "socks5", "socks5h") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
 
 
 def _verify(value: Any) -> bool | str:

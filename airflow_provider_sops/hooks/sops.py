@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +22,7 @@ from airflow_provider_sops.exceptions import airflow_errors
 from airflow_provider_sops.sops import errors, models
 from airflow_provider_sops.sops.calls import MAX_IDS_PER_STATUS_CALL, make_call, parse_id, parse_scope
 from airflow_provider_sops.sops.client import SopsClient
+from airflow_provider_sops.sops.network import route_to
 from airflow_provider_sops.sops.retry import NO_RETRY, RetryPolicy
 from airflow_provider_sops.sops.watch import Place, nocache
 
@@ -40,7 +40,8 @@ def site_of(connection: Connection, extra: Mapping[str, Any]) -> Site:
     """Read a connection, and let Airflow mask all its secrets in logs.
 
     :param extra: the connection's extra as a dict; read by the caller, as a triggerer does it asynchronously.
-    :raises SopsConfigError: names the field that is missing, wrong or contradicts another one.
+    :raises SopsConfigError: names the field that is missing, wrong or contradicts another one, or the variable of the
+        environment whose certificates or proxy cannot be used.
     """
     site = parse_connection(
         host=connection.host,
@@ -52,9 +53,9 @@ def site_of(connection: Connection, extra: Mapping[str, Any]) -> Site:
     )
     for secret in site.secrets:
         mask_secret(secret)
-    bundle = site.settings.verify
-    if isinstance(bundle, str) and not os.path.exists(bundle):
-        raise errors.SopsConfigError("verify", f"there is no file {bundle!r} on this machine")
+    # found again by the client; what cannot be used here is told before anything is sent
+    for secret in route_to(site.door.base_url, site.settings).secrets:
+        mask_secret(secret)
     return site
 
 

@@ -17,10 +17,12 @@ from airflow_provider_sops.exceptions import SopsConfigException, SopsException,
 from airflow_provider_sops.hooks import sops as module
 from airflow_provider_sops.hooks.sops import SopsHook
 from airflow_provider_sops.sops import errors
+from airflow_provider_sops.sops.network import CA_VARIABLES
 from airflow_provider_sops.sops.retry import NO_RETRY, RetryPolicy
 from airflow_provider_sops.sops.states import TaskState
 from airflow_provider_sops.testing import FakeSops
 from tests import secrets
+from tests.servers import Proxy, make_certificate
 
 Connect = Callable[..., None]
 
@@ -222,7 +224,7 @@ def test_a_connection_of_the_environment(
         ({"bk_username": None}, "bk_username: is empty; give one of bk_username, bk_token, access_token in extra"),
         ({"bk_token": secrets.BK_TOKEN}, "bk_token: contradicts bk_username"),
         ({"verify": "maybe"}, "verify: must be true, false or the path of a CA bundle"),
-        ({"verify": "/nowhere/ca.pem"}, "verify: there is no file '/nowhere/ca.pem'"),
+        ({"verify": "/nowhere/ca.pem"}, "verify: '/nowhere/ca.pem' is not there: no such file"),
         ({"timeout": "soon"}, "timeout: must be a number of seconds greater than 0"),
         ({"scope": "biz"}, "scope: must be 'cmdb_biz' or 'project'"),
     ],
@@ -486,7 +488,38 @@ def test_the_hook_describes_its_form_for_older_airflows() -> None:
 
 
 def test_a_ca_bundle_that_is_there(sops: FakeSops, connect: Connect, tmp_path: Path) -> None:
+    connect(sops, verify=str(make_certificate(tmp_path)))
+    assert SopsHook().call("get_user_project_list")
+
+
+def test_the_environments_certificates_are_tried_before_anything_is_sent(
+    sops: FakeSops, connect: Connect, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     bundle = tmp_path / "ca.pem"
     bundle.write_text("")
-    connect(sops, verify=str(bundle))
-    assert SopsHook().call("get_user_project_list")
+    for name in CA_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    connect(sops)
+    assert SopsHook().test_connection()[0]  # nothing speaks TLS
+    fields = {**sops.connection(), "host": sops.apigw_url.replace("http:", "https:")}
+    monkeypatch.setenv("AIRFLOW_CONN_SOPS_DEFAULT", json.dumps(fields))
+    sops.clear_requests()
+    with pytest.raises(SopsConfigException, match=r"REQUESTS_CA_BUNDLE: .* holds no certificates") as caught:
+        SopsHook().get_task_detail(1)
+    assert SopsHook().test_connection() == (False, str(caught.value))
+    assert sops.connections == 1
+
+
+def test_the_password_of_the_environments_proxy_is_masked(
+    sops: FakeSops, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masked: set[str] = set()
+    monkeypatch.setattr(module, "mask_secret", masked.add)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with Proxy() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url.replace("//", f"//me:{secrets.PROXY_PASSWORD}@"))
+        connect(sops)
+        assert SopsHook().call("get_user_project_list")
+    assert secrets.PROXY_PASSWORD in masked
