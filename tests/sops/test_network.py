@@ -361,7 +361,6 @@ def test_an_answer_that_trickles_ends(ask: Ask, pieces: list[bytes], tls: bool, 
             connection.sendall(piece)
             if server.wait(0.05):
                 return
-        server.wait(5)
 
     of_a_proxy = b"established" in pieces[0]
     with Server(trickle, tls_context(certificate) if tls else None) as server:
