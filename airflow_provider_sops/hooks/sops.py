@@ -22,6 +22,7 @@ from airflow_provider_sops.exceptions import airflow_errors
 from airflow_provider_sops.sops import errors, models
 from airflow_provider_sops.sops.calls import MAX_IDS_PER_STATUS_CALL, make_call, parse_id, parse_scope
 from airflow_provider_sops.sops.client import SopsClient
+from airflow_provider_sops.sops.lists import count_tasks, list_tasks
 from airflow_provider_sops.sops.network import route_to
 from airflow_provider_sops.sops.retry import NO_RETRY, RetryPolicy
 from airflow_provider_sops.sops.watch import Place, nocache
@@ -261,13 +262,24 @@ class SopsHook(BaseHook):
             )
         return found
 
-    def get_task_list(self, **filters: Any) -> list[models.TaskListItem]:
-        """List tasks of the business.
+    def get_task_list(
+        self, *, limit: int | str | None = None, offset: int | str | None = None, **filters: Any
+    ) -> list[models.TaskListItem]:
+        """List tasks of the business, the newest first.
 
+        :param limit: how many at most; more than 200 are read by several requests. By default SOPS gives 100.
+        :param offset: how many to pass over.
         :param filters: as SOPS names them: ``keyword``, ``is_started``, ``is_finished``, ``create_method``,
-            ``template_id``, ``create_time_start``, ``create_time_end``, ``limit`` (default 100), ``offset`` ….
+            ``template_id``, ``create_time_start``, ``create_time_end``, ….
         """
-        return self._read(models.task_list, "get_task_list", **filters)
+        return self._ask(lambda: list_tasks(self.place, limit=limit, offset=offset, **filters))
+
+    def count_tasks(self, **filters: Any) -> int:
+        """Count tasks of the business.
+
+        :param filters: those of :meth:`get_task_list`.
+        """
+        return self._ask(lambda: count_tasks(self.place, **filters))
 
     def get_template_list(self, **filters: Any) -> list[models.TemplateListItem]:
         """List templates of the business.
@@ -350,6 +362,10 @@ class SopsHook(BaseHook):
         answer = self._send(api, **params)
         with airflow_errors():
             return read(answer)
+
+    def _ask(self, make: Callable[[], Steps[T]]) -> T:
+        with airflow_errors():
+            return self.get_conn().run(make())
 
     def _send(self, api: str, /, **params: Any) -> Answer:
         with airflow_errors():

@@ -23,6 +23,7 @@ from typing import Any, Literal, TypeVar
 from airflow_provider_sops.sops import errors, models
 from airflow_provider_sops.sops.calls import MAX_TASK_NAME
 from airflow_provider_sops.sops.errors import SopsConfigError
+from airflow_provider_sops.sops.lists import list_tasks
 from airflow_provider_sops.sops.models import TaskListItem, TaskStatus
 from airflow_provider_sops.sops.operate import SEND_PAUSE, SENDS, CannotGoOn, Revocation, may_have_happened, revoke
 from airflow_provider_sops.sops.policy import WaitPolicy
@@ -41,8 +42,8 @@ REFUSED = (*DENIED, errors.SopsIamDeniedError)
 _SEARCH_PAUSES = (1.0, 2.0, 4.0, 8.0)
 #: Where SOPS says a function task stands that no person has claimed.
 _CLAIM = "func_claim"
-#: Most tasks of one answer of ``get_task_list`` (measured on SOPS 3.34).
-_MOST_LISTED = 200
+#: Most tasks that a search looks through: an Airflow task has one, and one more for each time it was run anew.
+_MOST_FOUND = 10_000
 #: An end that leaves nothing to go on with; ENDED is one whose state the detail alone does not tell.
 _OVER = (TaskState.REVOKED, TaskState.EXPIRED, TaskState.ENDED)
 
@@ -267,17 +268,13 @@ class TaskRun:
         # a zone cannot be given in a way that every SOPS reads, and none is two days off
         after = self.created_after.strftime("%Y-%m-%d %H:%M:%S") if self.created_after and not takes_up else None
         try:
-            answer = yield self.place.call(
-                "get_task_list",
-                keyword=keyword,
-                create_time_start=after,
-                without_count="true",
-                limit=_MOST_LISTED,
+            items = yield from list_tasks(
+                self.place, limit=_MOST_FOUND, keyword=keyword, create_time_start=after, without_count="true"
             )
         except REFUSED as error:
             return self._unsearchable(error)
         listed: dict[str, dict[int, list[TaskListItem]]] = {}
-        for item in models.task_list(answer):
+        for item in items:
             tagged = self.tag.read(item.name)
             # child tasks of subprocesses and tasks that a person has copied may hold the tag too
             if tagged and item.create_method in ("api", "") and not item.is_child_taskflow:

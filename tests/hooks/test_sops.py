@@ -20,7 +20,7 @@ from airflow_provider_sops.sops import errors
 from airflow_provider_sops.sops.network import CA_VARIABLES
 from airflow_provider_sops.sops.retry import NO_RETRY, RetryPolicy
 from airflow_provider_sops.sops.states import TaskState
-from airflow_provider_sops.testing import FakeSops
+from airflow_provider_sops.testing import FakeSops, Request
 from tests import secrets
 from tests.servers import Proxy, make_certificate
 
@@ -369,6 +369,71 @@ def test_wrong_types_are_an_error_of_the_hook_too(sops: FakeSops, hook: SopsHook
         sops.faults.add(kind="wrong_types")
         with pytest.raises(exceptions.SopsInvalidAnswerException, match="the answer is not one of SOPS'"):
             call()
+
+
+# ---- lists ----
+
+
+@pytest.fixture
+def many(sops: FakeSops) -> list[int]:
+    """Ids of 450 tasks, the newest first."""
+    return [sops.create_task(name=f"deploy {number}", start=False) for number in range(450)][::-1]
+
+
+@pytest.mark.parametrize("limit", [1, 200, 201, "250", 400, 450, 1000])
+@pytest.mark.parametrize("filters", [{}, {"without_count": True}], ids=["counted", "not counted"])
+def test_a_list_has_as_many_tasks_as_were_asked_for(
+    sops: FakeSops, hook: SopsHook, many: list[int], limit: Any, filters: dict[str, Any]
+) -> None:
+    listed = [item.task_id for item in hook.get_task_list(limit=limit, keyword="deploy", **filters)]
+    assert listed == many[: int(limit)]
+    assert sops.count("get_task_list") == -(-min(int(limit), 450) // 200)
+    assert all(request.params["keyword"] == "deploy" for request in sops.requests)
+
+
+def test_a_list_may_begin_later(hook: SopsHook, many: list[int]) -> None:
+    assert [item.task_id for item in hook.get_task_list(limit=300, offset=100)] == many[100:400]
+    assert [item.task_id for item in hook.get_task_list(limit=300, offset="400")] == many[400:]
+    assert [item.task_id for item in hook.get_task_list(offset=449)] == many[449:]
+    assert hook.get_task_list(limit=300, offset=450) == []
+
+
+def test_without_a_limit_a_list_is_as_long_as_sops_makes_it(sops: FakeSops, hook: SopsHook, many: list[int]) -> None:
+    assert [item.task_id for item in hook.get_task_list()] == many[:100]
+    assert hook.get_task_list(limit=0) == []
+    assert sops.count() == 1
+
+
+def test_no_task_is_listed_twice_where_more_come_meanwhile(sops: FakeSops, hook: SopsHook, many: list[int]) -> None:
+    def more(when: str, request: Request) -> None:
+        if when == "after":
+            sops.create_task(name="deploy one more", start=False)
+
+    sops.on_request = more
+    assert [item.task_id for item in hook.get_task_list(limit=420, keyword="deploy")] == many[:420]
+
+
+def test_a_site_that_gives_the_same_page_ever_again_is_not_asked_for_ever(sops: FakeSops, hook: SopsHook) -> None:
+    rows = [{"id": number, "name": "x"} for number in range(1, 201)]
+    sops.serve_canned({"get_task_list": {"result": True, "code": 0, "count": 10_000, "data": rows}})
+    assert len(hook.get_task_list(limit=1000)) == 200
+    assert sops.count() == 2
+
+
+def test_tasks_are_counted(sops: FakeSops, hook: SopsHook, many: list[int]) -> None:
+    assert hook.count_tasks() == 450
+    assert hook.count_tasks(keyword="deploy 44", without_count=True, limit=5) == 11
+    assert sops.count() == 2
+    sops.serve_canned({"get_task_list": {"result": True, "code": 0, "count": -1, "data": []}})
+    with pytest.raises(exceptions.SopsInvalidAnswerException, match="count is -1 where a number belongs"):
+        hook.count_tasks()
+
+
+@pytest.mark.parametrize("limit", ["many", -1, True, 1.5])
+def test_what_is_no_number_of_tasks(sops: FakeSops, hook: SopsHook, limit: Any) -> None:
+    with pytest.raises(SopsConfigException, match="limit: must be a whole number, 0 or more"):
+        hook.get_task_list(limit=limit)
+    assert sops.count() == 0
 
 
 # ---- what `Test` says ----
