@@ -188,6 +188,10 @@ class Door:
             return None if reply.status < 300 or reply.status == 500 else (code, message)
         return (None, self._excerpt(reply)) if reply.status >= 400 else None
 
+    @property
+    def _app(self) -> str:
+        return f"app {self.credentials.app_code!r}" if self.credentials.app_code else "the app"
+
     def _gateway_error(
         self, call: Call, reply: HttpReply, code: int | None, message: str, request_id: str | None
     ) -> errors.SopsGatewayError:
@@ -214,7 +218,7 @@ class Door:
     def _gateway_hint(
         self, kind: type[errors.SopsGatewayError], call: Call, code: int | None, status: int
     ) -> str | None:
-        app = f"app {self.credentials.app_code!r}" if self.credentials.app_code else "the app"
+        app = self._app
         if code == 1306402:
             return f"Let the user of the connection be permitted to use {call.name!r} of SOPS through ESB."
         if status == 405:
@@ -242,7 +246,7 @@ class Door:
 
     def _said_no(
         self, call: Call, status: int, body: Mapping[str, Any], request_id: str | None
-    ) -> errors.SopsApiError | errors.SopsGatewayUnavailableError:
+    ) -> errors.SopsApiError | errors.SopsGatewayError:
         message = one_line(body.get("message"), self.secrets)
         code = body.get("code")
         known: dict[str, Any] = {
@@ -252,6 +256,12 @@ class Door:
             "request_id": request_id,
         }
         kind = api_error_class(code, message)
+        if _int(code) == APP_NOT_LISTED and kind is errors.SopsApiError:
+            hint = (
+                f"SOPS itself lets only some apps call {call.name!r}, whatever the gateway grants: ask those who run "
+                f"SOPS to add {self._app} to them."
+            )
+            return make_error(errors.SopsApiPermissionError, call, "SOPS says no", hint=hint, **known)
         if status == 500 and kind is errors.SopsApiError:
             # no "no": SOPS' word for a fault of its own, such as a database or broker that is away
             return make_error(errors.SopsGatewayUnavailableError, call, "SOPS failed inside", hint=_CRASH_HINT, **known)
@@ -301,7 +311,6 @@ def api_error_class(code: object, message: str) -> type[errors.SopsApiError]:
         3540400: errors.SopsNotFoundError,
         3540000: errors.SopsInvalidParameterError,
         3546100: errors.SopsInvalidParameterError,
-        3540100: errors.SopsIamDeniedError,
         3545000: errors.SopsInvalidOperationError,
     }
     if number in by_code:
@@ -329,6 +338,8 @@ def _api_hint(kind: type[errors.SopsApiError], call: Call, message: str) -> str:
     return "Those who run SOPS can look the request id up in its log."
 
 
+#: SOPS' code for an app that is not on its own list for an API; where the user may not, IAM denies in other words.
+APP_NOT_LISTED = 3_540_100
 _CRASH_HINT = (
     "Try again later: its database or message broker may be away; if it goes on, those who run SOPS can look the "
     "request id up in its log."

@@ -241,6 +241,24 @@ def test_a_connection_that_cannot_be_used(sops: FakeSops, connect: Connect, extr
     assert sops.count() == 0
 
 
+def test_an_extra_that_was_encoded_twice(sops: FakeSops, monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = sops.connection()
+    twice = json.dumps(json.dumps({**fields["extra"], "bk_token": secrets.BK_TOKEN}))
+    monkeypatch.setenv("AIRFLOW_CONN_SOPS_DEFAULT", json.dumps({**fields, "extra": twice}))
+    says = "extra: is JSON within JSON: a text|`sops_default` isn't defined"  # Airflow 3.0 and 3.1 do not give it to us
+    with pytest.raises(AirflowException, match=says) as caught:
+        SopsHook().get_task_detail(1)
+    assert SopsHook().test_connection() == (False, str(caught.value))
+    assert sops.count() == 0
+
+
+def test_a_secret_that_was_pasted_with_a_line_break(sops: FakeSops, monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = sops.connection()
+    fields["password"] += "\n"
+    monkeypatch.setenv("AIRFLOW_CONN_SOPS_DEFAULT", json.dumps(fields))
+    assert SopsHook().test_connection()[0]
+
+
 def test_all_secrets_are_masked(sops: FakeSops, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     masked: set[str] = set()
     monkeypatch.setattr(module, "mask_secret", masked.add)
@@ -448,7 +466,7 @@ def said(sops: FakeSops, api_type: str) -> tuple[bool, str]:
     return works, message
 
 
-LIST, DETAIL = "get_user_project_list", "get_task_detail"
+LIST, DETAIL, STATUS, TASKS = "get_user_project_list", "get_task_detail", "get_task_status", "get_task_list"
 NO_PERMISSION = "no permission for this API, apply for it in the BlueKing developer center"
 NOT_NEEDED = "no permission for this API, which only this test calls"
 
@@ -464,8 +482,10 @@ def test_a_connection_that_works(sops: FakeSops, connect: Connect, api_type: str
     ("granted", "works", "says"),
     [
         ([DETAIL], True, f"{LIST}: {NOT_NEEDED}; {DETAIL}: granted."),
-        ([LIST], True, f"{LIST}: granted (3 projects); {DETAIL}: {NO_PERMISSION}."),
-        ([], False, f"{LIST}: {NOT_NEEDED}; {DETAIL}: {NO_PERMISSION}."),
+        ([DETAIL, TASKS], True, f"{LIST}: {NOT_NEEDED}; {DETAIL}: granted."),
+        ([STATUS], True, f"{LIST}: {NOT_NEEDED}; {DETAIL}: {NO_PERMISSION}; {STATUS}: granted."),
+        ([LIST], False, f"{LIST}: granted (3 projects); {DETAIL}: {NO_PERMISSION}; {STATUS}: {NO_PERMISSION}."),
+        ([], False, f"{LIST}: {NOT_NEEDED}; {DETAIL}: {NO_PERMISSION}; {STATUS}: {NO_PERMISSION}."),
     ],
 )
 def test_no_permission_still_proves_the_credentials(
@@ -483,11 +503,93 @@ def test_an_old_site_without_the_cheap_api(sops: FakeSops, connect: Connect, api
     assert said(sops, api_type)[1].endswith(f"{LIST}: this site does not have it; {DETAIL}: granted.")
 
 
-def test_a_user_who_may_see_nothing(make_sops: Callable[..., FakeSops], connect: Connect, api_type: str) -> None:
+ADVICE = "give this user project_view and task_view in BlueKing's permission center (IAM)."
+DENIED = "iam authentication exception, please check, action:"
+
+
+@pytest.mark.parametrize("tasks", [0, 1])
+@pytest.mark.parametrize(
+    ("denied", "extra", "says"),
+    [
+        ([], {}, f"; but user 'admin' may not see cmdb_biz 2 ({DENIED}project_view): {ADVICE}"),
+        ([TASKS], {}, f"; but user 'admin' may see no project: {ADVICE}"),
+        ([LIST], {}, f"; but user 'admin' may not see cmdb_biz 2 ({DENIED}project_view): {ADVICE}"),
+        ([], {"bk_biz_id": None}, f"; but user 'admin' may see no project: {ADVICE}"),
+        (
+            [],
+            {"bk_username": None, "bk_token": secrets.BK_TOKEN},
+            f"; but the user of the token may not see cmdb_biz 2 ({DENIED}project_view): {ADVICE}",
+        ),
+    ],
+    ids=["nothing", "no list", "no projects", "no business", "a token"],
+)
+def test_a_user_who_may_see_nothing(
+    make_sops: Callable[..., FakeSops],
+    connect: Connect,
+    api_type: str,
+    tasks: int,
+    denied: list[str],
+    extra: dict[str, Any],
+    says: str,
+) -> None:
     sops = make_sops(users={})
-    sops.create_task()
+    sops.deny(*denied)
+    for _ in range(tasks):
+        sops.create_task()
+    connect(sops, api_type, **extra)
+    works, message = said(sops, api_type)
+    assert not works
+    assert message.endswith(says)
+
+
+def test_a_user_who_may_see_the_project_but_no_task(
+    make_sops: Callable[..., FakeSops], connect: Connect, api_type: str
+) -> None:
+    sops = make_sops(users={"admin": ["project_view"]})
     connect(sops, api_type)
-    assert f"{LIST}: granted (0 projects)" in said(sops, api_type)[1]
+    assert said(sops, api_type)[0]  # there is no task that could tell
+    task_id = sops.create_task()
+    works, message = said(sops, api_type)
+    assert not works
+    assert message.endswith(f"; but user 'admin' may not see its newest task {task_id} ({DENIED}task_view): {ADVICE}")
+
+
+def test_a_user_who_may_see_another_project_only(sops: FakeSops, connect: Connect, api_type: str) -> None:
+    sops.deny(TASKS)
+    rows = [{"project_id": 9, "bk_biz_id": 3, "name": "another"}]
+    sops.serve_canned({LIST: {"result": True, "code": 0, "data": rows}})
+    for extra, says in (
+        ({"bk_biz_id": 2}, f"; but user 'admin' may not see cmdb_biz 2: {ADVICE}"),
+        ({"bk_biz_id": 7, "scope": "project"}, f"; but user 'admin' may not see project 7: {ADVICE}"),
+    ):
+        connect(sops, api_type, **extra)
+        works, message = said(sops, api_type)
+        assert not works
+        assert message.endswith(says)
+    for extra in ({"bk_biz_id": 3}, {"bk_biz_id": 9, "scope": "project"}, {"bk_biz_id": None}):
+        connect(sops, api_type, **extra)
+        assert said(sops, api_type)[0]
+
+
+@pytest.mark.parametrize("denied", [[], [TASKS]])
+def test_an_app_that_sops_trusts_needs_no_user_with_rights(
+    make_sops: Callable[..., FakeSops], connect: Connect, api_type: str, denied: list[str]
+) -> None:
+    sops = make_sops(users={}, trusted_apps=["demo-app"])
+    sops.deny(*denied)
+    connect(sops, api_type)
+    works, message = said(sops, api_type)
+    assert works, message
+    assert f"{LIST}: granted (0 projects)" in message
+
+
+def test_an_app_that_is_not_on_sops_own_list(sops: FakeSops, connect: Connect, api_type: str) -> None:
+    unlisted = {"result": False, "message": "you have no permission to call this api.", "code": 3540100}
+    sops.serve_canned(dict.fromkeys([LIST, DETAIL, STATUS], unlisted))
+    connect(sops, api_type)
+    works, message = said(sops, api_type)
+    assert not works
+    assert f"{DETAIL}: SOPS does not let this app call it" in message
 
 
 @pytest.mark.parametrize(
@@ -534,7 +636,7 @@ def test_the_business_is_none_that_sops_knows(sops: FakeSops, connect: Connect, 
 
 def test_an_address_that_is_none_of_sops(sops: FakeSops, connect: Connect, api_type: str) -> None:
     connect(sops, api_type)
-    sops.remove_api(LIST, DETAIL)
+    sops.remove_api(LIST, DETAIL, STATUS, TASKS)
     works, message = said(sops, api_type)
     assert not works
     assert "answers, but seems to be no address of SOPS' API" in message

@@ -302,10 +302,16 @@ SOPS = [
         ("(code 3545000): task already started", "its present state does not allow this"),
     ),
     Refusal(
-        "forbidden",
-        sops_says(3540100, "forbidden"),
-        errors.SopsIamDeniedError,
-        ("Give the user of the connection the permission in BlueKing's permission center",),
+        "the app is not on SOPS' own list",
+        sops_says(3540100, "you have no permission to call this api."),
+        errors.SopsApiPermissionError,
+        (
+            "SOPS says no (code 3540100): you have no permission to call this api.",
+            "SOPS itself lets only some apps call 'get_task_status'",
+            "ask those who run SOPS to add app 'demo-app'",
+        ),
+        silent=("user", "IAM"),
+        code=3540100,
     ),
     Refusal(
         "IAM",
