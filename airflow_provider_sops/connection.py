@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from airflow_provider_sops.sops.calls import Scope, parse_id, parse_scope
 from airflow_provider_sops.sops.errors import SopsConfigError
 from airflow_provider_sops.sops.gateway import DEFAULT_PATHS, ApiType, Credentials, Door
+from airflow_provider_sops.sops.network import is_proxy_address
 from airflow_provider_sops.sops.transport import CONNECT_TIMEOUT, READ_TIMEOUT, TransportSettings
 
 CONN_TYPE = "sops"
@@ -125,14 +126,16 @@ def parse_connection(
     :param schema: ``http`` or ``https``, or the path where the connection was written as a URI.
     :param login: app code.
     :param password: app secret.
+    :param password: app secret.
     :param extra: see :data:`EXTRA_FIELDS`; empty strings count as not given.
     :raises SopsConfigError: names the field that is missing, wrong or contradicts another one.
     """
-    given = {key: value for key, value in (extra or {}).items() if value not in (None, "")}
+    given = {key: value for key, value in _check_extra(extra).items() if value not in (None, "")}
     api_type, base_url = _parse_address(host, schema, port, _text(given, "api_type"))
     credentials = Credentials(
         app_code=(login or "").strip(),
-        app_secret=password or "",
+        # what is pasted often ends in a line break, which no secret of BlueKing has
+        app_secret=(password or "").strip(),
         bk_username=_text(given, "bk_username"),
         bk_token=_text(given, "bk_token"),
         access_token=_text(given, "access_token"),
@@ -145,6 +148,20 @@ def parse_connection(
         settings=_parse_settings(given),
         unknown_fields=tuple(sorted(set(given) - set(EXTRA_FIELDS))),
     )
+
+
+def _check_extra(extra: object) -> Mapping[str, Any]:
+    if extra is None or extra == "":
+        return {}
+    if isinstance(extra, str):  # it is not shown: it may hold tokens
+        raise SopsConfigError(
+            "extra",
+            "is JSON within JSON: a text, and in it the object. Write the object itself, such as "
+            '{"bk_username": "admin"}, without quotes around it and without backslashes',
+        )
+    if not isinstance(extra, Mapping):
+        raise SopsConfigError("extra", f"must be a JSON object, not a {type(extra).__name__}")
+    return extra
 
 
 def _parse_address(host: str | None, schema: str | None, port: int | None, api_type: str) -> tuple[ApiType, str]:
@@ -197,11 +214,12 @@ def _check_credentials(credentials: Credentials) -> None:
         raise SopsConfigError(given[1], f"contradicts {given[0]}: give one of {', '.join(users)}")
     if not given:
         raise SopsConfigError("bk_username", f"is empty; give one of {', '.join(users)} in extra")
+    app = {"login (app code)": credentials.app_code, "password (app secret)": credentials.app_secret}
+    for name, value in (app | users).items():
+        if not value.isprintable():  # it is not shown
+            raise SopsConfigError(name, "holds a line break or another character that cannot be seen: paste it anew")
     if not credentials.access_token:
-        for name, value in (
-            ("login (app code)", credentials.app_code),
-            ("password (app secret)", credentials.app_secret),
-        ):
+        for name, value in app.items():
             if not value:
                 raise SopsConfigError(name, "is empty; only an access_token works without it")
 
@@ -245,17 +263,9 @@ def _parse_proxies(given: Mapping[str, Any]) -> dict[str, str]:
     for scheme, url in proxies.items():
         if scheme not in ("http", "https", "all"):
             raise SopsConfigError("proxies", f"must name the schemes http, https or all, not {scheme!r}")
-        if not _is_proxy_address(url):  # it is not shown: it may hold a password
+        if not is_proxy_address(url):  # it is not shown: it may hold a password
             raise SopsConfigError("proxies", "must be an address like http://proxy.example.com:3128, or JSON with some")
     return proxies
-
-
-def _is_proxy_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https", "socks5", "socks5h") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
 
 
 def _verify(value: Any) -> bool | str:

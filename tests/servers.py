@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import hashlib
 import ipaddress
 import socket
 import ssl
@@ -135,8 +136,8 @@ class Proxy(Server):
     :param refuse: status line with which it refuses, such as ``407 Proxy Authentication Required``.
     """
 
-    def __init__(self, refuse: str = "") -> None:
-        super().__init__(self._proxy)
+    def __init__(self, refuse: str = "", tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(self._proxy, tls)
         self.refuse = refuse
         self.asked: list[str] = []
         self.authorizations: list[str] = []
@@ -187,6 +188,18 @@ def make_certificate(folder: Path) -> Path:
         + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return path
+
+
+def hashed_folder(certificate: Path, folder: Path) -> Path:
+    """Lay a certificate of :func:`make_certificate` into a folder under the name by which OpenSSL finds it."""
+    # the hash is that of the subject's canonical form: a set with one sequence of an id and a lower-case text
+    text = b"fake sops"
+    pair = b"\x06\x03\x55\x04\x03\x0c" + bytes([len(text)]) + text
+    name = b"\x31" + bytes([len(pair) + 2]) + b"\x30" + bytes([len(pair)]) + pair
+    number = int.from_bytes(hashlib.sha1(name).digest()[:4], "little")  # noqa: S324 (it is OpenSSL's)
+    folder.mkdir(exist_ok=True)
+    (folder / f"{number:08x}.0").write_bytes(certificate.read_bytes())
+    return folder
 
 
 def tls_context(certificate: Path) -> ssl.SSLContext:

@@ -228,6 +228,43 @@ def test_a_field_of_extra_that_cannot_be_used(extra: dict[str, Any], says: str) 
     assert str(caught.value).startswith(says)
 
 
+@pytest.mark.parametrize(
+    ("extra", "says"),
+    [
+        (json.dumps({"bk_token": secrets.BK_TOKEN}), "extra: is JSON within JSON: a text, and in it the object."),
+        ([{"bk_username": "admin"}], "extra: must be a JSON object, not a list"),
+        (5, "extra: must be a JSON object, not a int"),
+    ],
+)
+def test_an_extra_that_is_no_object(extra: Any, says: str) -> None:
+    with pytest.raises(SopsConfigError) as caught:
+        parse_connection(**FIELDS, extra=extra)
+    assert str(caught.value).startswith(says)
+    assert secrets.BK_TOKEN not in str(caught.value)
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n", " ", "\t"])
+def test_what_was_pasted_with_a_line_break_is_read_without(ends: str) -> None:
+    fields = {**FIELDS, "login": f"my-app{ends}", "password": f"{ends}{secrets.APP_SECRET}{ends}"}
+    credentials = parse_connection(**fields, extra={"bk_token": f"{secrets.BK_TOKEN}{ends}"}).door.credentials
+    assert (credentials.app_code, credentials.app_secret) == ("my-app", secrets.APP_SECRET)
+    assert credentials.bk_token == secrets.BK_TOKEN
+
+
+@pytest.mark.parametrize("inside", ["\n", "\x00", "\u200b"])
+@pytest.mark.parametrize("field", ["login", "password", "bk_username", "bk_token", "access_token"])
+def test_a_secret_with_a_line_break_inside_cannot_be_one(field: str, inside: str) -> None:
+    secret = f"{secrets.APP_SECRET}{inside}{secrets.BK_TOKEN}"
+    fields: dict[str, Any] = {**FIELDS, "extra": {"bk_username": "admin"}}
+    if field in FIELDS:
+        fields[field] = secret
+    else:
+        fields["extra"] = {field: secret}
+    with pytest.raises(SopsConfigError, match="cannot be seen: paste it anew") as caught:
+        parse_connection(**fields)
+    assert caught.value.field.startswith(field)
+
+
 def test_fields_that_mean_nothing_are_named() -> None:
     assert site(extra={"verfiy": False, "biz": 2, "empty": ""}).unknown_fields == ("biz", "verfiy")
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlsplit
 
 from airflow_provider_sops.sops import errors
 from airflow_provider_sops.sops.calls import Call
 from airflow_provider_sops.sops.gateway import Answer, Door, HttpReply, HttpRequest
+from airflow_provider_sops.sops.network import route_to
 from airflow_provider_sops.sops.redact import protect_http_logs
 from airflow_provider_sops.sops.retry import NO_RETRY, RetryPolicy
-from airflow_provider_sops.sops.transport import Pause, Steps, TransportSettings, connection_failed
+from airflow_provider_sops.sops.transport import Pause, Steps, TransportSettings, connection_failed, header_text
 
 if TYPE_CHECKING:
     import httpx
@@ -40,7 +40,8 @@ class AsyncSopsClient:
         self.settings = settings or TransportSettings()
         self.retry = retry
         connect, read = self.settings.connect_timeout, self.settings.read_timeout
-        self._timeout = {"connect": connect, "read": read, "write": read, "pool": read}
+        #: each bounds one piece
+        self._timeouts = {"connect": connect, "read": read, "write": read, "pool": read}
         self._session: httpx.AsyncHTTPTransport | None = None
         self._opening = asyncio.Lock()
 
@@ -97,8 +98,7 @@ class AsyncSopsClient:
         import httpx
 
         try:
-            # httpx limits the time to each piece of an answer, not that of one that trickles
-            async with asyncio.timeout(self._timeout["connect"] + 2.0 * self._timeout["read"]):
+            async with asyncio.timeout(self.settings.whole_timeout):
                 response = await session.handle_async_request(
                     httpx.Request(
                         request.method,
@@ -106,7 +106,7 @@ class AsyncSopsClient:
                         params=request.query or None,
                         headers={"Accept-Encoding": "gzip, deflate", **request.headers},
                         content=request.body,
-                        extensions={"timeout": self._timeout},
+                        extensions={"timeout": self._timeouts},
                     )
                 )
                 try:
@@ -119,7 +119,7 @@ class AsyncSopsClient:
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             sent = not isinstance(error, httpx.ConnectError | httpx.ProxyError)
             return connection_failed(call, self.door, error, sent=sent, timed_out=False)
-        headers = {name.decode().lower(): value.decode("utf-8", "replace") for name, value in response.headers.raw}
+        headers = {name.decode().lower(): header_text(value) for name, value in response.headers.raw}
         return HttpReply(response.status_code, headers, body)
 
     async def _open_session(self) -> httpx.AsyncHTTPTransport:
@@ -156,34 +156,18 @@ def _make_session(door: Door, settings: TransportSettings) -> httpx.AsyncHTTPTra
     The client on top of it looks for redirects, cookies, authentication and proxies, and writes every address into the
     log, at each request; that is a fifth of what a request costs.
     """
-    import ssl
-
     import httpx
 
     protect_http_logs(door.base_url)
-    verify: bool | ssl.SSLContext
-    if isinstance(settings.verify, str):
-        verify = ssl.create_default_context(cafile=settings.verify)
-    else:
-        # plain http, too, would have the CA certificates read for nothing
-        verify = settings.verify and door.base_url.startswith("https:")
+    route = route_to(door.base_url, settings)
+    tls = route.tls_context()
     return httpx.AsyncHTTPTransport(
-        verify=verify,
+        verify=tls or False,
+        trust_env=False,
         limits=httpx.Limits(
             max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_CONNECTIONS, keepalive_expiry=KEEPALIVE
         ),
-        proxy=_proxy(door.base_url, settings.proxies),
+        proxy=httpx.Proxy(route.proxy, ssl_context=tls if route.proxy.startswith("https:") else None)
+        if route.proxy
+        else None,
     )
-
-
-def _proxy(url: str, proxies: Mapping[str, str]) -> str | None:
-    """Give the address of the proxy on the way to a URL: the connection's, else the environment's, if any."""
-    from urllib.request import getproxies, proxy_bypass
-
-    scheme, host = urlsplit(url)[:2]
-    named = proxies.get(scheme) or proxies.get("all")
-    if named or proxy_bypass(host):
-        return named
-    in_environment = getproxies()
-    named = in_environment.get(scheme) or in_environment.get("all")
-    return named if not named or "://" in named else f"http://{named}"

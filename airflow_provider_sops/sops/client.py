@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow_provider_sops.sops import errors
 from airflow_provider_sops.sops.calls import Call, Method, Scope, make_call
 from airflow_provider_sops.sops.gateway import Answer, Door, HttpReply, HttpRequest
+from airflow_provider_sops.sops.network import route_to
 from airflow_provider_sops.sops.redact import protect_http_logs
 from airflow_provider_sops.sops.retry import RetryPolicy
-from airflow_provider_sops.sops.transport import Pause, Steps, TransportSettings, connection_failed
+from airflow_provider_sops.sops.transport import Pause, Steps, TransportSettings, connection_failed, header_text
 
 if TYPE_CHECKING:
     import requests
@@ -74,7 +75,7 @@ class SopsClient:
         :param params: ids and parameters as SOPS names them.
         :return: the answer with ``data`` and the whole ``body``.
         :raises errors.SopsError: (one of its kinds) when there is no good answer.
-        :raises errors.SopsConfigError: when an id is missing or not a number.
+        :raises errors.SopsConfigError: when an id is missing or not a number, or certificates or proxy cannot be used.
         """
         return self.send(
             make_call(name, params, bk_biz_id=self.bk_biz_id, scope=self.scope, http_method=http_method, ids=path_ids)
@@ -132,37 +133,36 @@ class SopsClient:
     def _send_once(self, request: HttpRequest, call: Call) -> HttpReply | errors.SopsError:
         import requests
 
+        from airflow_provider_sops.sops.session import within
+
         session = self._session or self._open_session()
         try:
-            response = session.request(
-                request.method,
-                request.url,
-                params=request.query,
-                headers=request.headers,
-                data=request.body,
-                timeout=(self.settings.connect_timeout, self.settings.read_timeout),
-                verify=self.settings.verify,
-                # said with each request, since the environment's would win over those of the session
-                proxies=dict(self.settings.proxies),
-                allow_redirects=False,
-            )
+            with within(self.settings.whole_timeout):
+                response = session.request(
+                    request.method,
+                    request.url,
+                    params=request.query,
+                    headers=request.headers,
+                    data=request.body,
+                    timeout=(self.settings.connect_timeout, self.settings.read_timeout),
+                    allow_redirects=False,
+                )
         except requests.exceptions.Timeout as error:
             sent = not isinstance(error, requests.exceptions.ConnectTimeout)
             return connection_failed(call, self.door, error, sent=sent, timed_out=True)
         except (requests.exceptions.RequestException, OSError) as error:
             timed_out = _read_timed_out(error)
             return connection_failed(call, self.door, error, sent=not _never_connected(error), timed_out=timed_out)
-        headers = {name.lower(): value for name, value in response.headers.items()}
+        # the library has read the bytes as latin-1, whatever they are
+        headers = {name.lower(): header_text(value.encode("latin-1")) for name, value in response.headers.items()}
         return HttpReply(response.status_code, headers, response.content)
 
     def _open_session(self) -> requests.Session:
-        import requests
+        from airflow_provider_sops.sops.session import open_session
 
         protect_http_logs(self.door.base_url)
-        self._session = session = requests.Session()
-        # even where it does not follow a redirect, it would parse its target, and fail on a broken one
-        session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]
-        return session
+        self._session = open_session(route_to(self.door.base_url, self.settings))
+        return self._session
 
 
 def _never_connected(error: BaseException) -> bool:

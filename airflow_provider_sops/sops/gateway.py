@@ -143,7 +143,7 @@ class Door:
     def read(self, call: Call, reply: HttpReply) -> Answer:
         """Turn a reply into SOPS' data.
 
-        :raises errors.SopsGatewayError: (one of its kinds) when the door refused.
+        :raises errors.SopsGatewayError: (one of its kinds) when the door refused, or SOPS failed inside.
         :raises errors.SopsApiError: (one of its kinds) when SOPS said no.
         :raises errors.SopsInvalidAnswerError: when the reply is not one of SOPS'.
         """
@@ -176,7 +176,7 @@ class Door:
                 hint="Check the connection's host and api_type; a proxy or a login page may have answered instead.",
             )
         if body["result"] is not True:
-            raise self._api_error(call, reply.status, body, request_id)
+            raise self._said_no(call, reply.status, body, request_id)
         return Answer(call, body.get("data"), body, request_id, _http_date(reply.headers.get("date", "")))
 
     def scrub(self, text: str) -> str:
@@ -196,6 +196,10 @@ class Door:
             # SOPS itself answers 200, and 500 when it crashed
             return None if reply.status < 300 or reply.status == 500 else (code, message)
         return (None, self._excerpt(reply)) if reply.status >= 400 else None
+
+    @property
+    def _app(self) -> str:
+        return f"app {self.credentials.app_code!r}" if self.credentials.app_code else "the app"
 
     def _gateway_error(
         self, call: Call, reply: HttpReply, code: int | None, message: str, request_id: str | None
@@ -223,7 +227,7 @@ class Door:
     def _gateway_hint(
         self, kind: type[errors.SopsGatewayError], call: Call, code: int | None, status: int
     ) -> str | None:
-        app = f"app {self.credentials.app_code!r}" if self.credentials.app_code else "the app"
+        app = self._app
         if code == 1306402:
             return f"Let the user of the connection be permitted to use {call.name!r} of SOPS through ESB."
         if status == 405:
@@ -249,23 +253,28 @@ class Door:
             ),
         }.get(kind, "Check the call's parameters; those who run the gateway can look the request id up.")
 
-    def _api_error(
+    def _said_no(
         self, call: Call, status: int, body: Mapping[str, Any], request_id: str | None
-    ) -> errors.SopsApiError:
+    ) -> errors.SopsApiError | errors.SopsGatewayError:
         message = one_line(body.get("message"), self.secrets)
         code = body.get("code")
-        code = self.scrub(code) if isinstance(code, str) else read_int(code)
+        known: dict[str, Any] = {
+            "code": self.scrub(code) if isinstance(code, str) else read_int(code),
+            "remote_message": message,
+            "status": status,
+            "request_id": request_id,
+        }
         kind = api_error_class(code, message)
-        return make_error(
-            kind,
-            call,
-            "SOPS says no",
-            code=code,
-            remote_message=message,
-            status=status,
-            request_id=request_id,
-            hint=_api_hint(kind, call, status, message),
-        )
+        if read_int(code) == APP_NOT_LISTED and kind is errors.SopsApiError:
+            hint = (
+                f"SOPS itself lets only some apps call {call.name!r}, whatever the gateway grants: ask those who run "
+                f"SOPS to add {self._app} to them."
+            )
+            return make_error(errors.SopsApiPermissionError, call, "SOPS says no", hint=hint, **known)
+        if status == 500 and kind is errors.SopsApiError:
+            # no "no": SOPS' word for a fault of its own, such as a database or broker that is away
+            return make_error(errors.SopsGatewayUnavailableError, call, "SOPS failed inside", hint=_CRASH_HINT, **known)
+        return make_error(kind, call, "SOPS says no", hint=_api_hint(kind, call, message), **known)
 
     def _excerpt(self, reply: HttpReply) -> str:
         text = " ".join(self.scrub(reply.body[:_MOST_EXCERPTED].decode("utf-8", "replace")).split())
@@ -314,7 +323,6 @@ def api_error_class(code: object, message: str) -> type[errors.SopsApiError]:
         3540400: errors.SopsNotFoundError,
         3540000: errors.SopsInvalidParameterError,
         3546100: errors.SopsInvalidParameterError,
-        3540100: errors.SopsIamDeniedError,
         3545000: errors.SopsInvalidOperationError,
     }
     if number in by_code:
@@ -324,7 +332,7 @@ def api_error_class(code: object, message: str) -> type[errors.SopsApiError]:
     return errors.SopsApiError
 
 
-def _api_hint(kind: type[errors.SopsApiError], call: Call, status: int, message: str) -> str:
+def _api_hint(kind: type[errors.SopsApiError], call: Call, message: str) -> str:
     if kind is errors.SopsNotFoundError:
         ids = ", ".join(f"{name}={value}" for name, value in call.ids)
         return (
@@ -339,11 +347,17 @@ def _api_hint(kind: type[errors.SopsApiError], call: Call, status: int, message:
         return "Look at the task's page: its present state does not allow this."
     if kind is errors.SopsInvalidParameterError:
         return f"Check the parameters that were given to {call.name}."
-    if status == 500:
-        return "SOPS failed inside; those who run it can look the request id up in its log."
     return "Those who run SOPS can look the request id up in its log."
 
 
+#: SOPS' code for an app that is not on its own list for an API; where the user may not, IAM denies in other words.
+APP_NOT_LISTED = 3_540_100
+_CRASH_HINT = (
+    "Try again later: its database or message broker may be away; if it goes on, those who run SOPS can look the "
+    "request id up in its log."
+)
+#: SOPS' code, sent as a string and with HTTP 500, for a fault inside it (measured on SOPS 3.34).
+SOPS_CRASHED = 50_000
 #: Codes that the API gateway gives to its own refusals.
 _GATEWAY_CODES = range(1_640_000, 1_660_000)
 #: Codes that ESB gives to its own refusals; it sends them with HTTP 200.
@@ -412,6 +426,14 @@ def _gateway_error_class(code: int | None, status: int, message: str) -> type[er
 def nobody_answers(error: errors.SopsError) -> bool:
     """Tell whether it may just be that nothing stands behind the address for now: a 404 that no gateway has signed."""
     return isinstance(error, errors.SopsApiNotFoundError) and error.code not in _NO_SUCH_API_CODES
+
+
+def crashed(error: errors.SopsError) -> bool:
+    """Tell whether SOPS itself failed inside: for now, or over what it was asked, which may be one of several tasks."""
+    if not isinstance(error, errors.SopsGatewayUnavailableError):
+        return False
+    # ESB tells of it in words of its own
+    return read_int(error.code) == SOPS_CRASHED or "Status Code: 500" in (error.remote_message or "")
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

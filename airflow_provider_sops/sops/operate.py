@@ -11,6 +11,7 @@ from airflow_provider_sops.sops import errors, models
 from airflow_provider_sops.sops.calls import Call
 from airflow_provider_sops.sops.errors import SopsConfigError
 from airflow_provider_sops.sops.explain import Activity, activities, failed_nodes, gateways
+from airflow_provider_sops.sops.gateway import nobody_answers
 from airflow_provider_sops.sops.models import NodeStatus, TaskDetail, TaskStatus, failed_leaves
 from airflow_provider_sops.sops.states import TaskState
 from airflow_provider_sops.sops.text import storable
@@ -72,7 +73,9 @@ def may_have_happened(error: errors.SopsError) -> bool:
     """Tell whether what was asked may have been done although no good answer has come."""
     if isinstance(error, errors.SopsConnectionError | errors.SopsTimeoutError):
         return error.may_have_been_sent
-    return isinstance(error, errors.SopsGatewayUnavailableError | errors.SopsInvalidAnswerError)
+    return isinstance(error, errors.SopsGatewayUnavailableError | errors.SopsInvalidAnswerError) or nobody_answers(
+        error
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +218,7 @@ _LOST = (
     errors.SopsTimeoutError,
     errors.SopsGatewayUnavailableError,
     errors.SopsInvalidAnswerError,
+    errors.SopsApiNotFoundError,
 )
 
 

@@ -27,7 +27,7 @@ from airflow_provider_sops.sops.calls import (
     STATUS_CACHE_SECONDS,
     Call,
 )
-from airflow_provider_sops.sops.gateway import Answer, nobody_answers
+from airflow_provider_sops.sops.gateway import Answer, crashed, nobody_answers
 from airflow_provider_sops.sops.models import TaskStatus
 from airflow_provider_sops.sops.retry import backoff
 from airflow_provider_sops.sops.transport import Steps
@@ -660,10 +660,7 @@ def _halves(tasks: list[_Task]) -> tuple[list[_Task], list[_Task]]:
 
 def _is_refusal(error: errors.SopsError) -> bool:
     """Tell whether it was SOPS that said no, or crashed: one of the tasks asked for may be to blame."""
-    if isinstance(error, errors.SopsApiError):
-        return True
-    # of a crash ESB tells in its own words
-    return isinstance(error, errors.SopsGatewayUnavailableError) and "Status Code: 500" in (error.remote_message or "")
+    return isinstance(error, errors.SopsApiError) or crashed(error)
 
 
 def _of_a_batch(error: errors.SopsError) -> errors.SopsError:

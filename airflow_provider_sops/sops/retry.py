@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 from airflow_provider_sops.sops import errors
 from airflow_provider_sops.sops.calls import Call
+from airflow_provider_sops.sops.gateway import nobody_answers
 
-#: Errors that say nothing of the task and may be gone at the next try.
+#: Errors that say nothing of the task and may be gone at the next try: nobody has answered, or not SOPS.
 TRANSIENT = (
     errors.SopsConnectionError,
     errors.SopsTimeoutError,
     errors.SopsRateLimitError,
     errors.SopsGatewayUnavailableError,
+    errors.SopsInvalidAnswerError,
 )
 
 
@@ -55,7 +57,7 @@ def may_repeat(call: Call, error: errors.SopsError) -> bool:
     A read may be repeated after every transient error. What may have taken effect (create, start, operate) is repeated
     only when it is certain that it did not reach SOPS: not connected, or refused for its rate.
     """
-    if not isinstance(error, TRANSIENT):
+    if not isinstance(error, TRANSIENT) and not nobody_answers(error):
         return False
     if call.reads or isinstance(error, errors.SopsRateLimitError):
         return True

@@ -24,6 +24,7 @@ from airflow_provider_sops.sops import errors, models
 from airflow_provider_sops.sops.calls import MAX_TASK_NAME
 from airflow_provider_sops.sops.errors import SopsConfigError
 from airflow_provider_sops.sops.explain import Activity, activities
+from airflow_provider_sops.sops.lists import list_tasks
 from airflow_provider_sops.sops.models import TaskDetail, TaskListItem, TaskStatus, Template
 from airflow_provider_sops.sops.operate import SEND_PAUSE, SENDS, CannotGoOn, Revocation, may_have_happened, revoke
 from airflow_provider_sops.sops.policy import WaitPolicy
@@ -46,8 +47,8 @@ _SEARCH_PAUSES = (1.0, 2.0, 4.0, 8.0)
 _CLAIM = "func_claim"
 #: Parameters of ``create_task`` that name nodes of the template: those to leave out, and those to run.
 NODE_FIELDS = ("exclude_task_nodes_id", "execute_task_nodes_id")
-#: Most tasks of one answer of ``get_task_list`` (measured on SOPS 3.34).
-_MOST_LISTED = 200
+#: Most tasks that a search looks through: an Airflow task has one, and one more for each time it was run anew.
+_MOST_FOUND = 10_000
 #: It runs, or goes on when somebody resumes it.
 _ALIVE = (TaskState.RUNNING, TaskState.SUSPENDED, TaskState.NODE_SUSPENDED, TaskState.READY, TaskState.BLOCKED)
 #: An end that leaves nothing to go on with; ENDED is one whose state the detail alone does not tell.
@@ -276,20 +277,12 @@ class TaskRun:
         # a zone cannot be given in a way that every SOPS reads, and none is two days off
         after = self.created_after.strftime("%Y-%m-%d %H:%M:%S") if self.created_after and not takes_up else None
         try:
-            answer = yield self.place.call(
-                "get_task_list",
-                keyword=keyword,
-                create_time_start=after,
-                without_count="true",
-                limit=_MOST_LISTED,
-            )
+            items = yield from self._list(keyword, create_time_start=after)
         except REFUSED as error:
             return self._unsearchable(error)
         listed: dict[str, dict[int, list[TaskListItem]]] = {}
-        for item in models.task_list(answer):
-            tagged = self.tag.read(item.name)
-            # child tasks of subprocesses and tasks that a person has copied may hold the tag too
-            if tagged and item.create_method in ("api", "") and not item.is_child_taskflow:
+        for item in items:
+            if tagged := self.tag.read(item.name):
                 listed.setdefault(tagged[0], {}).setdefault(tagged[1], []).append(item)
         if takes_up:
             self._take_up(listed)
@@ -299,6 +292,11 @@ class TaskRun:
         if known and known.base == self.tag.base and known.task_id not in _ids(mine.get(known.generation, ())):
             found[known.generation] = known.task_id  # SOPS lists no deleted task
         return found
+
+    def _list(self, keyword: str, **filters: Any) -> Steps[list[TaskListItem]]:
+        """List the tasks that an operator may have made: children and those that a person has copied hold a tag too."""
+        items = yield from list_tasks(self.place, limit=_MOST_FOUND, keyword=keyword, without_count="true", **filters)
+        return [item for item in items if item.create_method in ("api", "") and not item.is_child_taskflow]
 
     def _take_up(self, listed: Mapping[str, Mapping[int, list[TaskListItem]]]) -> None:
         """Go on under the tag of the run before the task was cleared, if this run has made no task of its own."""
@@ -484,14 +482,8 @@ class TaskRun:
         if not self.may_search:
             return []
         for tag in self.earlier_tags:
-            answer = yield self.place.call(
-                "get_task_list", keyword=tag.base, is_started="true", without_count="true", limit=_MOST_LISTED
-            )
-            items = [
-                item
-                for item in models.task_list(answer)
-                if tag.read(item.name) and item.create_method in ("api", "") and not item.is_child_taskflow
-            ]
+            items = yield from self._list(tag.base, is_started="true")
+            items = [item for item in items if tag.read(item.name)]
             if items:
                 return [item.task_id for item in items if item.is_started and not item.is_finished]
         return []

@@ -32,16 +32,32 @@ READ_TIMEOUT = 30.0
 
 @dataclass(frozen=True, slots=True)
 class TransportSettings:
-    """How requests are sent; the same for both clients."""
+    """How requests are sent, as the connection says it; the same for both clients.
+
+    :mod:`~airflow_provider_sops.sops.network` adds what the environment says of TLS and proxies.
+    """
 
     #: seconds to connect
     connect_timeout: float = CONNECT_TIMEOUT
     #: seconds between two pieces of an answer
     read_timeout: float = READ_TIMEOUT
-    #: verify TLS: yes, no, or against this CA bundle
+    #: verify TLS: yes, no, or against these CA certificates, a file or a directory
     verify: bool | str = True
-    #: proxy address by scheme; empty means the environment's
+    #: proxy address by scheme (http, https, all); empty means the environment's
     proxies: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def whole_timeout(self) -> float:
+        """Seconds for a whole request, from connecting to the last piece of the answer.
+
+        An answer that comes steadily may take longer than a server may be silent, but a trickling one ends.
+        """
+        return self.connect_timeout + 2.0 * self.read_timeout
+
+
+def header_text(value: bytes) -> str:
+    """Read a header's value: gateways write Chinese messages into one, in UTF-8."""
+    return value.decode("utf-8", "replace")
 
 
 def connection_failed(call: Call, door: Door, error: BaseException, *, sent: bool, timed_out: bool) -> errors.SopsError:

@@ -17,10 +17,12 @@ from airflow_provider_sops.exceptions import SopsConfigException, SopsException,
 from airflow_provider_sops.hooks import sops as module
 from airflow_provider_sops.hooks.sops import SopsHook
 from airflow_provider_sops.sops import errors
+from airflow_provider_sops.sops.network import CA_VARIABLES
 from airflow_provider_sops.sops.retry import NO_RETRY, RetryPolicy
 from airflow_provider_sops.sops.states import TaskState
-from airflow_provider_sops.testing import FakeSops
+from airflow_provider_sops.testing import FakeSops, Request
 from tests import secrets
+from tests.servers import Proxy, make_certificate
 
 Connect = Callable[..., None]
 
@@ -222,7 +224,7 @@ def test_a_connection_of_the_environment(
         ({"bk_username": None}, "bk_username: is empty; give one of bk_username, bk_token, access_token in extra"),
         ({"bk_token": secrets.BK_TOKEN}, "bk_token: contradicts bk_username"),
         ({"verify": "maybe"}, "verify: must be true, false or the path of a CA bundle"),
-        ({"verify": "/nowhere/ca.pem"}, "verify: there is no file '/nowhere/ca.pem'"),
+        ({"verify": "/nowhere/ca.pem"}, "verify: '/nowhere/ca.pem' is not there: no such file"),
         ({"timeout": "soon"}, "timeout: must be a number of seconds greater than 0"),
         ({"scope": "biz"}, "scope: must be 'cmdb_biz' or 'project'"),
     ],
@@ -237,6 +239,24 @@ def test_a_connection_that_cannot_be_used(sops: FakeSops, connect: Connect, extr
     works, message = SopsHook().test_connection()
     assert (works, message) == (False, str(caught.value))
     assert sops.count() == 0
+
+
+def test_an_extra_that_was_encoded_twice(sops: FakeSops, monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = sops.connection()
+    twice = json.dumps(json.dumps({**fields["extra"], "bk_token": secrets.BK_TOKEN}))
+    monkeypatch.setenv("AIRFLOW_CONN_SOPS_DEFAULT", json.dumps({**fields, "extra": twice}))
+    says = "extra: is JSON within JSON: a text|`sops_default` isn't defined"  # Airflow 3.0 and 3.1 do not give it to us
+    with pytest.raises(AirflowException, match=says) as caught:
+        SopsHook().get_task_detail(1)
+    assert SopsHook().test_connection() == (False, str(caught.value))
+    assert sops.count() == 0
+
+
+def test_a_secret_that_was_pasted_with_a_line_break(sops: FakeSops, monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = sops.connection()
+    fields["password"] += "\n"
+    monkeypatch.setenv("AIRFLOW_CONN_SOPS_DEFAULT", json.dumps(fields))
+    assert SopsHook().test_connection()[0]
 
 
 def test_all_secrets_are_masked(sops: FakeSops, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -369,6 +389,71 @@ def test_wrong_types_are_an_error_of_the_hook_too(sops: FakeSops, hook: SopsHook
             call()
 
 
+# ---- lists ----
+
+
+@pytest.fixture
+def many(sops: FakeSops) -> list[int]:
+    """Ids of 450 tasks, the newest first."""
+    return [sops.create_task(name=f"deploy {number}", start=False) for number in range(450)][::-1]
+
+
+@pytest.mark.parametrize("limit", [1, 200, 201, "250", 400, 450, 1000])
+@pytest.mark.parametrize("filters", [{}, {"without_count": True}], ids=["counted", "not counted"])
+def test_a_list_has_as_many_tasks_as_were_asked_for(
+    sops: FakeSops, hook: SopsHook, many: list[int], limit: Any, filters: dict[str, Any]
+) -> None:
+    listed = [item.task_id for item in hook.get_task_list(limit=limit, keyword="deploy", **filters)]
+    assert listed == many[: int(limit)]
+    assert sops.count("get_task_list") == -(-min(int(limit), 450) // 200)
+    assert all(request.params["keyword"] == "deploy" for request in sops.requests)
+
+
+def test_a_list_may_begin_later(hook: SopsHook, many: list[int]) -> None:
+    assert [item.task_id for item in hook.get_task_list(limit=300, offset=100)] == many[100:400]
+    assert [item.task_id for item in hook.get_task_list(limit=300, offset="400")] == many[400:]
+    assert [item.task_id for item in hook.get_task_list(offset=449)] == many[449:]
+    assert hook.get_task_list(limit=300, offset=450) == []
+
+
+def test_without_a_limit_a_list_is_as_long_as_sops_makes_it(sops: FakeSops, hook: SopsHook, many: list[int]) -> None:
+    assert [item.task_id for item in hook.get_task_list()] == many[:100]
+    assert hook.get_task_list(limit=0) == []
+    assert sops.count() == 1
+
+
+def test_no_task_is_listed_twice_where_more_come_meanwhile(sops: FakeSops, hook: SopsHook, many: list[int]) -> None:
+    def more(when: str, request: Request) -> None:
+        if when == "after":
+            sops.create_task(name="deploy one more", start=False)
+
+    sops.on_request = more
+    assert [item.task_id for item in hook.get_task_list(limit=420, keyword="deploy")] == many[:420]
+
+
+def test_a_site_that_gives_the_same_page_ever_again_is_not_asked_for_ever(sops: FakeSops, hook: SopsHook) -> None:
+    rows = [{"id": number, "name": "x"} for number in range(1, 201)]
+    sops.serve_canned({"get_task_list": {"result": True, "code": 0, "count": 10_000, "data": rows}})
+    assert len(hook.get_task_list(limit=1000)) == 200
+    assert sops.count() == 2
+
+
+def test_tasks_are_counted(sops: FakeSops, hook: SopsHook, many: list[int]) -> None:
+    assert hook.count_tasks() == 450
+    assert hook.count_tasks(keyword="deploy 44", without_count=True, limit=5) == 11
+    assert sops.count() == 2
+    sops.serve_canned({"get_task_list": {"result": True, "code": 0, "count": -1, "data": []}})
+    with pytest.raises(exceptions.SopsInvalidAnswerException, match="count is -1 where a number belongs"):
+        hook.count_tasks()
+
+
+@pytest.mark.parametrize("limit", ["many", -1, True, 1.5])
+def test_what_is_no_number_of_tasks(sops: FakeSops, hook: SopsHook, limit: Any) -> None:
+    with pytest.raises(SopsConfigException, match="limit: must be a whole number, 0 or more"):
+        hook.get_task_list(limit=limit)
+    assert sops.count() == 0
+
+
 # ---- what `Test` says ----
 
 
@@ -381,7 +466,7 @@ def said(sops: FakeSops, api_type: str) -> tuple[bool, str]:
     return works, message
 
 
-LIST, DETAIL = "get_user_project_list", "get_task_detail"
+LIST, DETAIL, STATUS, TASKS = "get_user_project_list", "get_task_detail", "get_task_status", "get_task_list"
 NO_PERMISSION = "no permission for this API, apply for it in the BlueKing developer center"
 NOT_NEEDED = "no permission for this API, which only this test calls"
 
@@ -397,8 +482,10 @@ def test_a_connection_that_works(sops: FakeSops, connect: Connect, api_type: str
     ("granted", "works", "says"),
     [
         ([DETAIL], True, f"{LIST}: {NOT_NEEDED}; {DETAIL}: granted."),
-        ([LIST], True, f"{LIST}: granted (3 projects); {DETAIL}: {NO_PERMISSION}."),
-        ([], False, f"{LIST}: {NOT_NEEDED}; {DETAIL}: {NO_PERMISSION}."),
+        ([DETAIL, TASKS], True, f"{LIST}: {NOT_NEEDED}; {DETAIL}: granted."),
+        ([STATUS], True, f"{LIST}: {NOT_NEEDED}; {DETAIL}: {NO_PERMISSION}; {STATUS}: granted."),
+        ([LIST], False, f"{LIST}: granted (3 projects); {DETAIL}: {NO_PERMISSION}; {STATUS}: {NO_PERMISSION}."),
+        ([], False, f"{LIST}: {NOT_NEEDED}; {DETAIL}: {NO_PERMISSION}; {STATUS}: {NO_PERMISSION}."),
     ],
 )
 def test_no_permission_still_proves_the_credentials(
@@ -416,11 +503,93 @@ def test_an_old_site_without_the_cheap_api(sops: FakeSops, connect: Connect, api
     assert said(sops, api_type)[1].endswith(f"{LIST}: this site does not have it; {DETAIL}: granted.")
 
 
-def test_a_user_who_may_see_nothing(make_sops: Callable[..., FakeSops], connect: Connect, api_type: str) -> None:
+ADVICE = "give this user project_view and task_view in BlueKing's permission center (IAM)."
+DENIED = "iam authentication exception, please check, action:"
+
+
+@pytest.mark.parametrize("tasks", [0, 1])
+@pytest.mark.parametrize(
+    ("denied", "extra", "says"),
+    [
+        ([], {}, f"; but user 'admin' may not see cmdb_biz 2 ({DENIED}project_view): {ADVICE}"),
+        ([TASKS], {}, f"; but user 'admin' may see no project: {ADVICE}"),
+        ([LIST], {}, f"; but user 'admin' may not see cmdb_biz 2 ({DENIED}project_view): {ADVICE}"),
+        ([], {"bk_biz_id": None}, f"; but user 'admin' may see no project: {ADVICE}"),
+        (
+            [],
+            {"bk_username": None, "bk_token": secrets.BK_TOKEN},
+            f"; but the user of the token may not see cmdb_biz 2 ({DENIED}project_view): {ADVICE}",
+        ),
+    ],
+    ids=["nothing", "no list", "no projects", "no business", "a token"],
+)
+def test_a_user_who_may_see_nothing(
+    make_sops: Callable[..., FakeSops],
+    connect: Connect,
+    api_type: str,
+    tasks: int,
+    denied: list[str],
+    extra: dict[str, Any],
+    says: str,
+) -> None:
     sops = make_sops(users={})
-    sops.create_task()
+    sops.deny(*denied)
+    for _ in range(tasks):
+        sops.create_task()
+    connect(sops, api_type, **extra)
+    works, message = said(sops, api_type)
+    assert not works
+    assert message.endswith(says)
+
+
+def test_a_user_who_may_see_the_project_but_no_task(
+    make_sops: Callable[..., FakeSops], connect: Connect, api_type: str
+) -> None:
+    sops = make_sops(users={"admin": ["project_view"]})
     connect(sops, api_type)
-    assert f"{LIST}: granted (0 projects)" in said(sops, api_type)[1]
+    assert said(sops, api_type)[0]  # there is no task that could tell
+    task_id = sops.create_task()
+    works, message = said(sops, api_type)
+    assert not works
+    assert message.endswith(f"; but user 'admin' may not see its newest task {task_id} ({DENIED}task_view): {ADVICE}")
+
+
+def test_a_user_who_may_see_another_project_only(sops: FakeSops, connect: Connect, api_type: str) -> None:
+    sops.deny(TASKS)
+    rows = [{"project_id": 9, "bk_biz_id": 3, "name": "another"}]
+    sops.serve_canned({LIST: {"result": True, "code": 0, "data": rows}})
+    for extra, says in (
+        ({"bk_biz_id": 2}, f"; but user 'admin' may not see cmdb_biz 2: {ADVICE}"),
+        ({"bk_biz_id": 7, "scope": "project"}, f"; but user 'admin' may not see project 7: {ADVICE}"),
+    ):
+        connect(sops, api_type, **extra)
+        works, message = said(sops, api_type)
+        assert not works
+        assert message.endswith(says)
+    for extra in ({"bk_biz_id": 3}, {"bk_biz_id": 9, "scope": "project"}, {"bk_biz_id": None}):
+        connect(sops, api_type, **extra)
+        assert said(sops, api_type)[0]
+
+
+@pytest.mark.parametrize("denied", [[], [TASKS]])
+def test_an_app_that_sops_trusts_needs_no_user_with_rights(
+    make_sops: Callable[..., FakeSops], connect: Connect, api_type: str, denied: list[str]
+) -> None:
+    sops = make_sops(users={}, trusted_apps=["demo-app"])
+    sops.deny(*denied)
+    connect(sops, api_type)
+    works, message = said(sops, api_type)
+    assert works, message
+    assert f"{LIST}: granted (0 projects)" in message
+
+
+def test_an_app_that_is_not_on_sops_own_list(sops: FakeSops, connect: Connect, api_type: str) -> None:
+    unlisted = {"result": False, "message": "you have no permission to call this api.", "code": 3540100}
+    sops.serve_canned(dict.fromkeys([LIST, DETAIL, STATUS], unlisted))
+    connect(sops, api_type)
+    works, message = said(sops, api_type)
+    assert not works
+    assert f"{DETAIL}: SOPS does not let this app call it" in message
 
 
 @pytest.mark.parametrize(
@@ -467,7 +636,7 @@ def test_the_business_is_none_that_sops_knows(sops: FakeSops, connect: Connect, 
 
 def test_an_address_that_is_none_of_sops(sops: FakeSops, connect: Connect, api_type: str) -> None:
     connect(sops, api_type)
-    sops.remove_api(LIST, DETAIL)
+    sops.remove_api(LIST, DETAIL, STATUS, TASKS)
     works, message = said(sops, api_type)
     assert not works
     assert "answers, but seems to be no address of SOPS' API" in message
@@ -486,7 +655,38 @@ def test_the_hook_describes_its_form_for_older_airflows() -> None:
 
 
 def test_a_ca_bundle_that_is_there(sops: FakeSops, connect: Connect, tmp_path: Path) -> None:
+    connect(sops, verify=str(make_certificate(tmp_path)))
+    assert SopsHook().call("get_user_project_list")
+
+
+def test_the_environments_certificates_are_tried_before_anything_is_sent(
+    sops: FakeSops, connect: Connect, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     bundle = tmp_path / "ca.pem"
     bundle.write_text("")
-    connect(sops, verify=str(bundle))
-    assert SopsHook().call("get_user_project_list")
+    for name in CA_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    connect(sops)
+    assert SopsHook().test_connection()[0]  # nothing speaks TLS
+    fields = {**sops.connection(), "host": sops.apigw_url.replace("http:", "https:")}
+    monkeypatch.setenv("AIRFLOW_CONN_SOPS_DEFAULT", json.dumps(fields))
+    sops.clear_requests()
+    with pytest.raises(SopsConfigException, match=r"REQUESTS_CA_BUNDLE: .* holds no certificates") as caught:
+        SopsHook().get_task_detail(1)
+    assert SopsHook().test_connection() == (False, str(caught.value))
+    assert sops.connections == 1
+
+
+def test_the_password_of_the_environments_proxy_is_masked(
+    sops: FakeSops, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masked: set[str] = set()
+    monkeypatch.setattr(module, "mask_secret", masked.add)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with Proxy() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url.replace("//", f"//me:{secrets.PROXY_PASSWORD}@"))
+        connect(sops)
+        assert SopsHook().call("get_user_project_list")
+    assert secrets.PROXY_PASSWORD in masked

@@ -19,6 +19,8 @@ from airflow_provider_sops.sensors.sops import SopsTaskSensor
 from airflow_provider_sops.testing import FakeSops
 from tests.samples_of_sops import OLD_DETAIL, answer_of
 from tests.tasks import TaskInstance, collect_log
+from tests.times import MovedTime, move_time
+from tests.verdict_cases import crash
 
 Connect = Callable[..., None]
 THREE = {"IP": "127.0.0.1", "EXIT": "0", "job_script_type": "1"}
@@ -115,6 +117,27 @@ def test_a_current_site(sops: FakeSops, finished: int) -> None:
     assert "with outputs: " in ran.lines[-1]
     for key in ("${IP}", "${EXIT}", "${job_script_type}"):
         assert key in ran.lines[-1]
+
+
+@pytest.mark.parametrize("api", ["get_task_status", "get_task_detail"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"kind": "html"},
+        {"kind": "html", "status": 404},
+        {"kind": "redirect"},
+        {"kind": "not_json"},
+        {"kind": "function", "function": crash},
+    ],
+    ids=["a login page", "nobody there", "a redirect", "half a JSON", "a crash"],
+)
+def test_one_answer_that_is_not_the_apis_is_read_again(
+    sops: FakeSops, finished: int, api: str, fault: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move_time(monkeypatch, MovedTime())
+    sops.faults.add(api, **fault)
+    assert Ran(finished).returned == THREE
+    assert sops.count(api) == 2
 
 
 def test_a_stale_detail_of_the_same_user_is_not_pushed(

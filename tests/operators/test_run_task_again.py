@@ -366,6 +366,16 @@ class TestSearch:
         assert one.ti.xcoms["sops_task_id"] == world.fake.tasks[-1].id
         assert world.fake.tasks[-1].name == name
 
+    def test_it_is_found_behind_any_number_of_others(self, world: World) -> None:
+        probe = AirflowTask(LONG)
+        first = dies(world, probe)
+        for _ in range(201):  # an answer of SOPS has no more than 200
+            world.fake.task(world.fake.create_task(101, name=world.fake.task(first).name)).create_method = "app"
+        world.later(30, die)
+        one = probe.run()
+        assert isinstance(one.error, Died)
+        assert one.ti.xcoms["sops_task_id"] == first
+
     def test_a_created_task_that_does_not_show_is_not_started(self, world: World) -> None:
         world.fake.serve_canned({"get_task_list": {"result": True, "code": 0, "data": []}})
         with pytest.raises(SopsInvalidAnswerException, match="get_task_list does not show SOPS task"):

@@ -3,18 +3,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from airflow_provider_sops.testing import Request
 from tests.operators.airflow_task import AirflowTask, Triggerer
 from tests.operators.conftest import World
+from tests.verdict_cases import crash
 
 ARGUMENTS = {"template_name": "Two steps with outputs", "constants": {"IP": "10.0.0.1"}, "start_timeout": 30}
+FAULTS: dict[str, dict[str, Any]] = {
+    **{kind: {"kind": kind} for kind in ("drop_after", "delayed_effect", "drop", "truncate")},
+    # what answers is not SOPS, or not itself: before anything was done, and after
+    "not_json": {"kind": "not_json"},
+    "html": {"kind": "html"},
+    "redirect": {"kind": "redirect"},
+    "nobody there": {"kind": "html", "status": 404},
+    "crash": {"kind": "function", "function": crash},
+}
 OUTPUTS = {"IP": "10.0.0.1", "EXIT": "0", "job_script_type": "1"}
 
 
 @pytest.mark.parametrize("mode", ["in the worker", "deferred"])
-@pytest.mark.parametrize("kind", ["drop_after", "delayed_effect", "drop", "truncate", "not_json", "html"])
+@pytest.mark.parametrize("kind", FAULTS)
 def test_whichever_answer_is_lost(world: World, triggerer: Triggerer, mode: str, kind: str) -> None:
     world.fake.start_delay = 0
 
@@ -26,13 +38,14 @@ def test_whichever_answer_is_lost(world: World, triggerer: Triggerer, mode: str,
     requests = world.fake.count()
     assert requests >= 10
     for number in range(1, requests + 1):
-        seen = 0
+        seen, hit = 0, ""
 
         def lose(when: str, request: Request, number: int = number) -> None:
-            nonlocal seen
+            nonlocal seen, hit
             seen += when == "before"
             if seen == number and when == "before":
-                world.fake.faults.add(request.api, kind=kind)
+                hit = request.api
+                world.fake.faults.add(request.api, **FAULTS[kind])
             if when == "after" and request.api == "get_task_list" and seen > number:
                 world.fake.release()  # what was late comes true after the retry has searched
 
@@ -45,6 +58,8 @@ def test_whichever_answer_is_lost(world: World, triggerer: Triggerer, mode: str,
         where = (number, [str(one.error) for one in tries])
         assert tries[-1].error is None, where
         assert tries[-1].result == OUTPUTS, where
+        assert hit, where
+        assert len(tries) == 1 or not hit.startswith("get_"), (hit, *where)  # a read is repeated
         world.fake.release()
         world.fake.advance(60)
         made = [one for one in world.fake.tasks if one.id not in before]

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import json
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -23,6 +25,8 @@ from airflow_provider_sops import exceptions
 from airflow_provider_sops.exceptions import SopsConfigException, SopsException, SopsTaskFailedException
 from airflow_provider_sops.sensors.sops import SopsTaskSensor
 from airflow_provider_sops.testing import FakeSops
+from tests import secrets
+from tests.servers import Server, read_request
 from tests.tasks import TaskInstance, collect_log
 from tests.times import MovedTime, move_time
 from tests.verdict_cases import CASES, HOUR, MINUTE, Case, StillWaiting, World
@@ -211,6 +215,31 @@ def test_a_timeout_comes_in_an_outage_too(start: Callable[..., Run]) -> None:
     run.reschedule(timeout=300)
     assert type(run.error) is AirflowSensorTimeout
     assert 300 <= run.world.elapsed <= 400
+
+
+def test_an_answer_that_trickles_does_not_hold_it_beyond_its_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces = 0
+
+    def trickle(connection: socket.socket) -> None:
+        nonlocal pieces
+        read_request(connection)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n")
+        for _ in range(200):
+            connection.sendall(b" ")
+            pieces += 1
+            if server.wait(0.05):
+                return
+
+    with Server(trickle) as server:
+        extra = {"bk_username": "admin", "bk_biz_id": 2, "timeout": 0.2}
+        fields = {"conn_type": "sops", "host": f"{server.url}/prod", "login": "app", "password": secrets.APP_SECRET}
+        monkeypatch.setenv("AIRFLOW_CONN_SOPS_DEFAULT", json.dumps(fields | {"extra": {"api_type": "apigw"} | extra}))
+        sensor = SopsTaskSensor(task_id="wait", sops_task_id=5, timeout=1, poke_interval=0.1)
+        lines = collect_log(sensor)
+        with pytest.raises(AirflowSensorTimeout):
+            sensor.execute(TaskInstance().context)
+    assert any("Cannot read the status of SOPS task 5" in line and "no answer in time" in line for line in lines)
+    assert pieces < 100  # of the first answer alone there would have been more
 
 
 def test_a_stopped_task_is_not_retried_by_airflow(start: Callable[..., Run]) -> None:

@@ -19,9 +19,10 @@ from airflow_provider_sops.connection import parse_connection
 from airflow_provider_sops.sops import errors
 from airflow_provider_sops.sops.client import SopsClient
 from airflow_provider_sops.sops.retry import NO_RETRY, RetryPolicy
-from airflow_provider_sops.testing import FakeSops
+from airflow_provider_sops.testing import FakeSops, Request
 from tests import secrets
 from tests.clients import client_of, connect_to, fields_of, site_of
+from tests.conftest import sample
 from tests.servers import Proxy, Server, front, http_reply, make_certificate, read_request, reset, tls_context
 from tests.times import MovedTime, move_time
 
@@ -281,7 +282,7 @@ def test_redirects_are_never_followed(sops: FakeSops, api_type: str) -> None:
     base = sops.esb_url if api_type == "esb" else sops.apigw_url
     for name in ("get_task_status", "start_task"):
         sops.faults.add(kind="redirect", location=f"{base}/get_user_project_list/")
-        with connect_to(sops, api_type, RetryPolicy()) as client, pytest.raises(errors.SopsInvalidAnswerError):
+        with connect_to(sops, api_type) as client, pytest.raises(errors.SopsInvalidAnswerError):
             client.call(name, task_id=task_id)
     assert [request.api for request in sops.requests] == ["get_task_status", "start_task"]
 
@@ -297,6 +298,12 @@ def moved(monkeypatch: pytest.MonkeyPatch) -> MovedTime:
     return moved
 
 
+def crash(request: Request) -> tuple[int, Any]:
+    """What SOPS says of a fault inside it."""
+    answer = sample("12d-errors-http-level/17-get_template_list-id_in-garbage.json")["response"]
+    return answer["http_status"], answer["json"]
+
+
 TRANSIENT: list[dict[str, Any]] = [
     {"kind": "drop"},
     {"kind": "drop_after"},
@@ -305,16 +312,19 @@ TRANSIENT: list[dict[str, Any]] = [
     {"kind": "status", "status": 502},
     {"kind": "status", "status": 504},
     {"kind": "html", "status": 503},
+    # what answers is not SOPS, or not itself
+    {"kind": "html"},
+    {"kind": "html", "status": 404},
+    {"kind": "redirect"},
+    {"kind": "not_json"},
+    {"kind": "function", "function": crash},
 ]
 NOT_TRANSIENT: list[dict[str, Any]] = [
     {"kind": "status", "status": 401},
     {"kind": "status", "status": 403},
     {"kind": "status", "status": 404},
-    {"kind": "html"},
-    {"kind": "redirect"},
-    {"kind": "not_json"},
     {"kind": "function", "function": lambda request: (200, {"result": False, "code": 3540400, "message": "no"})},
-    {"kind": "function", "function": lambda request: (500, {"result": False, "code": "50000", "message": "no"})},
+    {"kind": "function", "function": lambda request: (200, {"result": False, "code": 3599999, "message": "no"})},
 ]
 
 
@@ -404,6 +414,11 @@ MAY_HAVE_TAKEN_EFFECT: list[dict[str, Any]] = [
     {"kind": "latency", "seconds": 0.5},
     {"kind": "status", "status": 502},
     {"kind": "status", "status": 504},
+    {"kind": "html"},
+    {"kind": "html", "status": 404},
+    {"kind": "redirect"},
+    {"kind": "not_json"},
+    {"kind": "function", "function": crash},
 ]
 
 

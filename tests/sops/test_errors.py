@@ -319,10 +319,16 @@ SOPS = [
         ("(code 3545000): task already started", "its present state does not allow this"),
     ),
     Refusal(
-        "forbidden",
-        sops_says(3540100, "forbidden"),
-        errors.SopsIamDeniedError,
-        ("Give the user of the connection the permission in BlueKing's permission center",),
+        "the app is not on SOPS' own list",
+        sops_says(3540100, "you have no permission to call this api."),
+        errors.SopsApiPermissionError,
+        (
+            "SOPS says no (code 3540100): you have no permission to call this api.",
+            "SOPS itself lets only some apps call 'get_task_status'",
+            "ask those who run SOPS to add app 'demo-app'",
+        ),
+        silent=("user", "IAM"),
+        code=3540100,
     ),
     Refusal(
         "IAM",
@@ -340,9 +346,16 @@ SOPS = [
     Refusal(
         "SOPS crashed, and writes its code as a string",
         sops_says("50000", "系统异常,请联系管理员处理", status=500),
-        errors.SopsApiError,
-        ("SOPS says no (code 50000, HTTP 500): 系统异常,请联系管理员处理", "SOPS failed inside"),
+        errors.SopsGatewayUnavailableError,
+        ("SOPS failed inside (code 50000, HTTP 500): 系统异常,请联系管理员处理", "Try again later"),
         code="50000",
+        status=500,
+    ),
+    Refusal(
+        "SOPS denies, whatever the HTTP status",
+        sops_says(3599999, "iam authentication exception, please check, action:task_view", status=500),
+        errors.SopsIamDeniedError,
+        ("SOPS says no (code 3599999, HTTP 500)", "the permission 'task_view'"),
         status=500,
     ),
     Refusal(
@@ -536,10 +549,11 @@ def test_sops_own_refusals_have_their_class(
 
 
 def test_a_crash_of_sops(sops: FakeSops) -> None:
-    with connect_to(sops) as client, pytest.raises(errors.SopsApiError, match=r"\(code 50000, HTTP 500\)"):
+    unavailable = errors.SopsGatewayUnavailableError
+    with connect_to(sops) as client, pytest.raises(unavailable, match=r"\(code 50000, HTTP 500\)"):
         client.call("get_template_list", id_in="x")
     # what SOPS answers with anything but 200, ESB tells in its own words
-    with connect_to(sops, "esb") as client, pytest.raises(errors.SopsGatewayUnavailableError, match="1306201"):
+    with connect_to(sops, "esb") as client, pytest.raises(unavailable, match="1306201"):
         client.call("get_template_list", id_in="x")
 
 

@@ -255,6 +255,15 @@ def test_an_outage_beyond_the_budget_ends_the_wait_as_what_it_is(connected: Fake
     assert connected.task(task_id).operations == []
 
 
+def test_certificates_that_this_machine_lacks_are_named(sops: FakeSops, connect: Callable[..., None]) -> None:
+    task_id = sops.create_task("Long sleep")
+    connect(sops, verify="/nowhere/ca.pem")  # the worker had it, and deferred
+    event = fire(trigger(task_id, max_outage=0.5))
+    assert (event["outcome"], event["outage"]) == ("failure", True)
+    assert "the connection cannot be used: SopsConfigError: verify: '/nowhere/ca.pem' is not there" in event["reason"]
+    assert sops.count() == 0
+
+
 def test_an_unknown_task_fails_clearly(connected: FakeSops) -> None:
     event = fire(trigger(999_999))
     assert event["outcome"] == "failure"

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lists of tasks, without I/O: as many as are asked for, though SOPS gives them by pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_sops.sops import models
+from airflow_provider_sops.sops.errors import SopsConfigError
+from airflow_provider_sops.sops.gateway import Answer
+from airflow_provider_sops.sops.models import TaskListItem
+from airflow_provider_sops.sops.transport import Steps
+from airflow_provider_sops.sops.watch import Place
+
+#: Most tasks of one answer of ``get_task_list``, whatever its ``limit`` says (measured on SOPS 3.34).
+TASKS_PER_PAGE = 200
+
+
+def list_tasks(
+    place: Place, *, limit: int | str | None = None, offset: int | str | None = None, **filters: Any
+) -> Steps[list[TaskListItem]]:
+    """List tasks, the newest first, page after page.
+
+    :param limit: how many at most; by default as many as SOPS gives without it.
+    :param offset: how many to pass over.
+    :param filters: further parameters as SOPS names them.
+    :raises SopsError: when SOPS gives no good answer.
+    :raises SopsConfigError: when a number is none.
+    """
+    start = _number("offset", offset) if offset is not None else None
+    if limit is None:
+        return models.task_list((yield place.call("get_task_list", offset=start, **filters)))
+    wanted, position = _number("limit", limit), start or 0
+    found: dict[int, TaskListItem] = {}
+    page: list[TaskListItem] = []
+    size = min(TASKS_PER_PAGE, wanted)
+    while len(found) < wanted:
+        answer = yield place.call("get_task_list", limit=size, offset=position or None, **filters)
+        page, before = models.task_list(answer), page
+        # a task that was created meanwhile moves the others, so that some are seen twice
+        found |= {item.task_id: item for item in page}
+        position += len(page)
+        count = _count(answer)
+        if not page or page == before or (len(page) < size if count is None else position >= count):
+            break
+    return list(found.values())[:wanted]
+
+
+def count_tasks(place: Place, **filters: Any) -> Steps[int]:
+    """Count tasks.
+
+    :param filters: parameters of ``get_task_list`` as SOPS names them.
+    :raises SopsError: when SOPS gives no good answer.
+    """
+    answer = yield place.call("get_task_list", **{**filters, "limit": 1, "offset": None, "without_count": None})
+    count = _count(answer)
+    if count is None:
+        raise answer.wrong(f"count is {answer.body.get('count')!r} where a number belongs")
+    return count
+
+
+def _count(answer: Answer) -> int | None:
+    """Read how many tasks there are in all; ``None`` where SOPS was asked not to count."""
+    count = answer.body.get("count")
+    return count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else None
+
+
+def _number(name: str, value: int | str) -> int:
+    text = str(value).strip()
+    if isinstance(value, int | str) and not isinstance(value, bool) and text.isascii() and text.isdigit():
+        return int(text)
+    raise SopsConfigError(name, f"must be a whole number, 0 or more, not {value!r}")
