@@ -5,17 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from airflow_provider_sops.sops import async_client, poller
+from airflow_provider_sops.sops import poller
 from airflow_provider_sops.testing import FakeSops
-from airflow_provider_sops.triggers import waits as triggers
 from tests.clients import secret_sops
 from tests.operators.airflow_task import Triggerer
 from tests.times import MovedTime, move_time
-from tests.triggers.test_verdict_cases import in_triggerer
+from tests.triggers.test_verdict_cases import busy, in_triggerer  # noqa: F401 (a fixture)
 
 assert poller  # loaded, so that its time is moved too
 
@@ -111,20 +109,6 @@ def world(make_world: Callable[..., World]) -> World:
 
 
 @pytest.fixture
-def triggerer(world: World, monkeypatch: pytest.MonkeyPatch) -> Triggerer:
+def triggerer(world: World, busy: list[int]) -> Triggerer:  # noqa: F811
     """A triggerer whose event loop lives in the world's time."""
-    busy = [0]
-
-    def counted(function: Any) -> Any:
-        async def call(*arguments: Any) -> Any:
-            busy[0] += 1
-            try:
-                return await function(*arguments)
-            finally:
-                busy[0] -= 1
-
-        return call
-
-    monkeypatch.setattr(async_client.AsyncSopsClient, "_send_once", counted(async_client.AsyncSopsClient._send_once))
-    monkeypatch.setattr(triggers, "connect", counted(triggers.connect))
     return lambda row, lines: in_triggerer(SimpleNamespace(world=world, lines=lines), row, busy)

@@ -60,8 +60,8 @@ class WorldLoop(asyncio.SelectorEventLoop):
 
 
 @pytest.fixture
-def defer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Wait deferred: as far as the deferral, then in a trigger made anew from its row, then resumed by its event."""
+def busy(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many answers are on their way in a triggerer: the world's time stands still meanwhile."""
     busy = [0]
 
     def counted(function: Any) -> Any:
@@ -76,6 +76,12 @@ def defer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
     monkeypatch.setattr(async_client.AsyncSopsClient, "_send_once", counted(async_client.AsyncSopsClient._send_once))
     monkeypatch.setattr(triggers, "connect", counted(triggers.connect))
+    return busy
+
+
+@pytest.fixture
+def defer(busy: list[int]) -> Callable[..., None]:
+    """Wait deferred: as far as the deferral, then in a trigger made anew from its row, then resumed by its event."""
 
     def defer(run: Run, **arguments: Any) -> None:
         run.pokes = 2  # two processes, of which each tells what it has to
@@ -96,11 +102,15 @@ def defer(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return defer
 
 
-def in_triggerer(run: Run, row: tuple[str, dict[str, Any]], busy: list[int]) -> Any:
-    """Run a trigger from what stands in the database, and hand its event through JSON."""
+def in_triggerer(run: Run, row: tuple[str, dict[str, Any]], busy: list[int], trigger_id: int | None = None) -> Any:
+    """Run a trigger from what stands in the database, and hand its event through JSON.
+
+    :param trigger_id: what a real triggerer gives it, and ``dag.test()`` does not.
+    """
     path, arguments = row
     module, _, name = path.rpartition(".")
     trigger = getattr(importlib.import_module(module), name)(**json.loads(json.dumps(arguments)))
+    trigger.trigger_id = trigger_id
     trigger._log = logging.Logger("trigger")  # noqa: LOG001 (in no tree)
     trigger._log.addHandler(_Lines(run.lines))
 
