@@ -71,6 +71,11 @@ _START_INTERVAL = 1.0
 _SLICE = 0.5
 #: How often a start is tried to be undone, a slice apart: Airflow's SIGKILL comes five seconds after a kill.
 _UNDO_ATTEMPTS = 7
+#: What helps when an output cannot be pushed: this operator takes all or none.
+_OUTPUTS_ADVICE = (
+    "Let the template put it out as a text that XComs hold; or say wait_for_completion=False, and take the outputs you "
+    "need with SopsTaskSensor(push_outputs=True, keys=[...])."
+)
 #: Longest time (seconds) by which the trigger's deadline comes before the end of ``execution_timeout``.
 _DEADLINE_MARGIN = 10.0
 
@@ -300,7 +305,9 @@ class RunTaskTry:
             self._remember_end(running)
             return {}
         assume_finished = self.operator.policy.assume_finished
-        outputs = fetch_outputs(self.operator, self.hook, status.task_id, assume_finished=assume_finished)
+        outputs = fetch_outputs(
+            self.operator, self.hook, status.task_id, assume_finished=assume_finished, advice=_OUTPUTS_ADVICE
+        )
         self._push(context, status.task_id, outputs.detail.task_url)
         if self.operator.push_outputs:
             push_outputs(context, self.operator, outputs.values)

@@ -28,7 +28,7 @@ VALUES: dict[str, Any] = {
     "yes": True,
     "none": None,
     "list": [1, "two", [3, None]],
-    "nested": {"a": {"b": [{"c": "中"}]}, "big": 12345678901234567890123},
+    "nested": {"a": {"b": [{"c": "中"}]}, "big": 1234567890123456789},
     "chinese": "中文值 — ünï",
     "literal": "${literal}",
 }
