@@ -37,6 +37,7 @@ __all__ = [
     "TaskDeferralError",
     "ask_airflow",
     "base_url",
+    "expanded_arguments",
     "first_reschedule_date",
     "is_out_of_time",
     "is_trigger_timeout",
@@ -210,3 +211,13 @@ def through_xcom(value: Any) -> Any:
     stored = json.loads(json.dumps(sent), parse_float=lambda text: json.loads(format(Decimal(text), "f")))
     answered = msgpack.decode(msgpack.encode(json_value.validate_json(json.dumps(stored))))
     return BaseXCom.deserialize_value(SimpleNamespace(value=answered))
+
+
+def expanded_arguments(operator: Any) -> set[str]:
+    """Give the names of the arguments that one of a mapped task's operators was made with; none for any other.
+
+    Airflow keeps them, under a private name, to make such operators.
+    """
+    if not getattr(operator, "_BaseOperator__from_mapped", False):
+        return set()
+    return set(getattr(operator, "_BaseOperator__init_kwargs", ()))
