@@ -191,7 +191,7 @@ def is_out_of_time() -> bool:
 
 
 def through_xcom(value: Any) -> Any:
-    """Give what a later task gets when this value is pushed: the way through Airflow, to PostgreSQL and back.
+    """Give what a later task gets when this value is pushed: the way through Airflow, to its database and back.
 
     The way is that of Airflow's own XComs. A custom backend is not asked: it may write into a store of its own.
 
@@ -207,8 +207,16 @@ def through_xcom(value: Any) -> Any:
 
     json_value: TypeAdapter[Any] = TypeAdapter(JsonValue)
     sent = msgpack.decode(msgpack.encode(json_value.validate_python(BaseXCom.serialize_value(value))))
-    # JSONB keeps numbers as decimals: 1e16 comes back as a whole number
-    stored = json.loads(json.dumps(sent), parse_float=lambda text: json.loads(format(Decimal(text), "f")))
+
+    def whole(text: str) -> int:
+        if not -(2**63) <= (number := int(text)) < 2**63:
+            raise OverflowError("MessagePack holds no larger numbers, and SQLite makes fractions of them")
+        return number
+
+    def fraction(text: str) -> Any:  # PostgreSQL keeps decimals: 1e16 comes back as a whole number
+        return json.loads(format(Decimal(text), "f"), parse_int=whole)
+
+    stored = json.loads(json.dumps(sent), parse_int=whole, parse_float=fraction)
     answered = msgpack.decode(msgpack.encode(json_value.validate_json(json.dumps(stored))))
     return BaseXCom.deserialize_value(SimpleNamespace(value=answered))
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_sops.hooks.sops import SopsHook
 
-#: Characters that an XCom's key may not hold, since Airflow puts keys into addresses.
+#: Characters that mean something else in an address.
 _NOT_IN_KEYS = ("?", "#", "%")
 #: Longest key that Airflow's databases hold.
 _LONGEST_KEY = 512
@@ -110,7 +110,9 @@ def push_outputs(context: Context, operator: BaseOperator, outputs: Mapping[str,
 
 
 def _can_be_key(name: str) -> bool:
-    return 0 < len(name) <= len(sops_key(name)) <= _LONGEST_KEY and not any(one in name for one in _NOT_IN_KEYS)
+    """Tell whether Airflow finds its way to an XCom of this name, which it puts into an address as it is."""
+    fits = len(sops_key(name)) <= _LONGEST_KEY and name.isprintable() and not any(one in name for one in _NOT_IN_KEYS)
+    return fits and all(part.strip(".") for part in name.split("/"))
 
 
 def _check_storable(outputs: TaskOutputs, advice: str) -> None:

@@ -20,6 +20,9 @@ from tests.output import own_words
 
 DAGS = Path(__file__).parent / "dags"
 TEMPLATES = Path(testing.__file__).parent / "templates.toml"
+DEEP: Any = "as deep as an output may be"
+for _ in range(150):
+    DEEP = [DEEP]
 VALUES: dict[str, Any] = {
     "IP": "10.0.0.1",
     "empty": "",
@@ -33,6 +36,9 @@ VALUES: dict[str, Any] = {
     "nested": {"a": {"b": [{"c": "中"}]}, "big": 1234567890123456789},
     "chinese": "中文值 — ünï",
     "literal": "${literal}",
+    "biggest": 2**63 - 1,
+    "smallest": -(2**63),
+    "deep": DEEP,
 }
 
 

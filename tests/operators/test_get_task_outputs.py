@@ -192,7 +192,7 @@ VALUES: dict[str, Any] = {
     "empty": "",
     "lines": "one\r\ntwo\n",
     "number": 5,
-    "big": 18446744073709551615,
+    "big": 9223372036854775807,
     "float": 1.5,
     "small float": 5e-324,
     "yes": True,
@@ -242,7 +242,7 @@ def test_a_bare_name_that_is_the_operators_own_key(sops: FakeSops, finished: int
         assert f"Output {name} is pushed as ${{{name}}} only: the bare name is taken." in ran.lines
 
 
-@pytest.mark.parametrize("name", ["a?b", "a#b", "100%", pytest.param("n" * 510, id="long")])
+@pytest.mark.parametrize("name", ["a?b", "a#b", "a%41b", "a\nb", "a/../b", "..", pytest.param("n" * 510, id="long")])
 def test_a_name_that_cannot_be_an_xcoms_key(sops: FakeSops, finished: int, name: str) -> None:
     put_out(sops, finished, {name: 1, "IP": 2})
     ran = Ran(finished)
@@ -284,7 +284,7 @@ UNSTORABLE: dict[str, tuple[Any, str]] = {
 }
 #: what Airflow 3 cannot, whose parts talk in MessagePack and whose values are PostgreSQL's JSONB
 UNSTORABLE_ON_AIRFLOW_3: dict[str, tuple[Any, str]] = {
-    "more than 64 bits": (2**64, "a number in it needs more than 64 bits"),
+    "more than 64 bits": (2**63, "a number in it needs more than 64 bits"),
     "less than 64 bits": ([-(2**63) - 1], "a number in it needs more than 64 bits"),
     "a float that JSONB makes a whole number": (1e16, "it would come back as something else"),
     "a float that JSONB makes a huge whole number": ({"a": -1e300}, "a number in it needs more than 64 bits"),

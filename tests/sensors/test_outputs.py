@@ -16,7 +16,7 @@ from airflow_provider_sops.sensors.sops import SopsTaskSensor
 from tests.sensors.test_sops import Run, start  # noqa: F401 (a fixture)
 from tests.tasks import TaskInstance
 from tests.triggers.test_verdict_cases import defer  # noqa: F401 (a fixture)
-from tests.verdict_cases import DETAIL_ONLY, HOUR, Act, Case, change_secret, fault, heal, operate, restore_secret
+from tests.verdict_cases import DETAIL_ONLY, HOUR, Act, Case, change_secret, fault, heal, later, operate, restore_secret
 
 THREE = {"IP": "127.0.0.1", "EXIT": "0", "job_script_type": "1"}
 LONG = "Long sleep"
@@ -65,9 +65,17 @@ def twins(outputs: dict[str, Any]) -> dict[str, Any]:
     return outputs | {f"${{{name}}}": value for name, value in outputs.items()}
 
 
-@pytest.mark.parametrize("template", ["Two steps with outputs", LONG])
-def test_it_does_what_the_operator_does(wait: Wait, template: str) -> None:
-    run = wait(Case("ends", "success", template, within=HOUR))
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("has ended before it looks", "success", before=later(30)),
+        Case("ends", "success"),
+        Case("ends much later", "success", LONG, within=HOUR),
+    ],
+    ids=str,
+)
+def test_it_does_what_the_operator_does(wait: Wait, case: Case) -> None:
+    run = wait(case)
     assert run.error is None
     assert run.result["state"] == "FINISHED"
     assert run.result["outputs"] == THREE
