@@ -52,7 +52,7 @@ RUN = {
     "simplify_vars": ([], LISTS),
     **PLACE,
 }
-NODE = {"action": ("callback", TEXTS), "data": ({}, DICTS), "inputs": ({}, DICTS), **TASK}
+NODE = {"action": ("callback", TEXTS), "flow_id": ("x", TEXTS), "data": ({}, DICTS), "inputs": ({}, DICTS), **TASK}
 #: by operator: each templated argument with a value that is right, and values that are wrong
 FIELDS: list[tuple[type[Any], dict[str, tuple[Any, tuple[Any, ...]]], dict[str, Any]]] = [
     (SopsGetTaskOutputsOperator, {**TASK, "keys": ([], LISTS)}, {}),
