@@ -18,6 +18,7 @@ from airflow_provider_sops.masking import maskable
 from airflow_provider_sops.sops.explain import explain
 from airflow_provider_sops.sops.outputs import OutputsUnavailable, TaskOutputs, read_outputs, select, task_page
 from airflow_provider_sops.sops.states import TaskState
+from airflow_provider_sops.sops.text import storable
 from airflow_provider_sops.sops.variables import sops_key
 from airflow_provider_sops.waiting import TASK_ID_KEY, WAIT_ENDED_KEY
 
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
     from airflow_provider_sops.hooks.sops import SopsHook
 
 #: Characters that mean something else in an address.
-_NOT_IN_KEYS = ("?", "#", "%")
-#: Longest key that Airflow's databases hold.
-_LONGEST_KEY = 512
+_NOT_IN_KEYS = ("?", "#", "%", "\\")
 #: Levels of lists and objects an output may have. Airflow 3 reads 200, with all that an output stands in, Airflow 2
 #: as many as Python's recursion allows where it happens to be read.
 _DEEPEST = 150
@@ -111,8 +110,8 @@ def push_outputs(context: Context, operator: BaseOperator, outputs: Mapping[str,
 
 def _can_be_key(name: str) -> bool:
     """Tell whether Airflow finds its way to an XCom of this name, which it puts into an address as it is."""
-    fits = len(sops_key(name)) <= _LONGEST_KEY and name.isprintable() and not any(one in name for one in _NOT_IN_KEYS)
-    return fits and all(part.strip(".") for part in name.split("/"))
+    plain = name.isprintable() and not any(one in name for one in _NOT_IN_KEYS)
+    return plain and all(part.strip(".") for part in name.split("/"))
 
 
 def _check_storable(outputs: TaskOutputs, advice: str) -> None:
@@ -136,8 +135,7 @@ def _check_storable(outputs: TaskOutputs, advice: str) -> None:
 
 def _shown(name: str) -> str:
     """Give an output's key as a log can take it."""
-    key = sops_key(name)
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in key)
+    return storable(sops_key(name))
 
 
 def _why_not_storable(value: Any) -> str | None:

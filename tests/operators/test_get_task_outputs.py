@@ -242,7 +242,7 @@ def test_a_bare_name_that_is_the_operators_own_key(sops: FakeSops, finished: int
         assert f"Output {name} is pushed as ${{{name}}} only: the bare name is taken." in ran.lines
 
 
-@pytest.mark.parametrize("name", ["a?b", "a#b", "a%41b", "a\nb", "a/../b", "..", pytest.param("n" * 510, id="long")])
+@pytest.mark.parametrize("name", ["a?b", "a#b", "a%41b", "a\nb", "a/../b", ".."])
 def test_a_name_that_cannot_be_an_xcoms_key(sops: FakeSops, finished: int, name: str) -> None:
     put_out(sops, finished, {name: 1, "IP": 2})
     ran = Ran(finished)
@@ -317,13 +317,18 @@ def check_refused(sops: FakeSops, finished: int, value: Any, why: str) -> None:
     assert (repr(silent.returned["bad"]), silent.pushed) == (repr(value), {})
 
 
-@pytest.mark.parametrize("name", ["__classname__", "a\0b", "a\ud800"])
-def test_a_name_that_xcoms_do_not_keep(sops: FakeSops, finished: int, name: str) -> None:
-    put_out(sops, finished, {"IP": "1", name: "2"})
+def test_a_name_that_xcoms_do_not_keep(sops: FakeSops, finished: int) -> None:
+    put_out(sops, finished, {"IP": "1", "__classname__": "2"})
     message = refused(SopsOutputsException, finished)
-    shown = {"a\0b": "a\\x00b", "a\ud800": "a\\ud800"}.get(name, name)
-    assert message.startswith(f"Output ${{{shown}}} of SOPS task {finished} cannot be pushed into XCom (")
+    assert message.startswith(f"Output ${{__classname__}} of SOPS task {finished} cannot be pushed into XCom (")
     assert Ran(finished, keys=["IP"]).returned == {"IP": "1"}
+
+
+@pytest.mark.parametrize(("name", "shown"), [("a\0b", "a\\x00b"), ("a\ud800", "a\\ud800")])
+def test_a_name_that_no_database_keeps(sops: FakeSops, finished: int, name: str, shown: str) -> None:
+    put_out(sops, finished, {"IP": "1", name: "2"})
+    ran = Ran(finished)
+    assert (ran.returned, ran.pushed) == ({"IP": "1", shown: "2"}, twins({"IP": "1"}))
 
 
 def test_names_that_xcoms_do_not_keep_together(sops: FakeSops, finished: int) -> None:
