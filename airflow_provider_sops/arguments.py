@@ -1,18 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arguments that the sensor and the operators share, checked when a DAG file is read.
+"""Arguments of the sensor and the operators: some are checked when a DAG file is read, those that are templated when
+they are rendered, in one place.
 
 All that reading a DAG file needs, and no more: what runs a task is imported when one runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
+from airflow.providers.common.compat.sdk import XComArg
+
+from airflow_provider_sops.compat import expanded_arguments
+from airflow_provider_sops.sops.calls import parse_id, parse_scope
+from airflow_provider_sops.sops.errors import SopsConfigError
 from airflow_provider_sops.sops.policy import WaitPolicy, check_choice, parse_allowed_states
 
 Duration = float | timedelta
+#: Gives the value that is worked with, or raises :class:`SopsConfigError`, which names the field and what it was.
+Reader = Callable[[str, Any], Any]
 
 
 def as_seconds(field: str, duration: Duration) -> float:
@@ -63,3 +73,151 @@ def policy_fields(policy: WaitPolicy) -> dict[str, Any]:
         "max_outage": policy.max_outage,
         "assume_finished": policy.assume_finished,
     }
+
+
+# ---- what is templated ----
+
+
+def listed(values: Any) -> Any:
+    """Make a list of a generator, a set or the like, so that a DAG is the same whenever its file is read.
+
+    What Airflow is still to render stays as it is, and so does one text, which is one item.
+    """
+    if isinstance(values, set | frozenset):
+        return sorted(values, key=str)
+    if isinstance(values, list | str | bytes | Mapping | XComArg) or not isinstance(values, Iterable):
+        return values
+    return list(values)
+
+
+def read_text(field: str, value: Any) -> str:
+    """Read a text; Jinja's native types make a number of one that looks so."""
+    if not _is_text(value):
+        raise _wrong(field, "a text", value)
+    return str(value)
+
+
+def read_texts(field: str, value: Any) -> list[str]:
+    """Read a list of texts, or one alone."""
+    return [str(one) for one in _texts(field, value)]
+
+
+def read_some_texts(field: str, value: Any) -> list[str]:
+    """Read a list of texts that is not empty: to SOPS that means all."""
+    return [str(one) for one in _some_texts(field, value)]
+
+
+def read_schemes(field: str, value: Any) -> int | list[int | str]:
+    """Read one id of an execution scheme, or a list of them that is not empty: to SOPS that means all nodes."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    return [one if isinstance(one, int) else str(one) for one in _some_texts(field, value)]
+
+
+def read_mapping(field: str, value: Any) -> dict[str, Any]:
+    """Read a dict with texts as keys; its values are SOPS' matter."""
+    if not isinstance(value, Mapping):
+        raise _wrong(field, "a dict", value, secret=True)
+    for key in value:
+        if not _is_text(key):
+            raise _wrong(field, "a dict with texts as keys", key, held=True)
+    return {str(key): item for key, item in value.items()}
+
+
+def read_scope(field: str, value: Any) -> str:
+    """Read a scope."""
+    return parse_scope(value)
+
+
+def read_template_source(field: str, value: Any) -> str:
+    """Read where a template is kept."""
+    check_choice(field, value, ("business", "common"))
+    return str(value)
+
+
+def _is_text(value: Any) -> bool:
+    if isinstance(value, str):
+        return bool(value.strip())
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _texts(field: str, value: Any) -> list[Any]:
+    values = [value] if _is_text(value) else listed(value)
+    if not isinstance(values, list):
+        raise _wrong(field, "a text or a list of texts", value)
+    for one in values:
+        if not _is_text(one):
+            raise _wrong(field, "a list of texts", one, held=True)
+    return values
+
+
+def _some_texts(field: str, value: Any) -> list[Any]:
+    if values := _texts(field, value):
+        return values
+    raise SopsConfigError(field, "must name at least one, not be an empty list; leave it out to mean all")
+
+
+def _wrong(field: str, wanted: str, value: Any, *, held: bool = False, secret: bool = False) -> SopsConfigError:
+    """Say what was wanted and what there was; of what may hold secrets its kind alone."""
+    shown = not value or (isinstance(value, bool | int | float | str) and not secret)
+    was = repr(value) if shown else f"a value of type {type(value).__name__}"
+    was = was if len(was) <= _LONGEST_SHOWN else f"{was[:_LONGEST_SHOWN]}…"
+    return SopsConfigError(field, f"must be {wanted}, not {'one that holds ' if held else ''}{was}")
+
+
+#: Longest part (characters) of a wrong value that an error shows.
+_LONGEST_SHOWN = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A templated argument: what reads it, and whether it cannot be left out."""
+
+    read: Reader
+    required: bool = False
+
+
+#: Where a SOPS task or template is.
+PLACE: Mapping[str, Field] = {
+    "bk_biz_id": Field(parse_id),
+    "scope": Field(read_scope),
+    "sops_conn_id": Field(read_text, required=True),
+}
+#: Which SOPS task it is about.
+TASK: Mapping[str, Field] = {"sops_task_id": Field(parse_id, required=True), **PLACE}
+
+
+class Templated:
+    """What the sensor and the operators do with their templated arguments."""
+
+    #: each of them by name; they are the ``template_fields``
+    fields_read: ClassVar[Mapping[str, Field]]
+    #: those that the author of the DAG gave, whatever they are rendered to
+    _given: frozenset[str] = frozenset()
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> Any:
+        """Begin a mapped task, as Airflow does; what is ``None`` is not given."""
+        own = {name: listed(kwargs.pop(name)) for name in (*cls.fields_read, "allowed_states") if name in kwargs}
+        given = {name: value for name, value in own.items() if value is not None}
+        return super().partial(**kwargs, **given)  # type: ignore[misc]
+
+    def note_given(self) -> None:
+        """Remember which arguments the author gave; to be called when all are set."""
+        self._given = frozenset(name for name in self.fields_read if getattr(self, name) is not None)
+
+    def read_fields(self) -> None:
+        """Check what the arguments were rendered to, and make of each what is worked with. May be called again.
+
+        :raises SopsConfigError: names the field, and what it was.
+        """
+        given = self._given | expanded_arguments(self)
+        for name, field in self.fields_read.items():
+            value = getattr(self, name)
+            if value is None and not field.required:
+                if name in given:
+                    raise SopsConfigError(
+                        name, "was given, but what it was to come from gave None; leave it out to mean no value"
+                    )
+                continue
+            setattr(self, name, field.read(name, value))

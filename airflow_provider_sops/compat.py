@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
+from decimal import Decimal
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from airflow import __version__
@@ -34,6 +37,7 @@ __all__ = [
     "TaskDeferralError",
     "ask_airflow",
     "base_url",
+    "expanded_arguments",
     "first_reschedule_date",
     "is_out_of_time",
     "is_trigger_timeout",
@@ -41,6 +45,7 @@ __all__ = [
     "look_up_connection",
     "resumed_context",
     "state_in_airflow",
+    "through_xcom",
     "xcom_in_airflow",
 ]
 
@@ -183,3 +188,44 @@ def xcom_in_airflow(ti: Any, key: str) -> Any:
 def is_out_of_time() -> bool:
     """Tell, in ``on_kill``, whether ``execution_timeout`` is why: Airflow calls it while it handles that error."""
     return isinstance(sys.exc_info()[1], AirflowTaskTimeout)
+
+
+def through_xcom(value: Any) -> Any:
+    """Give what a later task gets when this value is pushed: the way through Airflow, to its database and back.
+
+    The way is that of Airflow's own XComs. A custom backend is not asked: it may write into a store of its own.
+
+    :raises Exception: whatever it is that Airflow raises on the way.
+    """
+    if _airflow < (3, 0):
+        from airflow.models.xcom import BaseXCom as XComs  # type: ignore[attr-defined, unused-ignore]
+
+        return XComs.deserialize_value(SimpleNamespace(value=XComs.serialize_value(value)))
+    from airflow.sdk.bases.xcom import BaseXCom
+    from msgspec import msgpack  # between a task and its supervisor
+    from pydantic import JsonValue, TypeAdapter  # between the supervisor and the API server
+
+    json_value: TypeAdapter[Any] = TypeAdapter(JsonValue)
+    sent = msgpack.decode(msgpack.encode(json_value.validate_python(BaseXCom.serialize_value(value))))
+
+    def whole(text: str) -> int:
+        if not -(2**63) <= (number := int(text)) < 2**63:
+            raise OverflowError("MessagePack holds no larger numbers, and SQLite makes fractions of them")
+        return number
+
+    def fraction(text: str) -> Any:  # PostgreSQL keeps decimals: 1e16 comes back as a whole number
+        return json.loads(format(Decimal(text), "f"), parse_int=whole)
+
+    stored = json.loads(json.dumps(sent), parse_int=whole, parse_float=fraction)
+    answered = msgpack.decode(msgpack.encode(json_value.validate_json(json.dumps(stored))))
+    return BaseXCom.deserialize_value(SimpleNamespace(value=answered))
+
+
+def expanded_arguments(operator: Any) -> set[str]:
+    """Give the names of the arguments that one of a mapped task's operators was made with; none for any other.
+
+    Airflow keeps them, under a private name, to make such operators.
+    """
+    if not getattr(operator, "_BaseOperator__from_mapped", False):
+        return set()
+    return set(getattr(operator, "_BaseOperator__init_kwargs", ()))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same as ``sops_wait_and_use_outputs`` in TaskFlow style.
+"""The same as ``sops_wait_and_use_outputs`` in TaskFlow style, and in two steps: one waits, the next takes the outputs.
 
 Trigger it with the id of the SOPS task: ``airflow dags test sops_taskflow -c '{"sops_task_id": 50001}'``.
 It uses the connection ``sops_default``, and the business that the connection names.

@@ -14,7 +14,6 @@ import pendulum
 # These names work on Airflow 2.11 and 3; with Airflow 3 alone, take them from `airflow.sdk`.
 from airflow.providers.common.compat.sdk import DAG, Param
 
-from airflow_provider_sops.operators.sops import SopsGetTaskOutputsOperator
 from airflow_provider_sops.sensors.sops import SopsTaskSensor
 
 try:
@@ -34,18 +33,15 @@ with DAG(
     wait = SopsTaskSensor(
         task_id="wait",
         sops_task_id="{{ params.sops_task_id }}",
-        timeout=timedelta(hours=1),
-    )
-    outputs = SopsGetTaskOutputsOperator(
-        task_id="outputs",
-        sops_task_id="{{ params.sops_task_id }}",
+        push_outputs=True,
         keys=["IP", "EXIT"],
+        timeout=timedelta(hours=1),
     )
     # Outputs are data from other machines: quote=True keeps them from being run as shell code.
     use = BashOperator(
         task_id="use",
         bash_command="""{{ macros.sops.render(
-            'echo the host $<IP> ended with exit code $<EXIT>', ti.xcom_pull('outputs'), quote=True
+            'echo the host $<IP> ended with exit code $<EXIT>', ti.xcom_pull('wait')['outputs'], quote=True
         ) }}""",
     )
-    wait >> outputs >> use
+    wait >> use

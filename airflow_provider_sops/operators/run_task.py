@@ -5,7 +5,6 @@ the outputs."""
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -21,18 +20,16 @@ from airflow_provider_sops.exceptions import (
     SopsTaskStoppedException,
     SopsTimedOutException,
     SopsTriggerEventException,
-    airflow_errors,
 )
 from airflow_provider_sops.links.sops import push_task_url
 from airflow_provider_sops.masking import maskable
 from airflow_provider_sops.operators.killing import NOTHING_TO_REVOKE, Running, leave_successor, revoke_when_killed
 from airflow_provider_sops.operators.outputs import fetch_outputs, push_outputs
 from airflow_provider_sops.operators.tries import Memory, earlier_tags, retry_is_left, run_start, tag_of
-from airflow_provider_sops.sops.calls import DETAIL_CACHE_SECONDS, parse_id
-from airflow_provider_sops.sops.errors import SopsAuthenticationError, SopsConfigError
+from airflow_provider_sops.sops.calls import DETAIL_CACHE_SECONDS
+from airflow_provider_sops.sops.errors import SopsAuthenticationError
 from airflow_provider_sops.sops.explain import explain
 from airflow_provider_sops.sops.operate import CannotGoOn, retry_failed_nodes, revoke
-from airflow_provider_sops.sops.policy import check_choice
 from airflow_provider_sops.sops.run import Action, Remembered, TaskRun, Wanted
 from airflow_provider_sops.sops.states import TaskState
 from airflow_provider_sops.sops.variables import sops_key
@@ -71,6 +68,11 @@ _START_INTERVAL = 1.0
 _SLICE = 0.5
 #: How often a start is tried to be undone, a slice apart: Airflow's SIGKILL comes five seconds after a kill.
 _UNDO_ATTEMPTS = 7
+#: What helps when an output cannot be pushed: this operator takes all or none.
+_OUTPUTS_ADVICE = (
+    "Let the template put it out as a text that XComs hold; or say wait_for_completion=False, and take the outputs you "
+    "need with SopsTaskSensor(push_outputs=True, keys=[...])."
+)
 #: Longest time (seconds) by which the trigger's deadline comes before the end of ``execution_timeout``.
 _DEADLINE_MARGIN = 10.0
 
@@ -135,22 +137,16 @@ class RunTaskTry:
 
     def _wanted(self, default_title: str) -> Wanted:
         operator = self.operator
-        schemes = operator.template_schemes_id
         params = {
             "flow_type": operator.flow_type,
-            "exclude_task_nodes_id": _listed(operator.exclude_task_nodes_id),
-            "execute_task_nodes_id": _listed(operator.execute_task_nodes_id),
-            "template_schemes_id": schemes if isinstance(schemes, int) else _listed(schemes),
-            "simplify_vars": _listed(operator.simplify_vars),
+            "exclude_task_nodes_id": operator.exclude_task_nodes_id,
+            "execute_task_nodes_id": operator.execute_task_nodes_id,
+            "template_schemes_id": operator.template_schemes_id,
+            "simplify_vars": operator.simplify_vars,
         }
-        with airflow_errors():
-            check_choice("template_source", operator.template_source, ("business", "common"))
-            template_id = None if operator.template_id is None else parse_id("template_id", operator.template_id)
-            if not isinstance(operator.constants or {}, Mapping):
-                raise SopsConfigError("constants", f"must be a dict, not {type(operator.constants).__name__}")
         return Wanted(
             title=operator.task_name or default_title,
-            template_id=template_id,
+            template_id=operator.template_id,
             template_name=operator.template_name or "",
             template_source=operator.template_source,
             constants={sops_key(name): value for name, value in (operator.constants or {}).items()},
@@ -300,7 +296,9 @@ class RunTaskTry:
             self._remember_end(running)
             return {}
         assume_finished = self.operator.policy.assume_finished
-        outputs = fetch_outputs(self.operator, self.hook, status.task_id, assume_finished=assume_finished)
+        outputs = fetch_outputs(
+            self.operator, self.hook, status.task_id, assume_finished=assume_finished, advice=_OUTPUTS_ADVICE
+        )
         self._push(context, status.task_id, outputs.detail.task_url)
         if self.operator.push_outputs:
             push_outputs(context, self.operator, outputs.values)
@@ -483,10 +481,3 @@ class RunTaskTry:
                 return
             time.sleep(_SLICE)
             self.kill()
-
-
-def _listed(values: Any) -> Any:
-    """Make a list of what may be a tuple, a generator or one text."""
-    if values is None:
-        return None
-    return [values] if isinstance(values, str) else list(values)

@@ -9,7 +9,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
 
-from airflow_provider_sops.arguments import Duration, as_seconds, make_policy
+from airflow_provider_sops.arguments import (
+    PLACE,
+    TASK,
+    Duration,
+    Field,
+    Templated,
+    as_seconds,
+    listed,
+    make_policy,
+    read_mapping,
+    read_schemes,
+    read_some_texts,
+    read_template_source,
+    read_text,
+    read_texts,
+)
 from airflow_provider_sops.compat import TaskDeferralError, is_trigger_timeout, resumed_context
 from airflow_provider_sops.connection import DEFAULT_CONN_ID
 from airflow_provider_sops.links.sops import SopsTaskLink, push_task_url
@@ -25,7 +40,7 @@ if TYPE_CHECKING:
     from airflow_provider_sops.sops.models import TaskDetail
 
 
-class SopsGetTaskOutputsOperator(BaseOperator):
+class SopsGetTaskOutputsOperator(Templated, BaseOperator):
     """Push the outputs of a finished SOPS task into XCom.
 
     Each output is pushed twice by name, as ``IP`` and as ``${IP}``, and all are returned as a dict by bare name, so
@@ -44,7 +59,8 @@ class SopsGetTaskOutputsOperator(BaseOperator):
     :raises SopsException: (one of its kinds) SOPS gives no good answer.
     """
 
-    template_fields = ("sops_task_id", "keys", "bk_biz_id", "scope", "sops_conn_id")
+    fields_read: ClassVar[Mapping[str, Field]] = {**TASK, "keys": Field(read_texts)}
+    template_fields = tuple(fields_read)
     operator_extra_links = (SopsTaskLink(),)
     ui_color = "#e1ecff"
 
@@ -60,12 +76,13 @@ class SopsGetTaskOutputsOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.sops_task_id = sops_task_id
-        self.keys = keys
+        self.sops_task_id: Any = sops_task_id
+        self.keys = listed(keys)
         self.bk_biz_id = bk_biz_id
         self.scope = scope
         self.sops_conn_id = sops_conn_id
         self.assume_finished = assume_finished
+        self.note_given()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read, check, push and return the outputs."""
@@ -73,12 +90,11 @@ class SopsGetTaskOutputsOperator(BaseOperator):
         from airflow_provider_sops.hooks.sops import SopsHook
         from airflow_provider_sops.operators.outputs import fetch_outputs, push_outputs
 
-        hook = SopsHook(self.sops_conn_id, bk_biz_id=self.bk_biz_id, scope=self.scope)
         with airflow_errors():
-            task_id = parse_id("sops_task_id", self.sops_task_id)
-        keys = [self.keys] if isinstance(self.keys, str) else self.keys
+            self.read_fields()
+        hook = SopsHook(self.sops_conn_id, bk_biz_id=self.bk_biz_id, scope=self.scope)
         try:
-            outputs = fetch_outputs(self, hook, task_id, keys, assume_finished=self.assume_finished)
+            outputs = fetch_outputs(self, hook, self.sops_task_id, self.keys, assume_finished=self.assume_finished)
         except SopsOutputsException as error:
             push_task_url(context, self, error.task_url)
             raise
@@ -87,7 +103,7 @@ class SopsGetTaskOutputsOperator(BaseOperator):
         return dict(outputs.values)
 
 
-class SopsRunTaskOperator(BaseOperator):
+class SopsRunTaskOperator(Templated, BaseOperator):
     """Run a SOPS task from a template, wait until it has ended, and push its outputs.
 
     The SOPS task is started at most once, whatever happens to the worker or to an answer on its way: it is created with
@@ -147,21 +163,20 @@ class SopsRunTaskOperator(BaseOperator):
     :raises SopsConfigException: there is no such template, constant or node.
     """
 
-    template_fields = (
-        "template_id",
-        "template_name",
-        "template_source",
-        "task_name",
-        "constants",
-        "flow_type",
-        "exclude_task_nodes_id",
-        "execute_task_nodes_id",
-        "template_schemes_id",
-        "simplify_vars",
-        "bk_biz_id",
-        "scope",
-        "sops_conn_id",
-    )
+    fields_read: ClassVar[Mapping[str, Field]] = {
+        "template_id": Field(parse_id),
+        "template_name": Field(read_text),
+        "template_source": Field(read_template_source, required=True),
+        "task_name": Field(read_text),
+        "constants": Field(read_mapping),
+        "flow_type": Field(read_text),
+        "exclude_task_nodes_id": Field(read_texts),
+        "execute_task_nodes_id": Field(read_some_texts),
+        "template_schemes_id": Field(read_schemes),
+        "simplify_vars": Field(read_texts),
+        **PLACE,
+    }
+    template_fields = tuple(fields_read)
     template_fields_renderers: ClassVar[dict[str, str]] = {"constants": "json"}
     operator_extra_links = (SopsTaskLink(),)
     ui_color = "#cde1ff"
@@ -200,19 +215,20 @@ class SopsRunTaskOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         if (template_id is None) == (template_name is None):
-            raise ValueError("template_id, template_name: give one of them")
+            were = f"template_id={template_id!r}, template_name={template_name!r}"
+            raise ValueError(f"template_id, template_name: give one of them, not {were}")
         check_choice("on_retry", on_retry, ("rerun", "retry_failed_nodes"))
         check_choice("on_clear", on_clear, ("new", "reattach"))
-        self.template_id = template_id
+        self.template_id: Any = template_id
         self.template_name = template_name
         self.template_source = template_source
         self.task_name = task_name
         self.constants = constants
         self.flow_type = flow_type
-        self.exclude_task_nodes_id = exclude_task_nodes_id
-        self.execute_task_nodes_id = execute_task_nodes_id
-        self.template_schemes_id = template_schemes_id
-        self.simplify_vars = simplify_vars
+        self.exclude_task_nodes_id = listed(exclude_task_nodes_id)
+        self.execute_task_nodes_id = listed(execute_task_nodes_id)
+        self.template_schemes_id = listed(template_schemes_id)
+        self.simplify_vars = listed(simplify_vars)
         self.bk_biz_id = bk_biz_id
         self.scope = scope
         self.sops_conn_id = sops_conn_id
@@ -238,6 +254,7 @@ class SopsRunTaskOperator(BaseOperator):
         self.on_clear = on_clear
         self.killed = False
         self._try: RunTaskTry | None = None
+        self.note_given()
 
     @cached_property
     def hook(self) -> SopsHook:
@@ -294,8 +311,11 @@ class SopsRunTaskOperator(BaseOperator):
     def _begin(self) -> RunTaskTry:
         """Give what carries out this try; imported now, as an operator is made whenever its DAG file is read."""
         if self._try is None:
+            from airflow_provider_sops.exceptions import airflow_errors
             from airflow_provider_sops.operators.run_task import RunTaskTry
 
+            with airflow_errors():
+                self.read_fields()
             self._try = RunTaskTry(self)
         return self._try
 
@@ -304,7 +324,7 @@ class SopsRunTaskOperator(BaseOperator):
 _FLOW_ID = {True: "the action skip_exg needs it", False: "only the action skip_exg takes it"}
 
 
-class SopsOperateTaskOperator(BaseOperator):
+class SopsOperateTaskOperator(Templated, BaseOperator):
     """Start, pause, resume or revoke a SOPS task.
 
     What is so already is success, with a line in the log: revoking a task that has ended, pausing a paused one. What
@@ -319,7 +339,8 @@ class SopsOperateTaskOperator(BaseOperator):
     :raises SopsException: (one of its kinds) SOPS or its gateway refused, in its own words.
     """
 
-    template_fields = ("sops_task_id", "action", "bk_biz_id", "scope", "sops_conn_id")
+    fields_read: ClassVar[Mapping[str, Field]] = {**TASK, "action": Field(read_text, required=True)}
+    template_fields = tuple(fields_read)
     operator_extra_links = (SopsTaskLink(),)
     ui_color = "#e1ecff"
 
@@ -334,11 +355,12 @@ class SopsOperateTaskOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.sops_task_id = sops_task_id
+        self.sops_task_id: Any = sops_task_id
         self.action = action
         self.bk_biz_id = bk_biz_id
         self.scope = scope
         self.sops_conn_id = sops_conn_id
+        self.note_given()
 
     def execute(self, context: Context) -> None:
         """Do it, once."""
@@ -347,15 +369,16 @@ class SopsOperateTaskOperator(BaseOperator):
         from airflow_provider_sops.sops.operate import TASK_ACTIONS, operate_task
         from airflow_provider_sops.waiting import log_lines
 
-        hook = SopsHook(self.sops_conn_id, bk_biz_id=self.bk_biz_id, scope=self.scope)
         with airflow_errors():
-            task_id = parse_id("sops_task_id", self.sops_task_id)
+            self.read_fields()
             check_choice("action", self.action, TASK_ACTIONS)
+        hook = SopsHook(self.sops_conn_id, bk_biz_id=self.bk_biz_id, scope=self.scope)
+        task_id = self.sops_task_id
         _push_page(context, self, hook, task_id)
         log_lines(self.log, hook.run(operate_task(hook.place, task_id, self.action)))
 
 
-class SopsOperateNodeOperator(BaseOperator):
+class SopsOperateNodeOperator(Templated, BaseOperator):
     """Operate a node of a SOPS task: retry or skip a failed one, answer one that waits, pause, resume or fail one.
 
     What is so already is success, with a line in the log: skipping or calling back a node that has finished. What the
@@ -382,18 +405,16 @@ class SopsOperateNodeOperator(BaseOperator):
     :raises SopsConfigException: the SOPS task has no such node, or several.
     """
 
-    template_fields = (
-        "sops_task_id",
-        "action",
-        "sops_node_id",
-        "sops_node_name",
-        "data",
-        "inputs",
-        "flow_id",
-        "bk_biz_id",
-        "scope",
-        "sops_conn_id",
-    )
+    fields_read: ClassVar[Mapping[str, Field]] = {
+        **TASK,
+        "action": Field(read_text, required=True),
+        "sops_node_id": Field(read_text),
+        "sops_node_name": Field(read_text),
+        "data": Field(read_mapping),
+        "inputs": Field(read_mapping),
+        "flow_id": Field(read_text),
+    }
+    template_fields = tuple(fields_read)
     operator_extra_links = (SopsTaskLink(),)
     ui_color = "#e1ecff"
 
@@ -416,7 +437,7 @@ class SopsOperateNodeOperator(BaseOperator):
         super().__init__(**kwargs)
         if (sops_node_id is None) == (sops_node_name is None):
             raise ValueError("sops_node_id, sops_node_name: give one of them")
-        self.sops_task_id = sops_task_id
+        self.sops_task_id: Any = sops_task_id
         self.action = action
         self.sops_node_id = sops_node_id
         self.sops_node_name = sops_node_name
@@ -427,6 +448,7 @@ class SopsOperateNodeOperator(BaseOperator):
         self.bk_biz_id = bk_biz_id
         self.scope = scope
         self.sops_conn_id = sops_conn_id
+        self.note_given()
 
     def execute(self, context: Context) -> None:
         """Wait until the node is reached, and do it, once."""
@@ -436,9 +458,10 @@ class SopsOperateNodeOperator(BaseOperator):
         from airflow_provider_sops.sops.operate import NODE_ACTIONS, CannotGoOn, check_flow, find_node, operate_node
         from airflow_provider_sops.waiting import log_lines
 
-        hook = SopsHook(self.sops_conn_id, bk_biz_id=self.bk_biz_id, scope=self.scope)
         with airflow_errors():
-            task_id = parse_id("sops_task_id", self.sops_task_id)
+            self.read_fields()
+            hook = SopsHook(self.sops_conn_id, bk_biz_id=self.bk_biz_id, scope=self.scope)
+            task_id = self.sops_task_id
             check_choice("action", self.action, NODE_ACTIONS)
             if (self.action == "skip_exg") != (self.flow_id is not None):
                 raise SopsConfigError("flow_id", _FLOW_ID[self.action == "skip_exg"])

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import (
     AirflowException,
@@ -18,11 +18,20 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_sops.arguments import Duration, make_policy, policy_fields
+from airflow_provider_sops.arguments import (
+    TASK,
+    Duration,
+    Field,
+    Templated,
+    listed,
+    make_policy,
+    policy_fields,
+    read_texts,
+)
 from airflow_provider_sops.compat import TaskDeferralError, first_reschedule_date, is_trigger_timeout
 from airflow_provider_sops.connection import DEFAULT_CONN_ID
 from airflow_provider_sops.links.sops import SopsTaskLink, push_task_url
-from airflow_provider_sops.sops.calls import DETAIL_CACHE_SECONDS, STATUS_CACHE_SECONDS, parse_id
+from airflow_provider_sops.sops.calls import DETAIL_CACHE_SECONDS, STATUS_CACHE_SECONDS
 from airflow_provider_sops.sops.errors import SopsAuthenticationError
 from airflow_provider_sops.sops.states import TaskState
 
@@ -30,6 +39,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_sops.hooks.sops import SopsHook
+    from airflow_provider_sops.sops.models import TaskStatus
     from airflow_provider_sops.sops.watch import Look, Watch
 
 #: A rescheduled sensor costs the scheduler work, so it is poked less often by default (seconds).
@@ -38,7 +48,7 @@ RESCHEDULE_INTERVAL = 60.0
 _SCHEDULING_DELAY = 60.0
 
 
-class SopsTaskSensor(BaseSensorOperator):
+class SopsTaskSensor(Templated, BaseSensorOperator):
     """Wait until a SOPS task has ended.
 
     It ends well only when the task is in an allowed state and its end time is known (a revoked or expired task never
@@ -54,7 +64,8 @@ class SopsTaskSensor(BaseSensorOperator):
     :param failed_grace: how long the task may stay FAILED before the sensor fails (seconds or ``timedelta``); by
         default not at all for ``fail`` and for ever for ``wait``.
     :param on_suspended: ``wait`` for a person to resume a paused task, or ``fail``.
-    :param max_outage: how long failed reads of the status are tolerated (seconds or ``timedelta``).
+    :param max_outage: how long failed reads of the status, or of the outputs, are tolerated (seconds or
+        ``timedelta``).
     :param assume_finished: where only ``get_task_detail`` may be called, an end without outputs may be a finish or a
         revoke; take it for a finish.
     :param poke_interval: seconds or ``timedelta`` between two reads; by default 10 seconds, for which SOPS answers from
@@ -62,17 +73,23 @@ class SopsTaskSensor(BaseSensorOperator):
     :param deferrable: wait in the triggerer, without a worker slot; by default as ``[operators] default_deferrable``
         says. ``mode`` and ``exponential_backoff`` then mean nothing: all waits of a connection and business share one
         poll.
-    :param soft_fail: skip, instead of fail, on a timeout and on a bad end; never on an outage, wrong credentials or a
-        bad answer.
+    :param push_outputs: after a good end read the outputs, and push each as an XCom of its own, as
+        :class:`~airflow_provider_sops.operators.sops.SopsGetTaskOutputsOperator` does. Ends other than FINISHED, where
+        they are allowed, have none.
+    :param keys: the outputs to push, in either spelling; by default all. Only with ``push_outputs`` (templated).
+    :param soft_fail: skip, instead of fail, on a timeout and on a bad end; never on an outage, wrong credentials, a bad
+        answer, or outputs that are absent or cannot be pushed.
     :return: ``{sops_task_id, state, start_time, end_time, elapsed_time, task_url, task_name}``; times in ISO 8601
-        with offset, ``elapsed_time`` in seconds.
+        with offset, ``elapsed_time`` in seconds. With ``push_outputs`` also ``outputs``, by bare name.
     :raises SopsTaskFailedException: the task failed or ended in a state that is not allowed.
-    :raises SopsOutageException: the status could not be read for ``max_outage``.
+    :raises SopsOutageException: the status, or the outputs, could not be read for ``max_outage``.
+    :raises SopsOutputsException: a key is absent, or an output cannot be pushed.
     :raises SopsException: (one of its kinds) SOPS or its gateway refused in a way that waiting does not mend.
     :raises AirflowSensorTimeout: the task has not ended within ``timeout``.
     """
 
-    template_fields = ("sops_task_id", "bk_biz_id", "scope", "sops_conn_id")
+    fields_read: ClassVar[Mapping[str, Field]] = {**TASK, "keys": Field(read_texts)}
+    template_fields = tuple(fields_read)
     operator_extra_links = (SopsTaskLink(),)
     ui_color = "#e1ecff"
 
@@ -91,16 +108,22 @@ class SopsTaskSensor(BaseSensorOperator):
         assume_finished: bool = False,
         deferrable: bool | None = None,
         poke_interval: Duration | None = None,
+        push_outputs: bool = False,
+        keys: Iterable[str] | None = None,
         **kwargs: Any,
     ) -> None:
         if deferrable is None:
             deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)
+        if keys is not None and not push_outputs:
+            raise ValueError("keys: no outputs are read without push_outputs=True")
         self._own_interval = poke_interval is None
-        if poke_interval is None:
-            rescheduled = kwargs.get("mode") == "reschedule" and not deferrable
-            poke_interval = RESCHEDULE_INTERVAL if rescheduled else STATUS_CACHE_SECONDS
-        super().__init__(poke_interval=poke_interval, **kwargs)
-        self.sops_task_id = sops_task_id
+        super().__init__(poke_interval=STATUS_CACHE_SECONDS if poke_interval is None else poke_interval, **kwargs)
+        # now it is known, wherever it was said: here, or in the default_args of the DAG or a group
+        if self._own_interval and self.mode == "reschedule" and not deferrable:
+            self.poke_interval = RESCHEDULE_INTERVAL
+        self.sops_task_id: Any = sops_task_id
+        self.push_outputs = push_outputs
+        self.keys = listed(keys)
         self.bk_biz_id = bk_biz_id
         self.scope = scope
         self.sops_conn_id = sops_conn_id
@@ -115,7 +138,10 @@ class SopsTaskSensor(BaseSensorOperator):
         )
         self._hook: SopsHook | None = None
         self._watch: Watch | None = None
+        #: the good end that was seen, when its outputs could not be read yet
+        self._ended: Look | None = None
         self._pushed_url = ""
+        self.note_given()
 
     @property
     def hook(self) -> SopsHook:
@@ -174,10 +200,11 @@ class SopsTaskSensor(BaseSensorOperator):
         :param event: what the trigger has sent.
         """
         from airflow_provider_sops.exceptions import SopsTriggerEventException, airflow_errors
-        from airflow_provider_sops.waiting import Outcome, read_event, result_of
+        from airflow_provider_sops.waiting import Outcome, read_event
 
         with airflow_errors():
-            task_id = parse_id("sops_task_id", self.sops_task_id)
+            self.read_fields()
+        task_id: int = self.sops_task_id
         ended = read_event(task_id, event)
         status = ended.look.status
         if status is not None:
@@ -185,7 +212,7 @@ class SopsTaskSensor(BaseSensorOperator):
         if ended.outcome is Outcome.SUCCESS:
             assert status is not None
             self.log.info("SOPS task %s %r %s.", task_id, status.name, ended.look.reason)
-            return result_of(status)
+            return self._conclude_resumed(context, ended.look)
         if ended.outcome is Outcome.TIMEOUT:
             state = f"it is {status.state}" if status else "its state could not be read"
             self._time_out(f"SOPS task {task_id} has not ended within {self.timeout:.0f} s: {state}.")
@@ -222,20 +249,71 @@ class SopsTaskSensor(BaseSensorOperator):
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look at the task once."""
         from airflow_provider_sops.sops.verdict import Next
-        from airflow_provider_sops.waiting import result_of
 
         watch = self._watch or self._open_watch(context)
-        look = self._look(context, watch)
+        look, result = self._attempt(context, watch)
         while self._is_rescheduled and look.next is Next.WAIT and watch.must_be_kept and not self._is_overdue(context):
             # the next poke would be another process, which knows nothing of what this one remembers
             time.sleep(self.poke_interval)
-            look = self._look(context, watch)
+            look, result = self._attempt(context, watch)
         if look.next is Next.WAIT:
             return False
         if look.next is Next.FAILURE:
             self._fail(look)
+        return PokeReturnValue(is_done=True, xcom_value=result)
+
+    def _attempt(self, context: Context, watch: Watch) -> tuple[Look, dict[str, Any] | None]:
+        """Look at the task; when it has ended well, give what the sensor returns too."""
+        from airflow_provider_sops.sops.verdict import Next
+
+        look = self._ended or self._look(context, watch)
+        if look.next is not Next.SUCCESS:
+            return look, None
+        self._ended = look
+        return self._conclude(context, watch, look)
+
+    def _conclude(self, context: Context, watch: Watch, look: Look) -> tuple[Look, dict[str, Any] | None]:
+        """Give what the sensor returns after a good end; or, when the outputs cannot be read, what follows from that.
+
+        Nothing else is lost by waiting on then: what is tolerated of the status is tolerated of the outputs.
+        """
+        from airflow_provider_sops.exceptions import SopsException
+        from airflow_provider_sops.waiting import result_of
+
         assert look.status is not None
-        return PokeReturnValue(is_done=True, xcom_value=result_of(look.status))
+        result = result_of(look.status)
+        if not self.push_outputs:
+            return look, result
+        try:
+            return look, {**result, "outputs": self._outputs(context, look.status)}
+        except SopsException as error:
+            return self._shown(watch.failed_read(error, time.time(), what="outputs")), None
+
+    def _outputs(self, context: Context, status: TaskStatus) -> dict[str, Any]:
+        """Read, check and push the outputs; other ends than a finish have none."""
+        from airflow_provider_sops.operators.outputs import fetch_outputs, push_outputs
+
+        assume_finished = self.policy.assume_finished
+        if not (status.state is TaskState.FINISHED or (status.state is TaskState.ENDED and assume_finished)):
+            return {}
+        read = fetch_outputs(self, self.hook, status.task_id, self.keys, assume_finished=assume_finished)
+        push_outputs(context, self, read.values)
+        return dict(read.values)
+
+    def _conclude_resumed(self, context: Context, look: Look) -> dict[str, Any]:
+        """Give what the sensor returns after a good end that the triggerer has seen."""
+        from airflow_provider_sops.sops.verdict import Next
+
+        watch = self._open_watch(context)
+        watch.had_answer = True
+        self._pushed_url = watch.task_url = look.status.task_url if look.status else ""
+        while True:
+            follows, result = self._conclude(context, watch, look)
+            if result is not None:
+                return result
+            if follows.next is Next.FAILURE:
+                self._fail(follows)
+            time.sleep(min(self.poke_interval, STATUS_CACHE_SECONDS))
 
     @property
     def _is_rescheduled(self) -> bool:
@@ -246,21 +324,27 @@ class SopsTaskSensor(BaseSensorOperator):
         from airflow_provider_sops.sops.watch import Watch
 
         with airflow_errors():
-            task_id = parse_id("sops_task_id", self.sops_task_id)
+            self.read_fields()
         earlier_poke = self._first_poke_date(context) if self._is_rescheduled else None
-        self._watch = watch = Watch(task_id, self.hook.place, self.policy, had_answer=earlier_poke is not None)
+        self._watch = watch = Watch(
+            self.sops_task_id, self.hook.place, self.policy, had_answer=earlier_poke is not None
+        )
         if earlier_poke is not None:
             watch.told_until = time.time() - self.poke_interval - _SCHEDULING_DELAY
         return watch
 
     def _look(self, context: Context, watch: Watch) -> Look:
-        from airflow_provider_sops.waiting import log_lines
-
-        look = self.hook.run(watch.look(time.time()))
-        log_lines(self.log, look.lines)
+        look = self._shown(self.hook.run(watch.look(time.time())))
         if watch.task_url != self._pushed_url:
             self._pushed_url = watch.task_url
             push_task_url(context, self, watch.task_url)
+        return look
+
+    def _shown(self, look: Look) -> Look:
+        """Write a look into the log; after a refusal of the credentials they are looked up again."""
+        from airflow_provider_sops.waiting import log_lines
+
+        log_lines(self.log, look.lines)
         if isinstance(look.error, SopsAuthenticationError):
             self.hook.forget_connection()
         return look

@@ -192,8 +192,11 @@ class Watch:
         except errors.SopsError:
             return []
 
-    def failed_read(self, error: errors.SopsError, now: float) -> Look:
-        """Say what follows from a status that could not be read."""
+    def failed_read(self, error: errors.SopsError, now: float, *, what: str = "status") -> Look:
+        """Say what follows from a status that could not be read.
+
+        :param what: what could not be, if it is not the status.
+        """
         if self._ends_at_once(error):
             return Look(Next.FAILURE, error=error, reason=str(error))
         lines: tuple[Line, ...] = ()
@@ -201,14 +204,14 @@ class Watch:
             self.outage_since = now
             lines = (
                 Line(
-                    f"Cannot read the status of SOPS task {self.task_id}; going on for up to "
+                    f"Cannot read the {what} of SOPS task {self.task_id}; going on for up to "
                     f"{self.policy.max_outage:.0f} s (max_outage). {error}",
                     warning=True,
                 ),
             )
         if now - self.outage_since >= self.policy.max_outage:
             reason = (
-                f"the status of SOPS task {self.task_id} could not be read for {now - self.outage_since:.0f} s "
+                f"the {what} of SOPS task {self.task_id} could not be read for {now - self.outage_since:.0f} s "
                 f"(max_outage is {self.policy.max_outage:.0f} s). The task itself was not touched and may still run. "
                 f"Last error: {error}"
             )

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_sops import testing
 from airflow_provider_sops.compat import NONE_IS_PUSHED
 from airflow_provider_sops.testing import FakeSops
 from tests import secrets
@@ -18,6 +19,10 @@ from tests.docs.dag_runs import DagRun, run_dags
 from tests.output import own_words
 
 DAGS = Path(__file__).parent / "dags"
+TEMPLATES = Path(testing.__file__).parent / "templates.toml"
+DEEP: Any = "as deep as an output may be"
+for _ in range(150):
+    DEEP = [DEEP]
 VALUES: dict[str, Any] = {
     "IP": "10.0.0.1",
     "empty": "",
@@ -28,9 +33,12 @@ VALUES: dict[str, Any] = {
     "yes": True,
     "none": None,
     "list": [1, "two", [3, None]],
-    "nested": {"a": {"b": [{"c": "中"}]}, "big": 12345678901234567890123},
+    "nested": {"a": {"b": [{"c": "中"}]}, "big": 1234567890123456789},
     "chinese": "中文值 — ünï",
     "literal": "${literal}",
+    "biggest": 2**63 - 1,
+    "smallest": -(2**63),
+    "deep": DEEP,
 }
 
 
@@ -48,7 +56,10 @@ class Runs:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     """Run all DAGs, once for all tests here."""
     home = tmp_path_factory.mktemp("dag-runs")
-    with secret_sops() as fake:
+    templates = home / "templates.toml"
+    files = (TEMPLATES, Path(__file__).parent.parent / "numbers.toml")
+    templates.write_text("\n".join(file.read_text() for file in files))
+    with secret_sops(templates=templates) as fake:
         kinds = fake.create_task()
         mapped = [fake.create_task(constants={"IP": f"10.0.0.{number}"}) for number in range(3)]
         failed, revoked = fake.create_task("Always fails"), fake.create_task("Long sleep")
@@ -65,6 +76,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
             "kinds.py": {"kinds": kinds, "names": list(VALUES), "key": "${chinese}"},
             "mapped.py": {"ids": mapped},
             "ends.py": {"running": running, "failed": failed, "revoked": revoked},
+            "rendered.py": {"kinds": kinds},
         }
         found = run_dags(fake, home, DAGS, {DAGS / name: conf for name, conf in confs.items()})
         by_id = {dag_id: run for dags in found.values() for dag_id, run in dags.items()}
@@ -183,3 +195,40 @@ def test_out_of_time_in_a_deferral_it_is_revoked(runs: Runs) -> None:
     (task,) = [one for one in runs.fake.tasks if "out_of_time" in one.name]
     assert (task.state, len(task.starts)) == ("REVOKED", 1), run.log
     assert "(execution_timeout): it is RUNNING; it was revoked." in run.log or "was killed: revoked SOPS" in run.log
+
+
+# ---- rendered ----
+
+
+def test_numbers_are_taken_as_text(runs: Runs) -> None:
+    """Of a template that looks like a number, Jinja's native types make one."""
+    run = runs.by_id["rendered"]
+    assert [run.tasks[task] for task in ("by_number", "confirm", "confirmed")] == [{"success"}] * 3, run.log
+    (sops_task,) = [one for one in runs.fake.tasks if one.name.startswith("20261128 ")]
+    assert (sops_task.state, run.xcom("by_number", "sops_task_id")) == ("FINISHED", sops_task.id)
+    assert run.xcom("confirmed")["outputs"] == {"1": 5}
+    assert run.xcom("confirmed", "${1}") == 5
+
+
+@pytest.mark.parametrize(
+    ("task_id", "says"),
+    [
+        ("none_keys", "keys: was given, but what it was to come from gave None"),
+        ("none_business", "bk_biz_id: was given, but what it was to come from gave None"),
+        ("none_template", "template_id: was given, but what it was to come from gave None"),
+        ("no_constants", "constants: must be a dict, not []"),
+        ("no_nodes", "execute_task_nodes_id: must name at least one, not be an empty list"),
+        ("no_business", "bk_biz_id: must be a positive whole number, not ''"),
+    ],
+)
+def test_nothing_is_no_value(runs: Runs, task_id: str, says: str) -> None:
+    run = runs.by_id["rendered"]
+    assert run.tasks[task_id] == {"failed"}
+    assert says in " ".join(run.log.split())
+    assert [key for task, key in run.xcoms if task == task_id and not key.startswith("_link")] == []
+
+
+def test_nothing_in_one_of_several_mapped(runs: Runs) -> None:
+    run = runs.by_id["rendered"]
+    assert run.tasks["mapped_keys"] == {"failed", "success"}
+    assert run.xcoms["mapped_keys", "return_value"] == [{"IP": VALUES["IP"]}]

@@ -49,7 +49,11 @@ def test_a_dag_waits_and_uses_the_outputs(tmp_path: Path) -> None:
     assert result["returned"]["defer"]["state"] == "FINISHED"
     assert result["returned"]["defer"] == result["returned"]["poke"]
     assert result["returned"]["outputs"] == {"IP": "127.0.0.1", "EXIT": "0", "job_script_type": "1"}
+    assert result["returned"]["defer"]["outputs"] == result["returned"]["outputs"]
     assert result["returned"]["use"] == {
         "text": "ping 127.0.0.1; exit 0",
-        "pulled": {"IP": "127.0.0.1", "${IP}": "127.0.0.1", "EXIT": "0", "${EXIT}": "0"},
+        "pulled": {
+            task_id: {"IP": "127.0.0.1", "${IP}": "127.0.0.1", "EXIT": "0", "${EXIT}": "0"}
+            for task_id in ("defer", "poke", "outputs")
+        },
     }

@@ -76,8 +76,8 @@ def test_an_example_succeeds(runs: dict[str, DagRun], dag_id: str) -> None:
 
 def test_outputs_go_through_the_macro_into_the_shell(runs: dict[str, DagRun]) -> None:
     run = runs["sops_wait_and_use_outputs"]
-    assert run.xcom("outputs") == OUTPUTS
-    assert {key: run.xcom("outputs", key) for key in ("IP", "${IP}", "EXIT", "${EXIT}")} == {
+    assert run.xcom("wait")["outputs"] == OUTPUTS
+    assert {key: run.xcom("wait", key) for key in ("IP", "${IP}", "EXIT", "${EXIT}")} == {
         "IP": "10.0.0.8",
         "${IP}": "10.0.0.8",
         "EXIT": "0",

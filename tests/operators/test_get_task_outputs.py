@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import airflow
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException
 
@@ -23,6 +24,8 @@ from tests.times import MovedTime, move_time
 from tests.verdict_cases import crash
 
 Connect = Callable[..., None]
+#: Airflow 3's parts talk with each other in MessagePack
+WIRE_OF_64_BITS = not airflow.__version__.startswith("2.")
 THREE = {"IP": "127.0.0.1", "EXIT": "0", "job_script_type": "1"}
 
 
@@ -189,8 +192,9 @@ VALUES: dict[str, Any] = {
     "empty": "",
     "lines": "one\r\ntwo\n",
     "number": 5,
-    "big": 12345678901234567890123,
+    "big": 9223372036854775807,
     "float": 1.5,
+    "small float": 5e-324,
     "yes": True,
     "none": None,
     "list": [1, "two", [3, None]],
@@ -211,12 +215,15 @@ def test_every_type_that_sops_puts_out(sops: FakeSops, connect: Connect, api_typ
     connect(sops, api_type)
     task_id = sops.create_task("Every type of output")
     sops.advance(10)
-    ran = Ran(task_id)
     served = {item["key"]: item["value"] for item in sops.task(task_id).outputs}
+    if WIRE_OF_64_BITS:
+        assert "Output ${big} of" in refused(SopsOutputsException, task_id)
+        del served["${big}"]
+    ran = Ran(task_id, keys=served.keys())
     pushed = {key: value for key, value in ran.pushed.items() if key.startswith("$")}
     assert pushed == {key: value for key, value in served.items() if value is not None or NONE_IS_PUSHED}
-    assert ran.returned["big"] == 12345678901234567890123
     assert ran.returned["none"] is None
+    assert Ran(task_id, do_xcom_push=False).returned["big"] == 12345678901234567890123
 
 
 def test_a_bare_name_that_is_the_operators_own_key(sops: FakeSops, finished: int) -> None:
@@ -235,7 +242,7 @@ def test_a_bare_name_that_is_the_operators_own_key(sops: FakeSops, finished: int
         assert f"Output {name} is pushed as ${{{name}}} only: the bare name is taken." in ran.lines
 
 
-@pytest.mark.parametrize("name", ["a?b", "a#b"])
+@pytest.mark.parametrize("name", ["a?b", "a#b", "a%41b", "a\nb", "a/../b", ".."])
 def test_a_name_that_cannot_be_an_xcoms_key(sops: FakeSops, finished: int, name: str) -> None:
     put_out(sops, finished, {name: 1, "IP": 2})
     ran = Ran(finished)
@@ -249,12 +256,99 @@ def test_nothing_is_pushed_where_nothing_is_to_be(finished: int) -> None:
     assert (ran.returned, ran.pushed, ran.url) == (THREE, {}, None)
 
 
-@pytest.mark.parametrize("value", ["NaN", "Infinity", '{"deep": [NaN]}'])
-def test_what_does_not_serialise_is_an_error_before_the_first_push(sops: FakeSops, finished: int, value: str) -> None:
-    put_out(sops, finished, {"IP": "1", "bad": json.loads(value)})
+def nested(levels: int) -> Any:
+    value: Any = "x"
+    for level in range(levels):
+        value = [value] if level % 2 else {"in": value}
+    return value
+
+
+#: what no Airflow may store, and why
+UNSTORABLE: dict[str, tuple[Any, str]] = {
+    "NaN": (float("nan"), "nan is not JSON"),
+    "Infinity": (float("inf"), "inf is not JSON"),
+    "a deep NaN": ({"deep": [float("nan")]}, "nan is not JSON"),
+    "a class's name": ({"__classname__": "builtins.set"}, "for it has the keys __classname__"),
+    "what a class is stored as": (
+        {"__classname__": "builtins.tuple", "__version__": 1, "__data__": [1]},
+        "for it has the keys __classname__, __data__, __version__",
+    ),
+    "a dict of old": ({"__type": "dict", "__var": {"a": 1}}, "come back as something else, for it has the keys __type"),
+    "a set of old": ([{"__type": "set", "__var": [1]}], "for it has the keys __type, __var"),
+    "too many levels": (nested(151), "it is nested more than 150 levels deep"),
+    "hundreds of levels": (nested(600), "it is nested more than 150 levels deep"),
+    "NUL": ("a\0b", "NUL character, which PostgreSQL refuses"),
+    "NUL in a key": ({"a": {"\0": 1}}, "NUL character, which PostgreSQL refuses"),
+    "a surrogate": (["\ud800"], "lone surrogate"),
+    "a surrogate in a key": ({"\udfff": None}, "lone surrogate"),
+}
+#: what Airflow 3 cannot, whose parts talk in MessagePack and whose values are PostgreSQL's JSONB
+UNSTORABLE_ON_AIRFLOW_3: dict[str, tuple[Any, str]] = {
+    "more than 64 bits": (2**63, "a number in it needs more than 64 bits"),
+    "less than 64 bits": ([-(2**63) - 1], "a number in it needs more than 64 bits"),
+    "a float that JSONB makes a whole number": (1e16, "it would come back as something else"),
+    "a float that JSONB makes a huge whole number": ({"a": -1e300}, "a number in it needs more than 64 bits"),
+}
+
+
+@pytest.mark.parametrize("kind", UNSTORABLE)
+def test_what_xcoms_do_not_keep_is_an_error_before_the_first_push(sops: FakeSops, finished: int, kind: str) -> None:
+    check_refused(sops, finished, *UNSTORABLE[kind])
+
+
+@pytest.mark.parametrize("kind", UNSTORABLE_ON_AIRFLOW_3)
+def test_numbers_that_airflow_2_alone_keeps(sops: FakeSops, finished: int, kind: str) -> None:
+    value, why = UNSTORABLE_ON_AIRFLOW_3[kind]
+    if WIRE_OF_64_BITS:
+        check_refused(sops, finished, value, why)
+    else:
+        put_out(sops, finished, {"number": value})
+        assert repr(Ran(finished).pushed["number"]) == repr(value)
+
+
+def check_refused(sops: FakeSops, finished: int, value: Any, why: str) -> None:
+    put_out(sops, finished, {"IP": "1", "bad": value})
     message = refused(SopsOutputsException, finished)
     assert message.startswith(f"Output ${{bad}} of SOPS task {finished} cannot be pushed into XCom (")
+    assert why in message
     assert message.endswith("nothing was pushed. Name the outputs you need in keys.")
+    assert Ran(finished, keys=["IP"]).returned == {"IP": "1"}
+    silent = Ran(finished, do_xcom_push=False)
+    assert (repr(silent.returned["bad"]), silent.pushed) == (repr(value), {})
+
+
+def test_a_name_that_xcoms_do_not_keep(sops: FakeSops, finished: int) -> None:
+    put_out(sops, finished, {"IP": "1", "__classname__": "2"})
+    message = refused(SopsOutputsException, finished)
+    assert message.startswith(f"Output ${{__classname__}} of SOPS task {finished} cannot be pushed into XCom (")
+    assert Ran(finished, keys=["IP"]).returned == {"IP": "1"}
+
+
+@pytest.mark.parametrize(("name", "shown"), [("a\0b", "a\\x00b"), ("a\ud800", "a\\ud800")])
+def test_a_name_that_no_database_keeps(sops: FakeSops, finished: int, name: str, shown: str) -> None:
+    put_out(sops, finished, {"IP": "1", name: "2"})
+    ran = Ran(finished)
+    assert (ran.returned, ran.pushed) == ({"IP": "1", shown: "2"}, twins({"IP": "1"}))
+
+
+def test_names_that_xcoms_do_not_keep_together(sops: FakeSops, finished: int) -> None:
+    put_out(sops, finished, {"__type": "dict", "__var": {"IP": "1"}})
+    message = refused(SopsOutputsException, finished)
+    assert message.startswith(f"Output ${{__type}}, ${{__var}} of SOPS task {finished} cannot be pushed into XCom (")
+    assert Ran(finished, keys=["__type"]).returned == {"__type": "dict"}
+
+
+def test_as_many_levels_as_every_airflow_keeps(sops: FakeSops, finished: int) -> None:
+    put_out(sops, finished, {"deep": nested(150)})
+    assert Ran(finished).pushed["deep"] == nested(150)
+
+
+def test_a_backend_of_the_sites_own_is_not_asked(
+    sops: FakeSops, finished: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__XCOM_BACKEND", "tests.operators.no_such_module.Backend")
+    put_out(sops, finished, {"bad": float("nan"), "IP": "1"})
+    refused(SopsOutputsException, finished)
     assert Ran(finished, keys=["IP"]).returned == {"IP": "1"}
 
 

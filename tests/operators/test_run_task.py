@@ -24,7 +24,7 @@ from airflow_provider_sops.exceptions import (
 from airflow_provider_sops.operators.sops import SopsRunTaskOperator
 from airflow_provider_sops.testing import Request
 from tests.hostile import refuse
-from tests.operators.airflow_task import AirflowTask
+from tests.operators.airflow_task import AirflowTask, Triggerer
 from tests.operators.conftest import World
 from tests.sops.test_redact import ENCODINGS
 
@@ -77,9 +77,36 @@ def test_outputs_need_not_be_pushed(world: World) -> None:
 
 
 def test_each_output_keeps_its_type(world: World) -> None:
-    outputs = AirflowTask({"template_id": 109}).run().outcome
+    outputs = AirflowTask({"template_id": 109, "do_xcom_push": False}).run().outcome
     kinds = {type(value) for value in outputs.values()}
     assert {int, bool, dict, list, str, type(None)} <= kinds
+
+
+@pytest.mark.parametrize("push_outputs", [True, False])
+@pytest.mark.parametrize("deferred", [True, False])
+def test_an_output_that_xcoms_do_not_keep(
+    world: World, triggerer: Triggerer, push_outputs: bool, deferred: bool
+) -> None:
+    """All outputs are returned, and so pushed, with ``push_outputs`` off too; without XComs none is."""
+
+    def put_out(when: str, request: Request) -> None:
+        for task in world.fake.tasks:
+            task.outputs = [{"key": "${bad}", "value": float("nan"), "name": "bad"}]
+
+    world.fake.on_request = put_out
+    arguments = {**TWO_STEPS, "push_outputs": push_outputs}
+    one = AirflowTask(arguments, triggerer=triggerer if deferred else None).run()
+    (task,) = world.fake.tasks
+    with pytest.raises(SopsOutputsException) as caught:
+        one.outcome  # noqa: B018
+    assert str(caught.value) == (
+        f"Output ${{bad}} of SOPS task {task.id} cannot be pushed into XCom (nan is not JSON); nothing was pushed. "
+        "Let the template put it out as a text that XComs hold; or say wait_for_completion=False, and take the outputs "
+        "you need with SopsTaskSensor(push_outputs=True, keys=[...])."
+    )
+    assert set(one.ti.xcoms) <= {"sops_task_id", "sops_task_url", "sops_wait_ended"}
+    silent = AirflowTask({**arguments, "do_xcom_push": False}, task_id="silent").run()
+    assert repr(silent.outcome) == "{'bad': nan}"
 
 
 class TestName:

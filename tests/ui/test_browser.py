@@ -45,7 +45,7 @@ def test_a_user_connects_and_runs_the_example(page: Page, site: Standalone, fake
     run_page = f"{site.api.url}/dags/{DAG_ID}/runs/{run_id}/tasks"
     read_the_log(page, f"{run_page}/wait", task_id)
     open_the_link(page, f"{run_page}/wait", task_id)
-    read_the_xcoms(page, f"{run_page}/outputs")
+    read_the_xcoms(page, f"{run_page}/wait")
 
 
 def fill_in_the_connection(page: Page, site: Standalone, fake: FakeSopsClient) -> None:
@@ -110,9 +110,9 @@ def watch_it_succeed(page: Page, site: Standalone, run_id: str) -> None:
     expect(page.get_by_text("Running", exact=True).first).to_be_visible()
     assert site.api.wait_for_run(DAG_ID, run_id, seconds=400) == "success"
     page.reload()
-    # the run's and its three tasks'
-    expect(page.get_by_text("Success", exact=True).filter(visible=True)).to_have_count(4)
-    for task in ("wait", "outputs", "use"):
+    # the run's and its two tasks'
+    expect(page.get_by_text("Success", exact=True).filter(visible=True)).to_have_count(3)
+    for task in ("wait", "use"):
         expect(page.get_by_text(task, exact=True).first).to_be_visible()
     ALBUM.take(page, "dag-run")
 
