@@ -31,6 +31,7 @@ class Channel:
     async def asend(self, message: object) -> None:
         if asyncio.get_running_loop() is not self.loop:
             self.foreign += 1
+            self.first_asked.set()
             return
         async with self.lock:
             self.asked += 1

@@ -37,7 +37,8 @@ class Cluster:
             AIRFLOW__API_AUTH__JWT_SECRET=secrets.token_hex(32),
             AIRFLOW__API__SECRET_KEY=secrets.token_hex(16),
             AIRFLOW__CELERY__BROKER_URL=f"redis://127.0.0.1:{self._redis_port}/0",
-            AIRFLOW__CELERY__RESULT_BACKEND=f"db+postgresql://{database}",
+            # Celery's own results in a database lose a race against themselves now and then, which fails a task
+            AIRFLOW__CELERY__RESULT_BACKEND=f"redis://127.0.0.1:{self._redis_port}/1",
             AIRFLOW__CELERY__WORKER_CONCURRENCY=str(CONCURRENCY),
             AIRFLOW__CORE__DAGS_FOLDER=str(dags),
             AIRFLOW__CORE__EXECUTOR="CeleryExecutor",
