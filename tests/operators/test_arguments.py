@@ -108,7 +108,7 @@ def test_a_resumed_sensor_checks_too() -> None:
         operator.resume_execution("execute_complete", {"event": {}}, context())
 
 
-@pytest.mark.parametrize("kind", {kind for kind, _, _ in FIELDS}, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", dict.fromkeys(kind for kind, _, _ in FIELDS), ids=lambda kind: kind.__name__)
 def test_every_templated_argument_is_checked(kind: type[Any]) -> None:
     assert all(isinstance(field, Field) for field in kind.fields_read.values())
     assert tuple(kind.fields_read) == tuple(kind.template_fields)
