@@ -131,7 +131,7 @@ REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "a message of many lines": (
         refuse(f"Traceback (most recent call last):\n{TEXT}\n\nError: {TEXT}"),
         exceptions.SopsNotFoundException,
-        f"last): … Error: {SHOWN[:99]}",
+        f"Error: {SHOWN[:99]}",
     ),
     "a dict": (refuse({TEXT: [TEXT]}), exceptions.SopsNotFoundException, SHOWN[:99]),
     "a list": (refuse([TEXT, {"a": 10**400}]), exceptions.SopsNotFoundException, SHOWN[:99]),

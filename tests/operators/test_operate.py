@@ -244,7 +244,12 @@ class TestTask:
     @pytest.mark.parametrize("fault", FOREIGN.values(), ids=FOREIGN)
     def test_an_answer_that_is_not_the_apis_is_looked_up_too(self, world: World, fault: dict[str, Any]) -> None:
         task_id = running(world)
-        world.fake.operate(task_id, "pause")
+
+        def pause(when: str, request: Request) -> None:
+            if when == "before" and request.api == "operate_task":
+                world.fake.operate(task_id, "pause")
+
+        world.fake.on_request = pause
         world.fake.faults.add("operate_task", **fault)
         assert any("is SUSPENDED: nothing to pause" in line for line in operate(task_id, "pause"))
         assert world.fake.count("operate_task") == 1
