@@ -96,7 +96,9 @@ bench: .venvs/bench-$(AIRFLOW)/.ready ## waiting beside other providers, in tabl
 	@$(BIN)/python -m venv --clear .venvs/$*
 	@echo "Installing Airflow $(AIRFLOW) and what else it needs into .venvs/$*"
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python .venvs/$*/bin/python --constraints $(CONSTRAINTS) \
-		--constraints constraints/$*.txt --requirements pyproject.toml --extra testing hatchling $(EXTRA)
+		--requirements pyproject.toml --extra testing hatchling
+	@# by themselves: what comes with another provider may need a newer version of what comes with Airflow
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python .venvs/$*/bin/python --constraints constraints/$*.txt $(EXTRA)
 	@$(BIN)/uv pip install --quiet --python .venvs/$*/bin/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
