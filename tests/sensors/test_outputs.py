@@ -15,7 +15,7 @@ from airflow_provider_sops.operators.sops import SopsGetTaskOutputsOperator
 from airflow_provider_sops.sensors.sops import SopsTaskSensor
 from tests.sensors.test_sops import Run, start  # noqa: F401 (a fixture)
 from tests.tasks import TaskInstance
-from tests.triggers.test_verdict_cases import defer  # noqa: F401 (a fixture)
+from tests.triggers.test_verdict_cases import busy, defer  # noqa: F401 (a fixture)
 from tests.verdict_cases import DETAIL_ONLY, HOUR, Act, Case, change_secret, fault, heal, later, operate, restore_secret
 
 THREE = {"IP": "127.0.0.1", "EXIT": "0", "job_script_type": "1"}
