@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from airflow_provider_sops.sops import errors, models
 from airflow_provider_sops.sops.calls import Call
@@ -30,18 +30,8 @@ NodeAction = Literal[
     "resume_subproc",
     "skip_exg",
 ]
-TASK_ACTIONS: tuple[str, ...] = ("start", "pause", "resume", "revoke")
-NODE_ACTIONS: tuple[str, ...] = (
-    "retry",
-    "skip",
-    "callback",
-    "forced_fail",
-    "pause",
-    "resume",
-    "pause_subproc",
-    "resume_subproc",
-    "skip_exg",
-)
+TASK_ACTIONS: tuple[str, ...] = get_args(TaskAction)
+NODE_ACTIONS: tuple[str, ...] = get_args(NodeAction)
 
 #: How often a call is sent whose answer was lost, where SOPS does not do the same twice; and seconds in between.
 SENDS = 3
