@@ -200,6 +200,7 @@ def airflow_environ(home: Path, port: int, **settings: str) -> dict[str, str]:
         own
         | {
             "AIRFLOW_HOME": str(home),
+            "AIRFLOW__API__ENABLE_XCOM_DESERIALIZE_SUPPORT": "True",  # Airflow 3.0 gives no values without it
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(port),
             "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
