@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -134,12 +135,18 @@ def family(pid: int, among: Iterable[Found]) -> list[Found]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Find ports of this machine that nobody listens at."""
+    """Find ports of this machine that nobody listens at.
+
+    Not among those that the system gives to whoever asks for any, or another test would soon have them.
+    """
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
+        found: list[int] = []
+        while len(found) < count:
+            one = stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                one.bind(("127.0.0.1", random.randrange(20000, 32000)))  # noqa: S311 (no secret)
+                found.append(int(one.getsockname()[1]))
+        return found
 
 
 def wait_until(what: str, look: Callable[[], T], *, seconds: float, every: float = 0.5) -> T:
