@@ -31,6 +31,7 @@ def test_all_that_it_needs_comes_with_airflow() -> None:
     assert wanted == {
         "apache-airflow",
         "apache-airflow-providers-common-compat",
+        "certifi",
         "httpx",
         "pendulum",
         "requests",
