@@ -29,7 +29,7 @@ T = TypeVar("T")
 #: Seconds that a kill may take: Airflow 3 sends SIGKILL five seconds after SIGTERM.
 KILL_SECONDS = 4.0
 #: Seconds for asking Airflow why the task is killed.
-ASK_SECONDS = 1.0
+ASK_SECONDS = 2.0
 NOTHING_TO_REVOKE = "No SOPS task runs for this task: nothing is revoked."
 
 
