@@ -14,7 +14,7 @@ from airflow_provider_sops.compat import KILLS_REACH_TRIGGERS
 from airflow_provider_sops.testing import FakeSopsClient
 from tests.live.airflow import Standalone
 from tests.live.processes import Process, wait_until
-from tests.live.test_waits import PATIENCE
+from tests.live.test_waits import PATIENCE, trigger_logs
 
 DAG_ID, IMPATIENT_DAG_ID = "run_one", "run_one_with_little_patience"
 FROM_3_3 = pytest.mark.skipif(not KILLS_REACH_TRIGGERS, reason="before Airflow 3.3 no kill reaches a trigger")
@@ -29,7 +29,7 @@ class DeferredRun:
         wait_until("it is deferred", lambda: self.states() == {"deferred": 1}, seconds=PATIENCE)
         self.task_id = site.api.xcom(dag_id, self.run_id, "run", "sops_task_id")
         wait_until("it runs", lambda: fake.task(self.task_id).state == "RUNNING", seconds=60)
-        wait_until("a triggerer has it", self.owner, seconds=60)
+        wait_until("a triggerer has it", lambda: self.owner() and trigger_logs(site, self.run_id), seconds=60)
 
     def states(self) -> dict[str, int]:
         """The state of the Airflow task."""

@@ -123,6 +123,8 @@ def test_marked_by_a_user_the_sops_task_is_revoked_once(site: Standalone, fake: 
     wait_until("it is deferred", lambda: site.states("run_one", run_id, "run") == {"deferred": 1}, seconds=PATIENCE)
     task_id = site.api.xcom("run_one", run_id, "run", "sops_task_id")
     wait_until("it runs", lambda: fake.task(task_id).state == "RUNNING", seconds=60)
+    # before a triggerer has begun with it, nothing of ours could learn of the mark
+    wait_until("a triggerer has it", lambda: trigger_logs(site, run_id), seconds=60)
     site.api.mark("run_one", run_id, "run", mark)
     if KILLS_REACH_TRIGGERS:
         wait_until("the SOPS task is revoked", lambda: fake.task(task_id).state == "REVOKED", seconds=60)
