@@ -27,7 +27,7 @@ CONFIG: Mapping[str, Any] = {
                 "version_added": "1.0.0",
                 "type": "float",
                 "example": "20",
-                "default": "10",
+                "default": f"{DEFAULT_DEFERRAL_HOLD:g}",
             },
         },
     },
