@@ -46,8 +46,14 @@ class DeferredRun:
 
     def says(self, text: str) -> None:
         """Wait until the log of its first try holds a text."""
-        log = lambda: text in self.site.api.log(self.dag_id, self.run_id, "run")  # noqa: E731
-        wait_until(f"the log says {text!r}", log, seconds=120)
+        try:
+            wait_until(f"the log says {text!r}", lambda: text in self._log(), seconds=120)
+        except AssertionError as error:
+            error.add_note(self._log()[-6000:])
+            raise
+
+    def _log(self) -> str:
+        return self.site.api.log(self.dag_id, self.run_id, "run")
 
     def revokes(self) -> int:
         """How often its SOPS task was revoked."""
