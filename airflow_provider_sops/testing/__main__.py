@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow_provider_sops.testing.fake import FakeSops
+from airflow_provider_sops.testing.releases import NEWEST, RELEASES
 from airflow_provider_sops.testing.templates import TemplateError
 
 
@@ -24,6 +25,9 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=0, help="port; 0: a free one (default)")
+    parser.add_argument(
+        "--release", choices=RELEASES, default=NEWEST, help="which SOPS it is (default: %(default)s, as measured)"
+    )
     parser.add_argument("--templates", metavar="FILE", help="TOML file with templates instead of the default set")
     parser.add_argument("--grant", metavar="API", nargs="+", help="the only APIs that the app may call (default: all)")
     parser.add_argument("--replicas", type=int, default=1, help="web processes, each with its own caches")
@@ -59,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         fake = FakeSops(
             host=args.host,
             port=args.port,
+            release=args.release,
             templates=args.templates,
             granted=args.grant,
             replicas=args.replicas,

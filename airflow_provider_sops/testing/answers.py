@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import Any
 
-from airflow_provider_sops.testing.engine import Node, Pipeline, Task, elapsed, walk
+from airflow_provider_sops.testing.engine import Node, Pipeline, Task, auto_retry_of, elapsed, walk
 from airflow_provider_sops.testing.templates import PLUGINS, Graph, Template
 
 SERVER_ZONE = timezone(timedelta(hours=8))  # where BlueKing servers usually stand
@@ -402,10 +402,10 @@ def node_detail(task: Task, node: Node, component_code: str | None, now: float) 
 
 def auto_retry_info(node: Node, *, with_id: bool = False) -> dict[str, Any]:
     """How often SOPS has retried a node by itself; empty where it does not."""
-    config = node.spec.data.get("auto_retry") or {}
-    if not config.get("enable"):
+    config = auto_retry_of(node.spec)
+    if config is None:
         return {}
-    times = {"auto_retry_times": node.auto_retry_times, "max_auto_retry_times": config["times"]}
+    times = {"auto_retry_times": node.auto_retry_times, "max_auto_retry_times": config.times}
     return {"node_id": node.id, **times} if with_id else times
 
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The API of SOPS itself: one function for each call, with the refusals of the real one (measured on SOPS 3.34)."""
+"""The API of SOPS itself: one function for each call, with the refusals of the real one (measured on SOPS 3.34).
+
+Older releases differ in what :mod:`~airflow_provider_sops.testing.releases` says.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +12,34 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from airflow_provider_sops.testing import answers
 from airflow_provider_sops.testing.answers import Project
-from airflow_provider_sops.testing.engine import INVALID_OPERATION, Node, Refused, Task
+from airflow_provider_sops.testing.counting import count_tasks
+from airflow_provider_sops.testing.engine import Node, Refused, Task
+from airflow_provider_sops.testing.refusals import (
+    FORBIDDEN,
+    INVALID_OPERATION,
+    NOT_FOUND,
+    PARAMETER,
+    UNKNOWN,
+    VALIDATION,
+    Answer,
+    Crash,
+    Stop,
+    denial,
+    missing,
+    no_place,
+    refusal,
+)
+from airflow_provider_sops.testing.releases import Release
 from airflow_provider_sops.testing.site import Replica, Site
 from airflow_provider_sops.testing.templates import Graph, Template, node_id
 
-PARAMETER, FORBIDDEN, NOT_FOUND = 3540000, 3540100, 3540400
-VALIDATION, UNKNOWN = 3546100, 3599999
-
 CACHE_SIZE = 1024
 NO_PROJECT = Project(0, 0, "")
-Answer = dict[str, Any]
-
-
-class Crash(Exception):
-    """SOPS fails inside: HTTP 500."""
 
 
 @dataclass(slots=True)
@@ -41,6 +53,8 @@ class Call:
     :param racing: says for a task whether its end has not been written yet.
     :param poisoned: ids of tasks whose status cannot be computed.
     :param closed: the app is not on SOPS' own list of those that may make it.
+    :param denial_status: HTTP status with which a user's missing permission is said, by a release that leaves the
+        choice to the site.
     """
 
     site: Site
@@ -56,6 +70,7 @@ class Call:
     racing: Callable[[Task], bool] = lambda task: False
     poisoned: Collection[int] = ()
     closed: bool = False
+    denial_status: int = 200
     body: dict[str, Any] = field(default_factory=dict)
     project: Project = NO_PROJECT
 
@@ -63,6 +78,11 @@ class Call:
     def now(self) -> float:
         """The fake's time."""
         return self.site.clock.now()
+
+    @property
+    def release(self) -> Release:
+        """What SOPS it is."""
+        return self.site.release
 
     def flag(self, name: str) -> bool:
         """A flag of get_task_status: anything but an empty value counts, also ``0`` and ``false``."""
@@ -79,16 +99,16 @@ class Call:
         return _boolean(name, value)
 
 
-class Stop(Exception):
-    """The answer is known already.
+class Answered(NamedTuple):
+    """What SOPS answers.
 
-    :param traced: whether SOPS puts a trace id into it; not into what it refuses before its view.
+    :ivar traced: whether it puts a trace id into it.
+    :ivar status: HTTP status.
     """
 
-    def __init__(self, answer: Answer, *, traced: bool = True) -> None:
-        super().__init__()
-        self.answer = answer
-        self.traced = traced
+    answer: Answer
+    traced: bool
+    status: int = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +117,6 @@ class Api:
 
     :param ids: the ids in its path, in order.
     :param action: the IAM action that it needs; empty: none, or the view asks for itself.
-    :param cached: seconds for which SOPS caches its answers.
     :param rest: made with another framework: no trace id in the body, an ``Allow`` header.
     """
 
@@ -106,7 +125,6 @@ class Api:
     ids: tuple[str, ...]
     action: str
     view: Callable[[Call], Answer]
-    cached: float = 0
     rest: bool = False
 
 
@@ -118,10 +136,10 @@ _BIZ = ("bk_biz_id",)
 
 
 def _api(
-    method: str, ids: tuple[str, ...], action: str = "", cached: float = 0, rest: bool = False
+    method: str, ids: tuple[str, ...], action: str = "", rest: bool = False
 ) -> Callable[[Callable[[Call], Answer]], Callable[[Call], Answer]]:
     def register(view: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
-        APIS[view.__name__] = Api(view.__name__, method, ids, action, view, cached, rest)
+        APIS[view.__name__] = Api(view.__name__, method, ids, action, view, rest)
         return view
 
     return register
@@ -130,35 +148,36 @@ def _api(
 # ---- the way to a view ----
 
 
-def handle(call: Call) -> tuple[Answer, bool]:
+def handle(call: Call) -> Answered:
     """Answer a call: find the project, ask IAM, look into the cache, run the view.
 
-    :return: the answer, and whether SOPS puts a trace id into it.
     :raises Crash: the answer is HTTP 500.
     """
+    answered = _answered(call)
+    traced = answered.traced and call.release.has("trace_id")
+    answer = answered.answer
+    if not call.release.has("codes"):
+        answer = {name: value for name, value in answer.items() if name != "code"}
+    return Answered(answer, traced, answered.status)
+
+
+def _answered(call: Call) -> Answered:
+    # Measured: the path, the user and the sorted query or the body are the key; the app is not.
+    key = (call.path, call.user, call.raw if call.api.method == "POST" else tuple(sorted(call.query.items())))
     try:
         if call.api.method == "POST":
-            call.body = _body(call)
+            call.body = call.release.read(call.api.name, _body(call))
+        call.query = call.release.read(call.api.name, call.query)
         if call.closed:
-            return refusal("you have no permission to call this api.", FORBIDDEN), True
+            return Answered(refusal("you have no permission to call this api.", FORBIDDEN), True)
         if "bk_biz_id" in call.api.ids:
             call.project = _project(call)
         _ask_iam(call)
-        return _cached(call), not call.api.rest
+        return Answered(_cached(call, key), not call.api.rest)
     except Stop as stop:
-        return stop.answer, stop.traced
+        return Answered(stop.answer, stop.traced, stop.status)
     except Refused as refused:
-        return refusal(refused.message, refused.code), True
-
-
-def refusal(message: Any, code: int, **more: Any) -> Answer:
-    """``result: false``."""
-    return {"result": False, "message": message, **more, "code": code}
-
-
-def _missing(what: str) -> Stop:
-    message = f"数据不存在错误: 数据不存在错误, 错误内容 {what} | process_exception"
-    return Stop(refusal(message, NOT_FOUND, data=None), traced=False)
+        return Answered(refusal(refused.message, refused.code), True)
 
 
 def _body(call: Call) -> dict[str, Any]:
@@ -184,8 +203,7 @@ def _project(call: Call) -> Project:
     scope_id = call.ids["bk_biz_id"]
     project = call.site.project_of(scope_id, scope)
     if project is None:
-        message = f"project({scope_id}) with scope({scope}) does not exist."
-        raise Stop(refusal(message, NOT_FOUND), traced=False)
+        raise no_place(call.release, scope_id, scope)
     return project
 
 
@@ -193,15 +211,20 @@ def _ask_iam(call: Call) -> None:
     action = call.api.action
     if not action or call.trusted:
         return
-    if "task_id" in call.ids and call.ids["task_id"] not in call.site.tasks:
-        raise _missing(f"TaskFlowInstance(id={call.ids['task_id']}) does not exist.")
+    if "task_id" in call.ids and call.ids["task_id"] not in call.site.tasks and _iam_needs_the_task(call):
+        raise missing(call.release, f"TaskFlowInstance(id={call.ids['task_id']}) does not exist.")
     if "template_id" in call.ids:
         common = _is_common(call)
         template = call.site.templates.get(call.ids["template_id"])
         if template is None or template.common != common:
             kind = "CommonTemplate" if common else "TaskTemplate"
-            raise _missing(f"{kind}(id={call.ids['template_id']}) does not exist.")
+            raise missing(call.release, f"{kind}(id={call.ids['template_id']}) does not exist.")
     require(call, action)
+
+
+def _iam_needs_the_task(call: Call) -> bool:
+    """Whether an unknown task is noticed before its view is run. Not by older releases in get_task_status."""
+    return call.release.has("permission by 3599999") or call.api.name != "get_task_status"
 
 
 def require(call: Call, action: str) -> None:
@@ -210,8 +233,10 @@ def require(call: Call, action: str) -> None:
     :raises Stop: the user does not have it.
     """
     if not call.trusted and not call.site.may(call.user, action):
-        message = f"iam authentication exception, please check, action:{action}"
-        raise Stop({"result": False, "data": None, "message": message, "code": UNKNOWN})
+        on = next((f"{name[:-3]}[id={call.ids[name]}]" for name in ("task_id", "template_id") if name in call.ids), "")
+        on = on or f"business:[bk_biz_id={call.project.bk_biz_id}]"
+        known = call.user in call.site.users
+        raise denial(call.release, call.user, action, on, known=known, status=call.denial_status)
 
 
 def _is_common(call: Call) -> bool:
@@ -219,13 +244,11 @@ def _is_common(call: Call) -> bool:
     return source.get("template_source", "business") not in ("business", "project")
 
 
-def _cached(call: Call) -> Answer:
-    seconds = call.api.cached
+def _cached(call: Call, key: tuple[Any, ...]) -> Answer:
+    seconds = call.release.caches.get(call.api.name, 0)
     if not seconds or not call.site.caches or call.stale:
         return call.api.view(call)
     cache = call.replica.cache
-    # Measured: the path, the user and the sorted query or the body are the key; the app is not.
-    key = (call.path, call.user, call.raw if call.api.method == "POST" else tuple(sorted(call.query.items())))
     found = cache.get(key)
     if found is not None and found[0] > call.now:
         answer: Answer = found[1]
@@ -266,23 +289,24 @@ def _zone(call: Call) -> tzinfo | None:
 
 
 def _page(call: Call) -> tuple[int, int]:
-    """Offset and limit of a list. SOPS gives no more than 200 rows."""
+    """Offset and limit of a list. SOPS gives no more than 200 rows, at first as many as were asked for."""
+    counted = call.release.has("get_task_list.count")
     try:
-        limit = int(call.query.get("limit", 100))
+        limit = int(call.query.get("limit", 100 if counted else 15))
         offset = int(call.query.get("offset", 0))
         if min(limit, offset) < 0:
             raise ValueError("offset and limit must be greater or equal to 0.")
     except ValueError as error:
         message = f"[API] pagination error: {error}"
         raise Stop({"result": False, "data": "", "message": message, "code": INVALID_OPERATION}) from None
-    return offset, min(200, limit)
+    return offset, min(200, limit) if counted else limit
 
 
-def _task(call: Call, missing: str = "TaskFlowInstance matching query does not exist.") -> Task:
+def _task(call: Call, words: str = "TaskFlowInstance matching query does not exist.") -> Task:
     """The task of the call, if it belongs to its project and is not deleted."""
     task = call.site.task(call.ids["task_id"])
     if task is None or task.project_id != call.project.id or task.deleted:
-        raise _missing(missing.format(id=call.ids["task_id"]))
+        raise missing(call.release, words.format(id=call.ids["task_id"]))
     return task
 
 
@@ -401,21 +425,21 @@ def create_template(call: Call) -> Answer:
 # ---- making tasks ----
 
 _ID = {"oneOf": [{"type": "string", "minLength": 1}, {"type": "integer", "minimum": 1}]}
-_NAME = {"type": "string", "minLength": 1, "maxLength": 100}
 _FLOW_TYPE = {"type": "string", "enum": ["common", "common_func"]}
 _SCHEMES = {"oneOf": [_ID, {"type": "array", "items": _ID}]}
 
 
-def _schema(and_start: bool) -> dict[str, Any]:
+def _schema(and_start: bool, release: Release) -> dict[str, Any]:
     properties: dict[str, Any] = {
-        "name": _NAME,
+        "name": {"type": "string", "minLength": 1, "maxLength": release.longest_name},
         "flow_type": _FLOW_TYPE,
         "constants": {"type": "object"},
         "exclude_task_nodes_id": {"type": "array"},
     }
-    if not and_start:
+    if not and_start and release.has("create_task.execute_task_nodes_id"):
         properties["execute_task_nodes_id"] = {"type": "array"}
-    properties["template_schemes_id"] = _SCHEMES
+    if release.has("create_task.template_schemes_id"):
+        properties["template_schemes_id"] = _SCHEMES
     if and_start:
         properties["template_source"] = {"type": "string"}
     return {"type": "object", "required": ["name"], "properties": properties}
@@ -424,9 +448,9 @@ def _schema(and_start: bool) -> dict[str, Any]:
 _PYTHON_TYPES: dict[str, type | tuple[type, ...]] = {"object": dict, "array": list, "string": str, "integer": int}
 
 
-def _check_create(params: dict[str, Any], and_start: bool) -> None:
+def _check_create(params: dict[str, Any], and_start: bool, release: Release) -> None:
     """What SOPS' JSON schema refuses, in its words."""
-    schema = _schema(and_start)
+    schema = _schema(and_start, release)
     word = "parmas" if and_start else "params"  # SOPS' own spelling
     if "name" not in params:
         instance = params | {key: value for key, value in _defaults(and_start).items() if key not in params}
@@ -504,7 +528,7 @@ def _excluded(call: Call, template: Template, params: Mapping[str, Any]) -> list
 def _create(call: Call, and_start: bool) -> Task:
     params = call.body
     template = _own_template(call, f"project_id={call.project.id},biz_id={call.project.bk_biz_id}")
-    _check_create(params, and_start)
+    _check_create(params, and_start, call.release)
     callback_url = params.get("callback_url", "")
     if callback_url and not re.match(r"^https?://\w.+$", callback_url):
         raise Stop(
@@ -673,7 +697,7 @@ def node_callback(call: Call) -> Answer:
     if task.spec(str(node_id)) is None:
         return refusal(f"task[{task.id}] does not have node[{node_id}]", PARAMETER)
     if str(node_id) not in task.nodes:
-        raise _missing("State matching query does not exist.")
+        raise missing(call.release, "State matching query does not exist.")
     task.operate_node(call.now, call.user, str(node_id), "callback", data=call.body.get("callback_data"))
     return {"result": True, "message": "success", "code": 0}
 
@@ -681,7 +705,7 @@ def node_callback(call: Call) -> Answer:
 # ---- looking at tasks ----
 
 
-@_api("GET", _TASK, "task_view", cached=60)
+@_api("GET", _TASK, "task_view")
 def get_task_detail(call: Call) -> Answer:
     """A task with its tree, times and outputs. Has no state."""
     call.get_bool("include_webhook_history")
@@ -700,7 +724,7 @@ def _status_error(task_id: int, text: str) -> Answer:
     return refusal(f"task[id={task_id}] get status error: {text}", UNKNOWN)
 
 
-@_api("GET", _TASK, "task_view", cached=10)
+@_api("GET", _TASK, "task_view")
 def get_task_status(call: Call) -> Answer:
     """State of a task and its nodes."""
     task_id = call.ids["task_id"]
@@ -754,13 +778,13 @@ def _status(call: Call, task: Task, children: bool = True) -> dict[str, Any]:
     return answers.task_status(task, call.now, children=children, racing=call.racing(task))
 
 
-@_api("POST", _BIZ, "project_view", cached=10)
+@_api("POST", _BIZ, "project_view")
 def get_tasks_status(call: Call) -> Answer:
     """States of up to 50 tasks."""
     wanted = call.body.get("task_id_list", [])
     if not isinstance(wanted, list):
         return refusal("task_id_list must be a list", PARAMETER)
-    if len(wanted) > 50:
+    if len(wanted) > 50 and call.release.has("tasks at once"):
         return refusal("task_id_list is too long, maximum length is 50", PARAMETER)
     with_children = _boolean("include_children_status", call.body.get("include_children_status", False))
     rows = []
@@ -816,8 +840,28 @@ def get_task_list(call: Call) -> Answer:
             continue
         found.append(task)
     rows = [answers.list_row(task, call.project, zone) for task in found[offset : offset + limit]]
+    if not call.release.has("is_child_taskflow"):
+        for row in rows:
+            del row["is_child_taskflow"]
+    if not call.release.has("get_task_list.count"):
+        return {"result": True, "data": rows, "code": 0}
     count = -1 if call.get_bool("without_count") else len(found)
     return {"result": True, "data": rows, "count": count, "code": 0}
+
+
+@_api("POST", _BIZ, "project_view")
+def query_task_count(call: Call) -> Answer:
+    """How many tasks of a project there are, by status."""
+    group_by, conditions = call.body.get("group_by"), call.body.get("conditions", {})
+    if not isinstance(conditions, dict):
+        return refusal(f"[API] query_task_list params conditions[{conditions}] are invalid dict data", PARAMETER)
+    if group_by != "status":
+        return refusal(f"[API] query_task_list params group_by[{group_by}] is invalid", PARAMETER)
+    tasks = [task for task in call.site.all_tasks() if task.project_id == call.project.id]
+    try:
+        return {"result": True, "data": count_tasks(tasks, conditions), "code": 0}
+    except ValueError as error:
+        return refusal(str(error), UNKNOWN)
 
 
 @_api("POST", _BIZ, "project_view")

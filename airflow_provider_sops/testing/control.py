@@ -55,6 +55,7 @@ def task_as_dict(task: Task) -> dict[str, Any]:
 
 def _status(fake: FakeSops, args: dict[str, Any]) -> Any:
     return {
+        "release": fake.site.release.name,
         "url": fake.url,
         "apigw_url": fake.apigw_url,
         "esb_url": fake.esb_url,

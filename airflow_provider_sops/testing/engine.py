@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from airflow_provider_sops.testing.refusals import INVALID_OPERATION
 from airflow_provider_sops.testing.templates import PLUGINS, Graph, Spec, node_id, render, version_id
 
 FINAL_STATES = frozenset({"FINISHED", "REVOKED", "EXPIRED"})
@@ -53,7 +54,6 @@ class Refused(Exception):
         self.code = code
 
 
-INVALID_OPERATION = 3545000
 #: What can be done to a node: action -> the engine's function for it, with its arguments.
 NODE_ACTIONS = {
     "retry": "retry_node(node_id, data)",
@@ -186,6 +186,7 @@ class Task:
         callback_url: str = "",
         callback_version: str = "",
         is_child: bool = False,
+        retries_by_itself: bool = True,
         hooks: Hooks | None = None,
     ) -> None:
         self.id = task_id
@@ -203,6 +204,7 @@ class Task:
         self.callback_url = callback_url
         self.callback_version = callback_version
         self.is_child = is_child
+        self.retries_by_itself = retries_by_itself
         self.executor = ""
         self.is_started = False
         self.start_time: float | None = None
@@ -710,10 +712,10 @@ class Task:
             return
         node.state = "FAILED"
         self._failed += 1
-        auto_retry = node.spec.data.get("auto_retry") or {}
-        if auto_retry.get("enable") and node.auto_retry_times < auto_retry["times"]:
+        auto_retry = auto_retry_of(node.spec) if self.retries_by_itself else None
+        if auto_retry is not None and node.auto_retry_times < auto_retry.times:
             version = node.version
-            self._after(at + auto_retry["interval"], lambda due: self._auto_retry(node, version, due))
+            self._after(at + auto_retry.interval, lambda due: self._auto_retry(node, version, due))
         self._hooks.ended(self, False, at)
 
     def _auto_retry(self, node: Node, version: str, at: float) -> None:
@@ -810,6 +812,21 @@ def all_specs(graph: Graph) -> Iterator[Spec]:
         yield spec
         if spec.graph is not None:
             yield from all_specs(spec.graph)
+
+
+class AutoRetry(NamedTuple):
+    """How often a node is retried by SOPS itself, and after how many seconds."""
+
+    times: int
+    interval: int
+
+
+def auto_retry_of(spec: Spec) -> AutoRetry | None:
+    """How a node is retried by SOPS itself; None: it is not. SOPS caps both numbers."""
+    config = spec.data.get("auto_retry") or {}
+    if not config.get("enable"):
+        return None
+    return AutoRetry(min(10, config.get("times", 10)), min(10, config.get("interval", 0)))
 
 
 def elapsed(start: float | None, finish: float | None, now: float) -> int:

@@ -13,10 +13,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from airflow_provider_sops.testing import doors
-from airflow_provider_sops.testing.api import Call, Crash, handle
+from airflow_provider_sops.testing.api import Call, handle
 from airflow_provider_sops.testing.doors import DIRECT, ESB, HTML, Caller, Incoming, Refusal, Reply
 from airflow_provider_sops.testing.engine import Clock, Task
 from airflow_provider_sops.testing.faults import LOGIN_PAGE, Fault, Faults, with_wrong_types
+from airflow_provider_sops.testing.refusals import PARAMETER, Crash, refusal
+from airflow_provider_sops.testing.releases import NEWEST, find_release
 from airflow_provider_sops.testing.server import Drop, Server
 from airflow_provider_sops.testing.site import ALL_RIGHTS, Site
 from airflow_provider_sops.testing.templates import key_of
@@ -60,6 +62,8 @@ class FakeSops:
 
     Use it as a context manager. It answers in threads of its own; tests look at it and change it from theirs.
 
+    :param release: which SOPS it is: one of :data:`~airflow_provider_sops.testing.releases.RELEASES`. 3.34 answers
+        as measured, an older one as its public source says.
     :param templates: TOML file with templates; None: the default set.
     :param replicas: number of web processes, each with caches of its own.
     :param granted: APIs that the app may call; None: all.
@@ -69,9 +73,12 @@ class FakeSops:
     :param user_tokens: bk_token -> user. Default: ``demo-token`` is ``admin``'s.
     :param access_tokens: access token -> (app code, user). Default: ``demo-access-token`` is ``admin``'s.
     :param caches: whether SOPS' caches (10 s, 60 s) work.
-    :param start_delay: seconds from start_task to the start; None: no worker takes it up.
+    :param start_delay: seconds from start_task to the start; None: no worker takes it up. Before 3.6.46 the task has
+        started at once, and for these seconds its status cannot be read.
+    :param denial_status: HTTP status with which a user's missing permission is said by 3.4 to 3.30: 200 or 499.
     :param host: address to listen on.
     :param port: 0: a free one.
+    :raises ValueError: the fake cannot be this release.
     :ivar on_request: called as ``on_request("before" | "after", request)`` in the server's thread, before a call is
         handled, and after it was handled but before its answer is sent.
     """
@@ -79,6 +86,7 @@ class FakeSops:
     def __init__(
         self,
         *,
+        release: str = NEWEST,
         templates: str | Path | None = None,
         replicas: int = 1,
         granted: Collection[str] | None = None,
@@ -89,6 +97,7 @@ class FakeSops:
         access_tokens: Mapping[str, tuple[str, str]] | None = None,
         caches: bool = True,
         start_delay: float | None = 0.1,
+        denial_status: int = 200,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
@@ -96,6 +105,7 @@ class FakeSops:
         self.bk_biz_id, self.project_id = 2, 7
         self.other_bk_biz_id, self.other_project_id = 3, 9
         self.site = Site(
+            release=find_release(release),
             templates=templates,
             replicas=replicas,
             caches=caches,
@@ -115,6 +125,7 @@ class FakeSops:
         self._removed: set[str] = set()
         self._closed: set[str] = {"dispatch_plugin_query"}
         self._canned: dict[str, Any] = {}
+        self._denial_status = denial_status
         self._log: list[Request] = []
         self._log_lock = threading.Lock()
         self._connections = 0
@@ -518,11 +529,13 @@ class FakeSops:
                 return doors.refuse(door, 1640301, f'app_code="{caller.app}" api="{api.name}"')
             request.user = caller.user
             ids = doors.esb_ids(api, incoming.params) if door == ESB else address.ids
-        except Refusal as refusal:
-            return doors.refuse(door, refusal.code, refusal.detail)
+        except Refusal as refused:
+            return doors.refuse(door, refused.code, refused.detail)
         if door == DIRECT and caller == Caller("", ""):
-            return Reply(403, "This API can only be accessed through API gateway", {}, HTML)
-        if ids is None:
+            # 3.3 turns every 403 into a 405
+            status = 403 if self.site.release.has("permission by code") else 405
+            return Reply(status, "This API can only be accessed through API gateway", {}, HTML)
+        if ids is None or not self.site.release.has_api(api.name):
             return doors.page_not_found(f"{self.direct_url}/{address.rest}")
         if incoming.method != api.method:
             return Reply(405, "", {"Allow": api.method}, HTML)
@@ -530,7 +543,7 @@ class FakeSops:
             return Reply(200, self._canned[api.name])
         if not caller.user:
             message = "username cannot be empty, make sure api gateway has sent correct params: "
-            return doors.business({"result": False, "message": message, "code": 3540000}, traced=False)
+            return doors.business(refusal(message, PARAMETER), traced=False)
         replicas = self.site.replicas
         poison = faults.get("poison")
         call = Call(
@@ -546,14 +559,17 @@ class FakeSops:
             stale="stale" in faults,
             racing=(lambda task: task.root_state == "FINISHED") if "end_race" in faults else self._racing,
             closed=api.name in self._closed,
+            denial_status=self._denial_status,
             poisoned=() if poison is None else request.task_ids if poison.task_id is None else (poison.task_id,),
         )
         try:
-            answer, traced = handle(call)
+            answer, traced, status = handle(call)
         except Crash:
             answer = {"result": False, "code": "50000", "message": "系统异常,请联系管理员处理", "data": None}
             return doors.business(answer, traced=False, status=500)
-        reply = doors.business(answer, traced=traced)
+        reply = doors.business(answer, traced=traced, status=status)
+        if not self.site.release.has("trace_id"):
+            del reply.headers["Sops-Trace-Id"]
         if api.rest:
             reply.headers["Allow"] = "GET, OPTIONS"
         return reply

@@ -17,6 +17,7 @@ from typing import Any
 from airflow_provider_sops.testing import answers
 from airflow_provider_sops.testing.answers import Project
 from airflow_provider_sops.testing.engine import Clock, Hooks, Node, Task, all_specs
+from airflow_provider_sops.testing.releases import Release
 from airflow_provider_sops.testing.templates import (
     Behaviour,
     Graph,
@@ -47,18 +48,21 @@ class Replica:
 class Site(Hooks):
     """The site behind the doors. Not thread-safe by itself: callers hold :attr:`lock`.
 
+    :ivar release: what SOPS it is.
     :ivar start_delay: seconds from a start request to the start; None: no worker takes it up.
     """
 
     def __init__(
         self,
         *,
+        release: Release,
         templates: str | Path | None = None,
         replicas: int = 1,
         caches: bool = True,
         users: Mapping[str, Collection[str] | str] | None = None,
         start_delay: float | None = 0.1,
     ) -> None:
+        self.release = release
         self.lock = threading.RLock()
         self.clock = Clock()
         self.created = self.clock.now()
@@ -198,6 +202,7 @@ class Site(Hooks):
             created=self.clock.now(),
             template_id=None if template is None else template.id,
             template_source=source,
+            retries_by_itself=self.release.has("auto retry of nodes"),
             hooks=self,
             **more,
         )

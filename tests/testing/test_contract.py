@@ -27,6 +27,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "body.data.outputs[[][45]].value": _PLUGIN,
     },
     "12d-*/1[345]-*": {"body.count": _ELSEWHERE},
+    "20f-*/09-query_task_count-status": {"body.data.total": _ELSEWHERE, "body.data.groups[[][012]].value": _ELSEWHERE},
 }
 
 
