@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_provider_sops.testing.client import FakeSopsClient
-    from airflow_provider_sops.testing.engine import Node, Refused, Task
+    from airflow_provider_sops.testing.engine import Node, Task
     from airflow_provider_sops.testing.fake import FakeSops, Request
+    from airflow_provider_sops.testing.refusals import Refused
 
 __all__ = ["FakeSops", "FakeSopsClient", "Node", "Refused", "Request", "Task"]
 
@@ -21,7 +22,7 @@ _MODULES = {
     "FakeSops": "fake",
     "FakeSopsClient": "client",
     "Node": "engine",
-    "Refused": "engine",
+    "Refused": "refusals",
     "Request": "fake",
     "Task": "engine",
 }

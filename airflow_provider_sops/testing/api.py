@@ -15,23 +15,28 @@ from datetime import datetime, tzinfo
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from airflow_provider_sops.testing import answers
+from airflow_provider_sops.testing import answers, first_engine, shapes
 from airflow_provider_sops.testing.answers import Project
 from airflow_provider_sops.testing.counting import count_tasks
-from airflow_provider_sops.testing.engine import Node, Refused, Task
+from airflow_provider_sops.testing.engine import Node, Task
+from airflow_provider_sops.testing.flags import boolean, list_flag
 from airflow_provider_sops.testing.refusals import (
     FORBIDDEN,
     INVALID_OPERATION,
     NOT_FOUND,
+    OPERATION_FAILED,
     PARAMETER,
     UNKNOWN,
     VALIDATION,
     Answer,
     Crash,
+    Refused,
     Stop,
     denial,
     missing,
+    no_node,
     no_place,
+    no_user,
     refusal,
 )
 from airflow_provider_sops.testing.releases import Release
@@ -96,7 +101,7 @@ class Call:
         value = self.query.get(name)
         if value is None or value == "":
             return None
-        return _boolean(name, value)
+        return boolean(name, value)
 
 
 class Answered(NamedTuple):
@@ -170,6 +175,8 @@ def _answered(call: Call) -> Answered:
         call.query = call.release.read(call.api.name, call.query)
         if call.closed:
             return Answered(refusal("you have no permission to call this api.", FORBIDDEN), True)
+        if not (call.trusted or call.release.has("IAM") or call.user in call.site.users):
+            raise no_user(call.user)
         if "bk_biz_id" in call.api.ids:
             call.project = _project(call)
         _ask_iam(call)
@@ -177,7 +184,15 @@ def _answered(call: Call) -> Answered:
     except Stop as stop:
         return Answered(stop.answer, stop.traced, stop.status)
     except Refused as refused:
-        return Answered(refusal(refused.message, refused.code), True)
+        return Answered(_refused(call, refused), True)
+
+
+def _refused(call: Call, refused: Refused) -> Answer:
+    if call.release.has("engine v2") or "Traceback" not in refused.message:
+        return refusal(refused.message, refused.code)
+    # the first engine says it in one line
+    code = OPERATION_FAILED if call.api.name == "operate_task" else UNKNOWN
+    return refusal(refused.message.strip().splitlines()[-1].partition(": ")[2], code)
 
 
 def _body(call: Call) -> dict[str, Any]:
@@ -211,20 +226,30 @@ def _ask_iam(call: Call) -> None:
     action = call.api.action
     if not action or call.trusted:
         return
-    if "task_id" in call.ids and call.ids["task_id"] not in call.site.tasks and _iam_needs_the_task(call):
-        raise missing(call.release, f"TaskFlowInstance(id={call.ids['task_id']}) does not exist.")
+    if call.api.name == "node_callback" and not call.release.has("scope"):
+        action = "manage_business"
+    if "task_id" in call.ids:
+        _look_for_task(call)
     if "template_id" in call.ids:
         common = _is_common(call)
         template = call.site.templates.get(call.ids["template_id"])
         if template is None or template.common != common:
             kind = "CommonTemplate" if common else "TaskTemplate"
-            raise missing(call.release, f"{kind}(id={call.ids['template_id']}) does not exist.")
+            words = f"{'common ' if common else ''}template[id={call.ids['template_id']}] does not exist"
+            raise missing(call.release, f"{kind}(id={call.ids['template_id']}) does not exist.", words)
     require(call, action)
 
 
-def _iam_needs_the_task(call: Call) -> bool:
-    """Whether an unknown task is noticed before its view is run. Not by older releases in get_task_status."""
-    return call.release.has("permission by 3599999") or call.api.name != "get_task_status"
+def _look_for_task(call: Call) -> None:
+    """What SOPS finds out before it asks IAM: whether there is the task. Before 3.6 also whose it is."""
+    if not call.release.has("scope") and call.api.name not in ("start_task", "operate_task"):
+        return  # 3.3 asks about the business only
+    task_id = call.ids["task_id"]
+    task = call.site.tasks.get(task_id)
+    if task is None or not (call.release.has("IAM") or task.project_id == call.project.id):
+        raise missing(
+            call.release, f"TaskFlowInstance(id={task_id}) does not exist.", f"task[id={task_id}] does not exist"
+        )
 
 
 def require(call: Call, action: str) -> None:
@@ -235,8 +260,7 @@ def require(call: Call, action: str) -> None:
     if not call.trusted and not call.site.may(call.user, action):
         on = next((f"{name[:-3]}[id={call.ids[name]}]" for name in ("task_id", "template_id") if name in call.ids), "")
         on = on or f"business:[bk_biz_id={call.project.bk_biz_id}]"
-        known = call.user in call.site.users
-        raise denial(call.release, call.user, action, on, known=known, status=call.denial_status)
+        raise denial(call.release, call.user, action, on, call.denial_status)
 
 
 def _is_common(call: Call) -> bool:
@@ -263,17 +287,6 @@ def _cached(call: Call, key: tuple[Any, ...]) -> Answer:
 
 
 # ---- what several views need ----
-
-
-def _boolean(name: str, value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    word = str(value).lower()
-    if word in ("true", "t", "1", "yes", "y", "on"):
-        return True
-    if word in ("false", "f", "0", "no", "n", "off"):
-        return False
-    raise Stop(refusal({name: ["Must be a valid boolean."]}, PARAMETER))
 
 
 def _zone(call: Call) -> tzinfo | None:
@@ -306,8 +319,13 @@ def _task(call: Call, words: str = "TaskFlowInstance matching query does not exi
     """The task of the call, if it belongs to its project and is not deleted."""
     task = call.site.task(call.ids["task_id"])
     if task is None or task.project_id != call.project.id or task.deleted:
-        raise missing(call.release, words.format(id=call.ids["task_id"]))
+        task_id = call.ids["task_id"]
+        raise missing(call.release, words.format(id=task_id), f"task[id={task_id}] of {_business(call)} does not exist")
     return task
+
+
+def _business(call: Call) -> str:
+    return f"business[bk_biz_id={call.project.bk_biz_id}]"
 
 
 def _time(name: str, value: str) -> float:
@@ -379,7 +397,8 @@ def _own_template(call: Call, project_part: str) -> Template:
         if common:
             message = f"common template[id={call.ids['template_id']}] does not exist"
         else:
-            message = f"template[id={call.ids['template_id']}] of project[{project_part}] does not exist"
+            place = f"project[{project_part}]" if call.release.has("scope") else _business(call)
+            message = f"template[id={call.ids['template_id']}] of {place} does not exist"
         raise Stop(refusal(message, NOT_FOUND))
     return template
 
@@ -393,7 +412,7 @@ def get_template_info(call: Call) -> Answer:
     keys = list(data)
     place = keys.index("category") + 1
     info = {key: data[key] for key in keys[:place]}
-    info["pipeline_tree"] = answers.template_tree(template)
+    info["pipeline_tree"] = shapes.tree_of(call.release, answers.template_tree(template))
     info |= {key: data[key] for key in keys[place:]}
     if call.get_bool("include_constants"):
         info["template_constants"] = answers.template_constants(template)
@@ -525,6 +544,10 @@ def _excluded(call: Call, template: Template, params: Mapping[str, Any]) -> list
     return sorted(set(excluded))
 
 
+def _tree(call: Call, task: Task) -> dict[str, Any]:
+    return shapes.tree_of(call.release, answers.pipeline_tree(task))
+
+
 def _create(call: Call, and_start: bool) -> Task:
     params = call.body
     template = _own_template(call, f"project_id={call.project.id},biz_id={call.project.bk_biz_id}")
@@ -570,7 +593,11 @@ def create_task(call: Call) -> Answer:
     """Make a task of a template."""
     task = _create(call, and_start=False)
     url = call.site.task_url(task)
-    data = {"task_id": task.id, "task_url": url, "pipeline_tree": answers.pipeline_tree(task)}
+    data = {
+        "task_id": task.id,
+        "task_url": url,
+        "pipeline_tree": _tree(call, task),
+    }
     if task.flow_type == "common_func":
         data["function_task_claim_url"] = url.replace("/taskflow/", "/function/")
     return {"result": True, "data": data, "code": 0}
@@ -583,7 +610,7 @@ def create_and_start_task(call: Call) -> Answer:
     call.site.start_task(task, call.user)
     task.note(call.now, call.user, "start")
     data = {
-        "pipeline_tree": answers.pipeline_tree(task),
+        "pipeline_tree": _tree(call, task),
         "task_id": task.id,
         "task_url": call.site.task_url(task),
     }
@@ -613,7 +640,7 @@ def fast_create_task(call: Call) -> Answer:
     data = {
         "task_id": task.id,
         "task_url": call.site.task_url(task),
-        "pipeline_tree": answers.pipeline_tree(task),
+        "pipeline_tree": _tree(call, task),
     }
     return {"result": True, "data": data, "code": 0}
 
@@ -639,15 +666,24 @@ def _already_started() -> Answer:
     return {"result": False, "code": INVALID_OPERATION, "message": "task already started"}
 
 
+def _start_at_once(call: Call, task: Task) -> Answer:
+    """What the first engine answers to a good start: with a code, as if it had failed."""
+    call.site.start_task(task, call.user)
+    return {"result": True, "message": "success", "code": OPERATION_FAILED}
+
+
 @_api("POST", _TASK, "task_operate")
 def start_task(call: Call) -> Answer:
     """Queue the start of a task. ``result: true`` does not mean that it starts."""
     task = _task(call, "TaskFlowInstance(id={id}) does not exist.")
     task.note(call.now, call.user, "start")
+    url = call.site.task_url(task)
+    if not call.release.has("engine v2"):
+        more = {"task_url": url} if call.release.has("IAM") else {}
+        return more | _start_at_once(call, task)
     if task.is_started:
         return _already_started()
     call.site.start_task(task, call.user)
-    url = call.site.task_url(task)
     return {"task_url": url, "data": {"task_url": url}, "result": True, "code": 0}
 
 
@@ -657,18 +693,17 @@ def operate_task(call: Call) -> Answer:
     task = _task(call)
     action = str(call.body.get("action"))
     if action != "start":
-        task.operate(call.now, call.user, action)
+        call.site.operate_task(task, call.user, action)
+        if not call.release.has("engine v2"):
+            return {"result": True, "data": {}, "code": 0}
         return {"result": True, "message": "success", "code": 0}
     task.note(call.now, call.user, action)
+    if not call.release.has("engine v2"):
+        return _start_at_once(call, task)
     if task.is_started:
         return _already_started()
     call.site.start_task(task, call.user)
     return {"message": "success", "result": True, "code": 0}
-
-
-def _no_node(task: Task, node_id: Any, where: str) -> str:
-    what = f"任务[ID: {task.id}]中未找到节点[ID: {node_id}]"
-    return f"节点状态请求失败: {what}. 请重试. 如持续失败可联系管理员处理 | {where}"
 
 
 @_api("POST", ("bk_biz_id", "task_id"), "task_operate")
@@ -685,7 +720,7 @@ def operate_node(call: Call) -> Answer:
     try:
         task.operate_node(call.now, call.user, str(node_id), act, inputs=inputs, data=data, flow_id=flow_id)
     except KeyError:
-        return refusal(_no_node(task, node_id, "nodes_action"), UNKNOWN)
+        return refusal(no_node(call.release, task.id, node_id, "nodes_action"), UNKNOWN)
     return {"result": True, "message": "success", "code": 0}
 
 
@@ -697,7 +732,7 @@ def node_callback(call: Call) -> Answer:
     if task.spec(str(node_id)) is None:
         return refusal(f"task[{task.id}] does not have node[{node_id}]", PARAMETER)
     if str(node_id) not in task.nodes:
-        raise missing(call.release, "State matching query does not exist.")
+        raise missing(call.release, "State matching query does not exist.", first_engine.unknown_node(node_id))
     task.operate_node(call.now, call.user, str(node_id), "callback", data=call.body.get("callback_data"))
     return {"result": True, "message": "success", "code": 0}
 
@@ -711,13 +746,19 @@ def get_task_detail(call: Call) -> Answer:
     call.get_bool("include_webhook_history")
     task = call.site.task(call.ids["task_id"])
     if task is None or task.project_id != call.project.id:
-        message = (
-            f"[API] get_task_detail task[id={call.ids['task_id']}] of "
-            f"project[project_id={call.project.id}, biz_id{call.project.bk_biz_id}] does not exist"
-        )
-        return refusal(message, NOT_FOUND)
+        return _no_detail(call)
     data = answers.task_detail(task, call.project, call.site.task_url(task), call.now, racing=call.racing(task))
-    return {"result": True, "data": data, "code": 0}
+    return {"result": True, "data": shapes.detail_of(call.release, data, call.project.bk_biz_id), "code": 0}
+
+
+def _no_detail(call: Call) -> Answer:
+    task_id, project = call.ids["task_id"], call.project
+    if not call.release.has("scope"):
+        return refusal(f"task[id={task_id}] of {_business(call)} does not exist", NOT_FOUND)
+    if not call.release.has("IAM"):
+        raise Crash  # over its own words
+    place = f"project[project_id={project.id}, biz_id{project.bk_biz_id}]"
+    return refusal(f"[API] get_task_detail task[id={task_id}] of {place} does not exist", NOT_FOUND)
 
 
 def _status_error(task_id: int, text: str) -> Answer:
@@ -730,13 +771,20 @@ def get_task_status(call: Call) -> Answer:
     task_id = call.ids["task_id"]
     task = call.site.task(task_id)
     if task is None or task.project_id != call.project.id or task.deleted:
-        return _status_error(task_id, "TaskFlowInstance matching query does not exist.")
+        # 3.3 looks for the number in its engine
+        own = call.release.has("scope")
+        text = "TaskFlowInstance matching query does not exist." if own else first_engine.unknown_node(task_id)
+        return _status_error(task_id, text)
+    if first_engine.is_unknown(task):
+        return _status_error(task_id, first_engine.unknown_node(task.root_id))
     if task.broken or task.id in call.poisoned:
         return _status_error(task_id, "node states of the task cannot be read")
     status = dict(_status(call, task))
     subprocess_id = call.query.get("subprocess_id")
     if subprocess_id and not task.expired:
         node = task.nodes.get(subprocess_id)
+        if node is None and not call.release.has("subprocess_id may be unknown"):
+            return _status_error(task_id, first_engine.unknown_node(subprocess_id))
         if node is None:
             call.replica.created["name"] = task.name
             call.replica.created.setdefault("children", {})
@@ -759,9 +807,14 @@ def get_task_status(call: Call) -> Answer:
                 own_id for own_id, row in info.items() if row and row["auto_retry_times"] < row["max_auto_retry_times"]
             ]
             status["auto_retry_status"] = {"exist_auto_retry_nodes": bool(waiting), "auto_retry_nodes": waiting}
+    status = shapes.status_of(call.release, status, _types(task))
     if "id" in status:
         return {"result": True, "data": status, "code": 0, "message": ""}
     return {"result": True, "data": status, "message": "", "code": 0}
+
+
+def _types(task: Task) -> dict[str, str]:
+    return {own_id: node.spec.type for own_id, node in task.nodes.items()}
 
 
 def _status(call: Call, task: Task, children: bool = True) -> dict[str, Any]:
@@ -786,19 +839,23 @@ def get_tasks_status(call: Call) -> Answer:
         return refusal("task_id_list must be a list", PARAMETER)
     if len(wanted) > 50 and call.release.has("tasks at once"):
         return refusal("task_id_list is too long, maximum length is 50", PARAMETER)
-    with_children = _boolean("include_children_status", call.body.get("include_children_status", False))
+    with_children = boolean("include_children_status", call.body.get("include_children_status", False))
     rows = []
     for task_id in sorted(set(_ids(wanted)), reverse=True):
         task = call.site.task(task_id)
         if task is None or task.project_id != call.project.id:
             continue
-        if task.broken or task.id in call.poisoned:
+        unreadable = task.broken or task.id in call.poisoned
+        if first_engine.is_unknown(task) or (unreadable and not call.release.has("engine v2")):
+            raise Crash
+        if unreadable:
             return _status_error(task_id, "node states of the task cannot be read")
-        status = _status(call, task, with_children)
+        status = shapes.status_of(call.release, _status(call, task, with_children), _types(task))
         if not with_children:
             status.pop("children", None)
         ended = not call.racing(task) and not (call.stale and status["state"] not in ("FINISHED", "REVOKED"))
-        rows.append(answers.status_row(task, status, call.site.task_url(task), ended=ended))
+        row = answers.status_row(task, status, call.site.task_url(task), ended=ended)
+        rows.append(shapes.status_row_of(call.release, row))
     for row in rows:
         row["status"] = dict(row["status"])
     return {"result": True, "data": rows, "code": 0}
@@ -821,7 +878,8 @@ def get_task_list(call: Call) -> Answer:
     query = call.query
     zone = _zone(call)
     offset, limit = _page(call)
-    started, finished = call.get_bool("is_started"), call.get_bool("is_finished")
+    started = list_flag(call.release, query, "is_started")
+    finished = list_flag(call.release, query, "is_finished")
     since = _time("create_time_start", query["create_time_start"]) if query.get("create_time_start") else None
     until = _time("create_time_end", query["create_time_end"]) if query.get("create_time_end") else None
     found = []
@@ -839,10 +897,10 @@ def get_task_list(call: Call) -> Answer:
         if (since is not None and task.create_time < since) or (until is not None and task.create_time > until):
             continue
         found.append(task)
-    rows = [answers.list_row(task, call.project, zone) for task in found[offset : offset + limit]]
-    if not call.release.has("is_child_taskflow"):
-        for row in rows:
-            del row["is_child_taskflow"]
+    rows = [
+        shapes.list_row_of(call.release, answers.list_row(task, call.project, zone))
+        for task in found[offset : offset + limit]
+    ]
     if not call.release.has("get_task_list.count"):
         return {"result": True, "data": rows, "code": 0}
     count = -1 if call.get_bool("without_count") else len(found)
@@ -895,7 +953,7 @@ def _detail_node(call: Call) -> tuple[Task, str, Node | None]:
     task = _task(call)
     node_id = call.query.get("node_id", "")
     if task.spec(node_id) is None:
-        message = _no_node(task, node_id, "get_node_detail")
+        message = no_node(call.release, task.id, node_id, "get_node_detail")
         raise Stop(refusal(message, PARAMETER, data={}))
     return task, node_id, task.nodes.get(node_id)
 
@@ -920,7 +978,7 @@ def get_task_node_detail(call: Call) -> Answer:
         ignorable = bool(spec.data.get("error_ignorable", False))
         data = {"name": spec.name, "error_ignorable": ignorable, "state": "READY"}
         data |= _unreached(task, node_id) | {"auto_retry_info": {}}
-    return {"result": True, "data": data, "message": "", "code": 0}
+    return {"result": True, "data": shapes.node_detail_of(call.release, data), "message": "", "code": 0}
 
 
 @_api("GET", ("bk_biz_id", "task_id"), "task_view")

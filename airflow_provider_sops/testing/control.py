@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sops.testing.engine import Refused, Task
+from airflow_provider_sops.testing.engine import Task
+from airflow_provider_sops.testing.refusals import Refused
 
 if TYPE_CHECKING:
     from airflow_provider_sops.testing.fake import FakeSops

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from airflow_provider_sops.testing.refusals import INVALID_OPERATION
+from airflow_provider_sops.testing.refusals import INVALID_OPERATION, Refused
 from airflow_provider_sops.testing.templates import PLUGINS, Graph, Spec, node_id, render, version_id
 
 FINAL_STATES = frozenset({"FINISHED", "REVOKED", "EXPIRED"})
@@ -39,19 +39,6 @@ class Clock:
     def advance(self, seconds: float) -> None:
         """Jump ahead."""
         self._offset += seconds
-
-
-class Refused(Exception):
-    """An operation that SOPS refuses.
-
-    :param message: SOPS' words.
-    :param code: SOPS' code.
-    """
-
-    def __init__(self, message: str, code: int = 3599999) -> None:
-        super().__init__(message)
-        self.message = message
-        self.code = code
 
 
 #: What can be done to a node: action -> the engine's function for it, with its arguments.
@@ -207,6 +194,7 @@ class Task:
         self.retries_by_itself = retries_by_itself
         self.executor = ""
         self.is_started = False
+        self.reserved = False  # the first engine has a row for it although it has not started
         self.start_time: float | None = None
         self.finish_time: float | None = None
         self.root_id = node_id("task", task_id)
@@ -328,14 +316,15 @@ class Task:
             self.queue_start(now, user, 0)
 
     def _start(self, at: float, user: str) -> None:
-        if self.is_started or self.deleted or self.current_flow != "execute_task":
+        if self.starts or self.deleted or self.current_flow != "execute_task":
             return  # SOPS' worker looks again and drops the message
         if not self.graph.tree["activities"]:
             return  # the engine refuses a tree without nodes, and nobody hears of it
         self._changing(at)
         self.is_started = True
         self.executor = user
-        self.start_time = self.root_start = at
+        self.start_time = at if self.start_time is None else self.start_time
+        self.root_start = at
         self.root_state = "RUNNING"
         self.starts.append(at)
         self._enter(self.pipeline, self.graph.start, at)
@@ -455,7 +444,7 @@ class Task:
 
     def _retry_by_hand(self, node: Node, now: float, inputs: Mapping[str, Any] | None) -> None:
         self._must_have_failed(node, "retry")
-        if not node.spec.data.get("retryable", True):
+        if not node.spec.data.get("retryable", node.spec.data.get("can_retry", True)):
             raise refused_by_engine(NODE_ACTIONS["retry"], f"node({node.id}) can not retry")
         if inputs:
             node.given_inputs = dict(inputs)
@@ -487,7 +476,7 @@ class Task:
 
     def _skip(self, node: Node, now: float) -> None:
         self._must_have_failed(node, "skip")
-        if not node.spec.data.get("skippable", True):
+        if not node.spec.data.get("skippable", node.spec.data.get("isSkipped", True)):
             raise refused_by_engine(NODE_ACTIONS["skip"], f"node({node.id}) can not skip")
         self._failed -= 1
         node.skip = True

@@ -276,7 +276,10 @@ class FakeSops:
             return self.site.all_tasks()[::-1]
 
     def start_task(self, task_id: int) -> None:
-        """Queue the start of a task, without HTTP."""
+        """Queue the start of a task, without HTTP.
+
+        :raises Refused: a release that starts at once refuses it.
+        """
         with self.site.lock:
             self.site.start_task(self.task(task_id), self.username)
 
@@ -291,7 +294,7 @@ class FakeSops:
                 task.claim(self.clock.now(), user)
                 self.site.start_task(task, user)
             else:
-                task.operate(self.clock.now(), user, action)
+                self.site.operate_task(task, user, action)
 
     def operate_node(
         self,
@@ -324,7 +327,12 @@ class FakeSops:
             self.task(task_id).deleted = True
 
     def expire_task(self, task_id: int) -> None:
-        """Let a task's engine data expire: its state is EXPIRED from then on."""
+        """Let a task's engine data expire: its state is EXPIRED from then on.
+
+        :raises ValueError: this release of SOPS has no such state.
+        """
+        if not self.site.release.has("engine v2"):
+            raise ValueError(f"SOPS {self.site.release.name} has no EXPIRED")
         with self.site.lock:
             self.task(task_id).expire(self.clock.now())
 

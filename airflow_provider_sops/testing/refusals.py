@@ -34,20 +34,37 @@ class Stop(Exception):
         self.status = status
 
 
+class Refused(Exception):
+    """An operation that SOPS refuses.
+
+    :param message: SOPS' words.
+    :param code: SOPS' code.
+    """
+
+    def __init__(self, message: str, code: int = UNKNOWN) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+
+
 def refusal(message: Any, code: int, **more: Any) -> Answer:
     """``result: false``."""
     return {"result": False, "message": message, **more, "code": code}
 
 
-def missing(release: Release, what: str) -> Stop:
+def missing(release: Release, what: str, words: str) -> Stop:
     """Something that SOPS asked its database for is not there.
 
     :param what: the database's words, e.g. ``TaskFlowInstance(id=7) does not exist.``
+    :param words: what 3.3 says.
     """
-    if release.has("words for what is missing"):
+    if release.has("words of 3.28"):
         message = f"数据不存在错误: 数据不存在错误, 错误内容 {what} | process_exception"
         return Stop(refusal(message, NOT_FOUND, data=None), traced=False)
-    what = re.sub(r"\(id=\d+\) does not exist", " matching query does not exist", what)
+    if not release.has("scope"):
+        return Stop(refusal(words, NOT_FOUND), traced=False)
+    if not release.has("IAM"):
+        what = re.sub(r"\(id=\d+\) does not exist", " matching query does not exist", what)
     return Stop({"result": False, "message": f"Object not found: {what}"}, traced=False)
 
 
@@ -58,12 +75,17 @@ def no_place(release: Release, scope_id: int, scope: str) -> Stop:
     return Stop(refusal(f"business[bk_biz_id={scope_id}] does not exist", NOT_FOUND), traced=False)
 
 
-def denial(release: Release, user: str, action: str, on: str, *, known: bool, status: int) -> Stop:
+def no_user(user: str) -> Stop:
+    """A user who has never been at the page of SOPS, before 3.6."""
+    message = f"user[username={user}] does not exist or has not logged in this APP"
+    return Stop(refusal(message, NOT_FOUND), traced=False)
+
+
+def denial(release: Release, user: str, action: str, on: str, status: int) -> Stop:
     """A user may not do something.
 
     :param action: the IAM action.
     :param on: what it would be done to, in the words of 3.3, e.g. ``task[id=7]``.
-    :param known: whether SOPS knows the user.
     :param status: HTTP status where SOPS leaves the answer to its permission centre (3.4 to 3.30): 200 or 499.
     """
     if release.has("permission by 3599999"):
@@ -74,8 +96,16 @@ def denial(release: Release, user: str, action: str, on: str, *, known: bool, st
         message = "you have no permission to operate"
         answer = refusal(message, NO_PERMISSION, data={}, permission=[permission])
         return Stop(answer, traced=False, status=status)
-    if not known:
-        message = f"user[username={user}] does not exist or has not logged in this APP"
-    else:
-        message = f"user[username={user}] does not have perm[perm={action}] of {on}"
+    message = f"user[username={user}] does not have perm[perm={action}] of {on}"
     return Stop(refusal(message, FORBIDDEN), traced=False)
+
+
+def no_node(release: Release, task_id: int, own_id: object, where: str) -> str:
+    """A task has no such node.
+
+    :param where: name of the function of SOPS that looked for it.
+    """
+    if not release.has("words of 3.28"):
+        return f"node[node_id={own_id}] not found in task[task_id={task_id}]"
+    what = f"任务[ID: {task_id}]中未找到节点[ID: {own_id}]"
+    return f"节点状态请求失败: {what}. 请重试. 如持续失败可联系管理员处理 | {where}"

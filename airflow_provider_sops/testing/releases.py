@@ -22,18 +22,23 @@ SINCE: Mapping[str, str] = {
     "callback_version": "3.33.9",
     "checked list parameters": "3.31.6",
     "codes": "3.5.1",
-    "engine v2": "3.6.46",  # starts are queued; nodes and tasks keep their names; EXPIRED; a bad task is no crash
+    "engine v2": "3.6.46",  # starts are queued; names are the nodes' own; EXPIRED; a bad task is an error and no crash
     "expected_timezone": "3.20.3",
+    "IAM": "3.6.0",
     "independent subprocesses": "3.26.0",
     "is_child_taskflow": "3.33.11",
+    "list flags of a form": "3.9.0",
+    "list flags may be left out": "3.20.3",  # in 3.18, too
     "operations need a start": "3.7.12",
     "permission by code": "3.4.0",
     "permission by 3599999": "3.31.0",
     "retryable": "3.6.4",
+    "revoke looks first": "3.5.1",
     "subprocess_id": "3.5.5",
+    "subprocess_id may be unknown": "3.6.0",
     "tasks at once": "3.13.1",
     "trace_id": "3.6.40",
-    "words for what is missing": "3.28.0",
+    "words of 3.28": "3.28.0",
 }
 ALL_SINCE: Mapping[str, str] = {**releases.SINCE, **SINCE}
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_sops.testing import answers
+from airflow_provider_sops.testing import answers, first_engine
 from airflow_provider_sops.testing.answers import Project
 from airflow_provider_sops.testing.engine import Clock, Hooks, Node, Task, all_specs
 from airflow_provider_sops.testing.releases import Release
@@ -67,7 +67,7 @@ class Site(Hooks):
         self.clock = Clock()
         self.created = self.clock.now()
         self.projects = {project.id: project for project in PROJECTS}
-        self.templates = {template.id: template for template in load_templates(templates)}
+        self.templates = {template.id: template for template in self._load(templates)}
         self.tasks: dict[int, Task] = {}
         self.users: dict[str, Collection[str] | str] = dict(users or {})
         self.replicas = [Replica() for _ in range(max(1, replicas))]
@@ -78,6 +78,9 @@ class Site(Hooks):
         self._graphs: dict[tuple[Any, ...], Graph] = {}
         self.next_task_id = FIRST_TASK_ID
         self.next_template_id = max(self.templates, default=100) + 1
+
+    def _load(self, path: str | Path | None) -> list[Template]:
+        return load_templates(path, independent=self.release.has("independent subprocesses"))
 
     # ---- rights ----
 
@@ -211,8 +214,25 @@ class Site(Hooks):
         return task
 
     def start_task(self, task: Task, user: str) -> None:
-        """Queue the start of a task."""
-        task.queue_start(self.clock.now(), user, self.start_delay)
+        """Queue the start of a task; the first engine starts it at once.
+
+        :raises Refused: the first engine refuses it.
+        """
+        if self.release.has("engine v2"):
+            task.queue_start(self.clock.now(), user, self.start_delay)
+        else:
+            first_engine.start(task, self.clock.now(), user, self.start_delay)
+
+    def operate_task(self, task: Task, user: str, action: str) -> None:
+        """Pause, resume or revoke a task.
+
+        :raises Refused: SOPS refuses it.
+        """
+        if task.is_started or self.release.has("operations need a start"):
+            task.operate(self.clock.now(), user, action)
+        else:
+            looks_first = self.release.has("revoke looks first")
+            first_engine.operate_unstarted(task, self.clock.now(), user, action, looks_first=looks_first)
 
     def revive_worker(self, delay: float = 0.1) -> None:
         """A worker lives again: what is queued is taken up now, what comes after ``delay``."""

@@ -189,14 +189,18 @@ def _resolve(match: re.Match[str], context: Mapping[str, Any]) -> Any:
     return value
 
 
-def load_templates(path: str | Path | None = None) -> list[Template]:
+def load_templates(path: str | Path | None = None, *, independent: bool = True) -> list[Template]:
     """Read a template file.
 
     :param path: TOML file; None: the default set.
+    :param independent: whether subprocesses may be tasks of their own; else all of them are ordinary ones.
     :raises TemplateError: the file does not say what it should; the message names the template.
     """
     with open(path or DEFAULT_FILE, "rb") as file:
         rows = {row["name"]: row for row in tomllib.load(file).get("template", [])}
+    if not independent:
+        for node in (node for row in rows.values() for node in row.get("node", [])):
+            node["independent"] = False
     templates: dict[str, Template] = {}
 
     def find(name: str) -> Template:

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The shapes of older releases: what they leave out of an answer of 3.34, and what they call otherwise.
+
+After SOPS' public source, not measured. Of 3.34 everything stays as it is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_sops.testing.releases import Release
+
+_OLD_NAMES = {"retryable": "can_retry", "skippable": "isSkipped"}
+_CLASSES = {
+    "EmptyStartEvent": "event",
+    "EmptyEndEvent": "event",
+    "ParallelGateway": "gateway",
+    "ExclusiveGateway": "gateway",
+    "ConditionalParallelGateway": "gateway",
+    "ConvergeGateway": "gateway",
+}
+_PIPELINE = "<class 'pipeline.core.pipeline.Pipeline'>"
+
+
+def tree_of(release: Release, tree: dict[str, Any]) -> dict[str, Any]:
+    """A pipeline tree; it is changed in place."""
+    for activity in tree["activities"].values():
+        if not release.has("auto retry of nodes"):
+            activity.pop("auto_retry", None)
+        if not release.has("retryable"):
+            for name, old in _OLD_NAMES.items():
+                if name in activity:
+                    activity[old] = activity.pop(name)
+        if "pipeline" in activity:
+            tree_of(release, activity["pipeline"])
+    return tree
+
+
+def status_of(release: Release, status: dict[str, Any], types: dict[str, str]) -> dict[str, Any]:
+    """``data`` of get_task_status.
+
+    :param types: node id -> its type, for nodes without a name of their own.
+    """
+    if release.has("engine v2"):
+        return status
+    if "id" not in status:
+        return {name: value for name, value in status.items() if name != "name"}
+    return _first_engines(status, types) | {"name": _PIPELINE}
+
+
+def _first_engines(row: dict[str, Any], types: dict[str, str]) -> dict[str, Any]:
+    row = {name: value for name, value in row.items() if name not in ("root_id:", "parent_id", "error_ignored")}
+    kind = types.get(row["id"], "")
+    if kind in _CLASSES and not row.get("name"):
+        row["name"] = f"<class 'pipeline.core.flow.{_CLASSES[kind]}.{kind}'>"
+    row["children"] = {own_id: _first_engines(child, types) for own_id, child in row.get("children", {}).items()}
+    return row
+
+
+def status_row_of(release: Release, row: dict[str, Any]) -> dict[str, Any]:
+    """One row of get_tasks_status."""
+    if release.has("get_tasks_status.is_deleted"):
+        return row
+    return {name: value for name, value in row.items() if name not in ("flow_type", "current_flow", "is_deleted")}
+
+
+def list_row_of(release: Release, row: dict[str, Any]) -> dict[str, Any]:
+    """One row of get_task_list."""
+    if release.has("is_child_taskflow"):
+        return row
+    return {name: value for name, value in row.items() if name != "is_child_taskflow"}
+
+
+def detail_of(release: Release, detail: dict[str, Any], bk_biz_id: int) -> dict[str, Any]:
+    """``data`` of get_task_detail."""
+    detail = detail | {"pipeline_tree": tree_of(release, detail["pipeline_tree"])}
+    if release.has("scope"):
+        return detail
+    names = {"project_id": "business_id", "project_name": "business_name"}
+    return {names.get(name, name): value for name, value in (detail | {"project_id": bk_biz_id}).items()}
+
+
+def node_detail_of(release: Release, detail: dict[str, Any]) -> dict[str, Any]:
+    """``data`` of get_task_node_detail."""
+    if release.has("get_task_status.failed_node_info"):
+        return detail
+    return {name: value for name, value in detail.items() if name != "auto_retry_info"}
