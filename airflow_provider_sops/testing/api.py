@@ -258,9 +258,16 @@ def require(call: Call, action: str) -> None:
     :raises Stop: the user does not have it.
     """
     if not call.trusted and not call.site.may(call.user, action):
-        on = next((f"{name[:-3]}[id={call.ids[name]}]" for name in ("task_id", "template_id") if name in call.ids), "")
-        on = on or f"business:[bk_biz_id={call.project.bk_biz_id}]"
-        raise denial(call.release, call.user, action, on, call.denial_status)
+        raise denial(call.release, call.user, action, _perm(call, action), call.denial_status)
+
+
+def _perm(call: Call, action: str) -> str:
+    """What a user lacks, in the words of 3.3: it asks about a task or template only where something is changed."""
+    if call.api.name in ("start_task", "operate_task"):
+        return f"perm[perm={action}] of task[id={call.ids['task_id']}]"
+    if call.api.name == "create_task":
+        return f"perm[perm={action}] of template[id={call.ids['template_id']}]"
+    return f"perm of business:[bk_biz_id={call.project.bk_biz_id}]"
 
 
 def _is_common(call: Call) -> bool:

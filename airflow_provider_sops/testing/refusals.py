@@ -81,11 +81,11 @@ def no_user(user: str) -> Stop:
     return Stop(refusal(message, NOT_FOUND), traced=False)
 
 
-def denial(release: Release, user: str, action: str, on: str, status: int) -> Stop:
+def denial(release: Release, user: str, action: str, perm: str, status: int) -> Stop:
     """A user may not do something.
 
     :param action: the IAM action.
-    :param on: what it would be done to, in the words of 3.3, e.g. ``task[id=7]``.
+    :param perm: what is lacking, in the words of 3.3, e.g. ``perm[perm=task_operate] of task[id=7]``.
     :param status: HTTP status where SOPS leaves the answer to its permission centre (3.4 to 3.30): 200 or 499.
     """
     if release.has("permission by 3599999"):
@@ -96,7 +96,7 @@ def denial(release: Release, user: str, action: str, on: str, status: int) -> St
         message = "you have no permission to operate"
         answer = refusal(message, NO_PERMISSION, data={}, permission=[permission])
         return Stop(answer, traced=False, status=status)
-    message = f"user[username={user}] does not have perm[perm={action}] of {on}"
+    message = f"user[username={user}] does not have {perm}"
     return Stop(refusal(message, FORBIDDEN), traced=False)
 
 

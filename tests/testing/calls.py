@@ -36,6 +36,10 @@ class Http:
     def __init__(self, url: str) -> None:
         self._connection = http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc, timeout=10)
 
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
     def send(self, method: str, url: str, data: str | None = None, headers: Mapping[str, str] | None = None) -> Reply:
         """Send a request and read its reply.
 
