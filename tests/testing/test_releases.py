@@ -50,7 +50,7 @@ NOT_KNOWN = "node(E) does not exist, may have not by executed"
 DENIED = "you have no permission to operate with a list"
 THIRD_PARTY = "Request third-party interface error, Component request third-party system [SOPS] interface"
 MISSING = "数据不存在错误: 数据不存在错误, 错误内容"
-NO_NODE = "节点状态请求失败: 任务[ID: 50001]中未找到节点[ID: n]. 请重试. 如持续失败可联系管理员处理 | get_node_detail"
+NO_NODE = "节点状态请求失败: 任务[ID: {}]中未找到节点[ID: {}]. 请重试. 如持续失败可联系管理员处理 | get_node_detail"
 
 ROWS = [
     # ---- APIs: since when ----
@@ -82,10 +82,10 @@ ROWS = [
     Row(
         "an API that is not there redirects to the home page",
         play.redirected,
-        {"3.3": (302, "/?page_not_found"), "3.34": (200, NO_NODE)},
+        {"3.3": (302, "/?page_not_found"), "3.34": (200, NO_NODE.format(50001, "n"))},
         esb={
             "3.3": (200, f"{THIRD_PARTY} [get_task_node_log] error: Status Code: 302"),
-            "3.34": (200, NO_NODE),
+            "3.34": (200, NO_NODE.format(50001, "n")),
         },
     ),
     # ---- place: business, project, scope ----
@@ -121,6 +121,7 @@ ROWS = [
         },
     ),
     # ---- start_task ----
+    # gcloud/taskflow3/models.py, task_action of V3.5.5 and V3.6.22
     Row(
         "a good start: up to 3.6.45 at once, with the code of a failure",
         play.good_start,
@@ -167,6 +168,7 @@ ROWS = [
         },
     ),
     Row("a running task is revoked", play.good_revoke, {"3.3": "yes -", "3.5.5": "yes 0", "3.9": "yes 0 success"}),
+    # pipeline/engine/api.py, revoke_pipeline: V3.3.30 makes a row before it looks, V3.5.1 and later look first
     Row(
         "a task that has not started is revoked",
         play.revoke_created,
@@ -176,6 +178,7 @@ ROWS = [
             "3.9": "no 3545000 task not started",
         },
     ),
+    # pipeline/models.py, start, and Status.objects.prepare_for_pipeline of V3.3.30
     Row(
         "such a task is started later",
         play.start_after_that,
@@ -281,6 +284,7 @@ ROWS = [
     ),
     Row("tasks of a template with an independent subprocess", play.child_tasks, {"3.3": 1, "3.28": 2}),
     # ---- get_task_list, query_task_count, templates ----
+    # gcloud/apigw/views/get_task_list.py: V3.6.22 hands flags to its database, V3.9.2 reads them by a form
     Row(
         "a list without flags: in 3.9 what has not started",
         play.list_without_flags,
@@ -318,6 +322,7 @@ ROWS = [
     Row("expected_timezone is read", play.timezone_of_templates, {"3.3": False, "3.20": True}),
     Row("name_keyword is read", play.templates_by_name, {"3.3": False, "3.6.22": True}),
     Row("include_constants is read", play.template_constants, {"3.3": False, "3.34": True}),
+    # gcloud/contrib/analysis/analyse_items/task_flow_instance.py, dispatch
     Row("tasks by a tag in their name", play.count_by_name, {"3.3": "3 CREATED=1 EXECUTING=2 FINISHED=0"}),
     # ---- how "no" is said ----
     *(
@@ -374,9 +379,10 @@ ROWS = [
         {
             "3.3": "no - node[node_id=n0] not found in task[task_id=N]",
             "3.5.5": "no 3540000 node[node_id=n0] not found in task[task_id=N]",
-            "3.28": "no 3540000 节点状态请求失败: 任务[ID: N]中未找到节点[ID: n0]. 请重试. 如持续失败可联系管理员处理 | get_node_detail",
+            "3.28": f"no 3540000 {NO_NODE.format('N', 'n0')}",
         },
     ),
+    # gcloud/apigw/decorators.py of V3.3.30; auth_backend/plugins/http.py of V3.5.5
     Row(
         "a permission that the user does not have",
         play.no_permission,
