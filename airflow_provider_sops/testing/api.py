@@ -9,19 +9,17 @@ from __future__ import annotations
 import json
 import pprint
 import re
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import datetime, tzinfo
-from typing import Any, NamedTuple
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from airflow_provider_sops.testing import answers, first_engine, shapes
-from airflow_provider_sops.testing.answers import Project
+from airflow_provider_sops.testing.calling import APIS, Api, Call, as_api, is_common, require
 from airflow_provider_sops.testing.counting import count_tasks
 from airflow_provider_sops.testing.engine import Node, Task
 from airflow_provider_sops.testing.flags import boolean, list_flag
 from airflow_provider_sops.testing.refusals import (
-    FORBIDDEN,
     INVALID_OPERATION,
     NOT_FOUND,
     OPERATION_FAILED,
@@ -30,267 +28,19 @@ from airflow_provider_sops.testing.refusals import (
     VALIDATION,
     Answer,
     Crash,
-    Refused,
     Stop,
-    denial,
     missing,
     no_node,
-    no_place,
-    no_user,
     refusal,
 )
 from airflow_provider_sops.testing.releases import Release
-from airflow_provider_sops.testing.site import Replica, Site
 from airflow_provider_sops.testing.templates import Graph, Template, node_id
 
-CACHE_SIZE = 1024
-NO_PROJECT = Project(0, 0, "")
-
-
-@dataclass(slots=True)
-class Call:
-    """A call that has come through a door.
-
-    :param ids: the numbers from the path by name.
-    :param query: query parameters, without credentials in the ESB door.
-    :param raw: body of a POST.
-    :param stale: a replica answers that lags behind.
-    :param racing: says for a task whether its end has not been written yet.
-    :param poisoned: ids of tasks whose status cannot be computed.
-    :param closed: the app is not on SOPS' own list of those that may make it.
-    :param denial_status: HTTP status with which a user's missing permission is said, by a release that leaves the
-        choice to the site.
-    """
-
-    site: Site
-    api: Api
-    user: str
-    trusted: bool
-    ids: Mapping[str, int]
-    query: Mapping[str, str]
-    raw: bytes
-    path: str
-    replica: Replica
-    stale: bool = False
-    racing: Callable[[Task], bool] = lambda task: False
-    poisoned: Collection[int] = ()
-    closed: bool = False
-    denial_status: int = 200
-    body: dict[str, Any] = field(default_factory=dict)
-    project: Project = NO_PROJECT
-
-    @property
-    def now(self) -> float:
-        """The fake's time."""
-        return self.site.clock.now()
-
-    @property
-    def release(self) -> Release:
-        """What SOPS it is."""
-        return self.site.release
-
-    def flag(self, name: str) -> bool:
-        """A flag of get_task_status: anything but an empty value counts, also ``0`` and ``false``."""
-        return bool(self.query.get(name))
-
-    def get_bool(self, name: str) -> bool | None:
-        """A real boolean parameter.
-
-        :raises Stop: it is none.
-        """
-        value = self.query.get(name)
-        if value is None or value == "":
-            return None
-        return boolean(name, value)
-
-
-class Answered(NamedTuple):
-    """What SOPS answers.
-
-    :ivar traced: whether it puts a trace id into it.
-    :ivar status: HTTP status.
-    """
-
-    answer: Answer
-    traced: bool
-    status: int = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Api:
-    """One API.
-
-    :param ids: the ids in its path, in order.
-    :param action: the IAM action that it needs; empty: none, or the view asks for itself.
-    :param rest: made with another framework: no trace id in the body, an ``Allow`` header.
-    """
-
-    name: str
-    method: str
-    ids: tuple[str, ...]
-    action: str
-    view: Callable[[Call], Answer]
-    rest: bool = False
-
-
-APIS: dict[str, Api] = {}
+__all__ = ["APIS", "Api"]
 
 _TASK = ("task_id", "bk_biz_id")
 _TEMPLATE = ("template_id", "bk_biz_id")
 _BIZ = ("bk_biz_id",)
-
-
-def _api(
-    method: str, ids: tuple[str, ...], action: str = "", rest: bool = False
-) -> Callable[[Callable[[Call], Answer]], Callable[[Call], Answer]]:
-    def register(view: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
-        APIS[view.__name__] = Api(view.__name__, method, ids, action, view, rest)
-        return view
-
-    return register
-
-
-# ---- the way to a view ----
-
-
-def handle(call: Call) -> Answered:
-    """Answer a call: find the project, ask IAM, look into the cache, run the view.
-
-    :raises Crash: the answer is HTTP 500.
-    """
-    answered = _answered(call)
-    traced = answered.traced and call.release.has("trace_id")
-    answer = answered.answer
-    if not call.release.has("codes"):
-        answer = {name: value for name, value in answer.items() if name != "code"}
-    return Answered(answer, traced, answered.status)
-
-
-def _answered(call: Call) -> Answered:
-    # Measured: the path, the user and the sorted query or the body are the key; the app is not.
-    key = (call.path, call.user, call.raw if call.api.method == "POST" else tuple(sorted(call.query.items())))
-    try:
-        if call.api.method == "POST":
-            call.body = call.release.read(call.api.name, _body(call))
-        call.query = call.release.read(call.api.name, call.query)
-        if call.closed:
-            return Answered(refusal("you have no permission to call this api.", FORBIDDEN), True)
-        if not (call.trusted or call.release.has("IAM") or call.user in call.site.users):
-            raise no_user(call.user)
-        if "bk_biz_id" in call.api.ids:
-            call.project = _project(call)
-        _ask_iam(call)
-        return Answered(_cached(call, key), not call.api.rest)
-    except Stop as stop:
-        return Answered(stop.answer, stop.traced, stop.status)
-    except Refused as refused:
-        return Answered(_refused(call, refused), True)
-
-
-def _refused(call: Call, refused: Refused) -> Answer:
-    if call.release.has("engine v2") or "Traceback" not in refused.message:
-        return refusal(refused.message, refused.code)
-    # the first engine says it in one line
-    code = OPERATION_FAILED if call.api.name == "operate_task" else UNKNOWN
-    return refusal(refused.message.strip().splitlines()[-1].partition(": ")[2], code)
-
-
-def _body(call: Call) -> dict[str, Any]:
-    if not call.raw.strip():
-        if call.api.name in ("create_task", "create_and_start_task"):
-            message = "非法请求: 数据错误, 请求不是合法的Json格式 | validate"
-            raise Stop(refusal(message, PARAMETER, data=None), traced=False)
-        if call.api.name != "start_task":
-            raise Crash
-        return {}
-    try:
-        body = json.loads(call.raw.decode("utf-8", errors="replace"))
-    except ValueError:
-        body = None
-    if not isinstance(body, dict):
-        raise Stop(refusal("invalid param format", PARAMETER), traced=False)
-    return body
-
-
-def _project(call: Call) -> Project:
-    source: Mapping[str, Any] = call.body if call.api.method == "POST" else call.query
-    scope = source.get("scope", "cmdb_biz")
-    scope_id = call.ids["bk_biz_id"]
-    project = call.site.project_of(scope_id, scope)
-    if project is None:
-        raise no_place(call.release, scope_id, scope)
-    return project
-
-
-def _ask_iam(call: Call) -> None:
-    action = call.api.action
-    if not action or call.trusted:
-        return
-    if call.api.name == "node_callback" and not call.release.has("scope"):
-        action = "manage_business"
-    if "task_id" in call.ids:
-        _look_for_task(call)
-    if "template_id" in call.ids:
-        common = _is_common(call)
-        template = call.site.templates.get(call.ids["template_id"])
-        if template is None or template.common != common:
-            kind = "CommonTemplate" if common else "TaskTemplate"
-            words = f"{'common ' if common else ''}template[id={call.ids['template_id']}] does not exist"
-            raise missing(call.release, f"{kind}(id={call.ids['template_id']}) does not exist.", words)
-    require(call, action)
-
-
-def _look_for_task(call: Call) -> None:
-    """What SOPS finds out before it asks IAM: whether there is the task. Before 3.6 also whose it is."""
-    if not call.release.has("scope") and call.api.name not in ("start_task", "operate_task"):
-        return  # 3.3 asks about the business only
-    task_id = call.ids["task_id"]
-    task = call.site.tasks.get(task_id)
-    if task is None or not (call.release.has("IAM") or task.project_id == call.project.id):
-        raise missing(
-            call.release, f"TaskFlowInstance(id={task_id}) does not exist.", f"task[id={task_id}] does not exist"
-        )
-
-
-def require(call: Call, action: str) -> None:
-    """Ask IAM for one action.
-
-    :raises Stop: the user does not have it.
-    """
-    if not call.trusted and not call.site.may(call.user, action):
-        raise denial(call.release, call.user, action, _perm(call, action), call.denial_status)
-
-
-def _perm(call: Call, action: str) -> str:
-    """What a user lacks, in the words of 3.3: it asks about a task or template only where something is changed."""
-    if call.api.name in ("start_task", "operate_task"):
-        return f"perm[perm={action}] of task[id={call.ids['task_id']}]"
-    if call.api.name == "create_task":
-        return f"perm[perm={action}] of template[id={call.ids['template_id']}]"
-    return f"perm of business:[bk_biz_id={call.project.bk_biz_id}]"
-
-
-def _is_common(call: Call) -> bool:
-    source: Mapping[str, Any] = call.body if call.api.method == "POST" else call.query
-    return source.get("template_source", "business") not in ("business", "project")
-
-
-def _cached(call: Call, key: tuple[Any, ...]) -> Answer:
-    seconds = call.release.caches.get(call.api.name, 0)
-    if not seconds or not call.site.caches or call.stale:
-        return call.api.view(call)
-    cache = call.replica.cache
-    found = cache.get(key)
-    if found is not None and found[0] > call.now:
-        answer: Answer = found[1]
-        return answer
-    answer = call.api.view(call)
-    if call.api.name != "get_task_status" or (answer["result"] and answer["data"].get("state") != "CREATED"):
-        cache.pop(key, None)
-        cache[key] = (call.now + seconds, answer)
-        if len(cache) > CACHE_SIZE:
-            del cache[next(iter(cache))]  # the oldest
-    return answer
 
 
 # ---- what several views need ----
@@ -348,7 +98,7 @@ def _time(name: str, value: str) -> float:
 # ---- what only apps on a list of SOPS' own may call ----
 
 
-@_api("POST", ())
+@as_api("POST", ())
 def dispatch_plugin_query(call: Call) -> Answer:
     """Ask a plugin of a SOPS site. No app may, unless the fake is told so; then no plugin is there."""
     return refusal("plugin not found", NOT_FOUND)
@@ -357,7 +107,7 @@ def dispatch_plugin_query(call: Call) -> Answer:
 # ---- projects and templates ----
 
 
-@_api("GET", ())
+@as_api("GET", ())
 def get_user_project_list(call: Call) -> Answer:
     """The projects that a user may see."""
     rows = [
@@ -368,11 +118,11 @@ def get_user_project_list(call: Call) -> Answer:
     return {"result": True, "data": rows, "code": 0}
 
 
-@_api("GET", _BIZ, "project_view")
+@as_api("GET", _BIZ, "project_view")
 def get_template_list(call: Call) -> Answer:
     """Templates of a project, or the common ones."""
     zone = _zone(call)
-    common = _is_common(call)
+    common = is_common(call)
     wanted: set[int] | None = None
     if call.query.get("id_in"):
         try:
@@ -394,7 +144,7 @@ def get_template_list(call: Call) -> Answer:
 
 def _own_template(call: Call, project_part: str) -> Template:
     template = call.site.templates.get(call.ids["template_id"])
-    common = _is_common(call)
+    common = is_common(call)
     if (
         template is None
         or template.deleted
@@ -410,7 +160,7 @@ def _own_template(call: Call, project_part: str) -> Template:
     return template
 
 
-@_api("GET", _TEMPLATE, "flow_view")
+@as_api("GET", _TEMPLATE, "flow_view")
 def get_template_info(call: Call) -> Answer:
     """A template with its tree."""
     template = _own_template(call, f"project_id={call.project.id}, biz_id={call.project.bk_biz_id}")
@@ -426,7 +176,7 @@ def get_template_info(call: Call) -> Answer:
     return {"result": True, "data": info, "code": 0}
 
 
-@_api("GET", ("bk_biz_id", "template_id"), "flow_view")
+@as_api("GET", ("bk_biz_id", "template_id"), "flow_view")
 def get_template_schemes(call: Call) -> Answer:
     """Execution schemes of a template."""
     template = _own_template(call, f"project_id={call.project.id},biz_id={call.project.bk_biz_id}")
@@ -434,7 +184,7 @@ def get_template_schemes(call: Call) -> Answer:
     return {"result": True, "data": rows, "code": 0}
 
 
-@_api("POST", _BIZ, "flow_create")
+@as_api("POST", _BIZ, "flow_create")
 def create_template(call: Call) -> Answer:
     """Make a template of a posted tree."""
     graph = _posted_graph(call, call.body.get("pipeline_tree", {}))
@@ -595,7 +345,7 @@ def _posted_graph(call: Call, tree: Any, *, draw: bool = True) -> Graph:
         raise Stop(refusal(message, PARAMETER, data=None), traced=False) from None
 
 
-@_api("POST", _TEMPLATE, "flow_create_task")
+@as_api("POST", _TEMPLATE, "flow_create_task")
 def create_task(call: Call) -> Answer:
     """Make a task of a template."""
     task = _create(call, and_start=False)
@@ -610,7 +360,7 @@ def create_task(call: Call) -> Answer:
     return {"result": True, "data": data, "code": 0}
 
 
-@_api("POST", _TEMPLATE, "flow_create_task")
+@as_api("POST", _TEMPLATE, "flow_create_task")
 def create_and_start_task(call: Call) -> Answer:
     """Make a task of a template and queue its start."""
     task = _create(call, and_start=True)
@@ -624,7 +374,7 @@ def create_and_start_task(call: Call) -> Answer:
     return {"result": True, "code": 0, "data": data}
 
 
-@_api("POST", _BIZ)
+@as_api("POST", _BIZ)
 def fast_create_task(call: Call) -> Answer:
     """Make a task of a posted tree, without a template."""
     params = call.body
@@ -652,7 +402,7 @@ def fast_create_task(call: Call) -> Answer:
     return {"result": True, "data": data, "code": 0}
 
 
-@_api("POST", _TASK, "task_edit")
+@as_api("POST", _TASK, "task_edit")
 def modify_constants_for_task(call: Call) -> Answer:
     """Change constants before the start."""
     task = _task(call)
@@ -679,7 +429,7 @@ def _start_at_once(call: Call, task: Task) -> Answer:
     return {"result": True, "message": "success", "code": OPERATION_FAILED}
 
 
-@_api("POST", _TASK, "task_operate")
+@as_api("POST", _TASK, "task_operate")
 def start_task(call: Call) -> Answer:
     """Queue the start of a task. ``result: true`` does not mean that it starts."""
     task = _task(call, "TaskFlowInstance(id={id}) does not exist.")
@@ -694,7 +444,7 @@ def start_task(call: Call) -> Answer:
     return {"task_url": url, "data": {"task_url": url}, "result": True, "code": 0}
 
 
-@_api("POST", _TASK, "task_operate")
+@as_api("POST", _TASK, "task_operate")
 def operate_task(call: Call) -> Answer:
     """Start, pause, resume or revoke a task."""
     task = _task(call)
@@ -713,7 +463,7 @@ def operate_task(call: Call) -> Answer:
     return {"message": "success", "result": True, "code": 0}
 
 
-@_api("POST", ("bk_biz_id", "task_id"), "task_operate")
+@as_api("POST", ("bk_biz_id", "task_id"), "task_operate")
 def operate_node(call: Call) -> Answer:
     """Retry, skip, call back, … one node."""
     task = _task(call)
@@ -731,7 +481,7 @@ def operate_node(call: Call) -> Answer:
     return {"result": True, "message": "success", "code": 0}
 
 
-@_api("POST", _TASK, "task_operate")
+@as_api("POST", _TASK, "task_operate")
 def node_callback(call: Call) -> Answer:
     """Answer a node that waits for a callback."""
     task = _task(call, "TaskFlowInstance(id={id}) does not exist.")
@@ -747,7 +497,7 @@ def node_callback(call: Call) -> Answer:
 # ---- looking at tasks ----
 
 
-@_api("GET", _TASK, "task_view")
+@as_api("GET", _TASK, "task_view")
 def get_task_detail(call: Call) -> Answer:
     """A task with its tree, times and outputs. Has no state."""
     call.get_bool("include_webhook_history")
@@ -772,7 +522,7 @@ def _status_error(task_id: int, text: str) -> Answer:
     return refusal(f"task[id={task_id}] get status error: {text}", UNKNOWN)
 
 
-@_api("GET", _TASK, "task_view")
+@as_api("GET", _TASK, "task_view")
 def get_task_status(call: Call) -> Answer:
     """State of a task and its nodes."""
     task_id = call.ids["task_id"]
@@ -838,7 +588,7 @@ def _status(call: Call, task: Task, children: bool = True) -> dict[str, Any]:
     return answers.task_status(task, call.now, children=children, racing=call.racing(task))
 
 
-@_api("POST", _BIZ, "project_view")
+@as_api("POST", _BIZ, "project_view")
 def get_tasks_status(call: Call) -> Answer:
     """States of up to 50 tasks."""
     wanted = call.body.get("task_id_list", [])
@@ -879,7 +629,7 @@ def _ids(values: list[Any]) -> list[int]:
         raise Crash from None
 
 
-@_api("GET", _BIZ, "project_view")
+@as_api("GET", _BIZ, "project_view")
 def get_task_list(call: Call) -> Answer:
     """Tasks of a project, the newest first; tasks of subprocesses too."""
     query = call.query
@@ -914,7 +664,7 @@ def get_task_list(call: Call) -> Answer:
     return {"result": True, "data": rows, "count": count, "code": 0}
 
 
-@_api("POST", _BIZ, "project_view")
+@as_api("POST", _BIZ, "project_view")
 def query_task_count(call: Call) -> Answer:
     """How many tasks of a project there are, by status."""
     group_by, conditions = call.body.get("group_by"), call.body.get("conditions", {})
@@ -929,7 +679,7 @@ def query_task_count(call: Call) -> Answer:
         return refusal(str(error), UNKNOWN)
 
 
-@_api("POST", _BIZ, "project_view")
+@as_api("POST", _BIZ, "project_view")
 def get_tasks_manual_intervention_state(call: Call) -> Answer:
     """Which of up to nine tasks wait for a person."""
     wanted = call.body.get("task_id_list", [])
@@ -973,7 +723,7 @@ def _unreached(task: Task, node_id: str) -> dict[str, Any]:
     return {"inputs": inputs, "outputs": [], "ex_data": ""}
 
 
-@_api("GET", _TASK, "task_view")
+@as_api("GET", _TASK, "task_view")
 def get_task_node_detail(call: Call) -> Answer:
     """A node with inputs, outputs, error and earlier runs."""
     task, node_id, node = _detail_node(call)
@@ -988,7 +738,7 @@ def get_task_node_detail(call: Call) -> Answer:
     return {"result": True, "data": shapes.node_detail_of(call.release, data), "message": "", "code": 0}
 
 
-@_api("GET", ("bk_biz_id", "task_id"), "task_view")
+@as_api("GET", ("bk_biz_id", "task_id"), "task_view")
 def get_task_node_data(call: Call) -> Answer:
     """Inputs and outputs of a node."""
     task, node_id, node = _detail_node(call)
@@ -999,7 +749,7 @@ def get_task_node_data(call: Call) -> Answer:
     return {"result": True, "data": data, "message": "", "code": 0}
 
 
-@_api("GET", _TASK, "task_view", rest=True)
+@as_api("GET", _TASK, "task_view", rest=True)
 def get_task_node_log(call: Call) -> Answer:
     """Log of one run of a node."""
     task, _, node = _detail_node(call)
@@ -1007,7 +757,7 @@ def get_task_node_log(call: Call) -> Answer:
     return {"result": True, "message": "success", "data": text, "page": {}}
 
 
-@_api("GET", _TASK, "task_view")
+@as_api("GET", _TASK, "task_view")
 def get_task_operate_record(call: Call) -> Answer:
     """What was done to a task. SOPS has nothing there for calls through the API."""
     _task(call)

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from airflow_provider_sops.testing import doors
-from airflow_provider_sops.testing.api import Call, handle
+from airflow_provider_sops.testing.calling import Call, handle
 from airflow_provider_sops.testing.doors import DIRECT, ESB, HTML, Caller, Incoming, Refusal, Reply
 from airflow_provider_sops.testing.engine import Clock, Task
 from airflow_provider_sops.testing.faults import LOGIN_PAGE, Fault, Faults, with_wrong_types

@@ -6,13 +6,15 @@ A row says from which release on (of those that the fake can be) an answer is gi
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from airflow_provider_sops.testing import FakeSops
+from airflow_provider_sops.testing import FakeSops, FakeSopsClient
 from airflow_provider_sops.testing.releases import RELEASES
 from tests.testing import releases as play
 from tests.testing.calls import Caller
@@ -457,3 +459,13 @@ def test_a_release_that_it_cannot_be() -> None:
 def test_old_releases_have_no_expired() -> None:
     with FakeSops(release="3.6.22") as fake, pytest.raises(ValueError, match=r"SOPS 3\.6\.22 has no EXPIRED"):
         fake.expire_task(fake.create_task())
+
+
+def test_the_command_makes_an_older_sops() -> None:
+    command = [sys.executable, "-m", "airflow_provider_sops.testing", "--release", "3.6.22"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert FakeSopsClient(process.stdout.readline().strip()).status()["release"] == "3.6.22"
+        finally:
+            process.terminate()
