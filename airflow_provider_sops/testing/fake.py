@@ -234,7 +234,7 @@ class FakeSops:
         :param template: id or name.
         :param name: the task's name; None: the template's.
         :param constants: values by bare name or key (``${IP}``).
-        :param start: queue its start too.
+        :param start: queue its start too; a function task that nobody has claimed stays as it is.
         :param project_id: of the task; None: the template's.
         :return: the task's id.
         :raises KeyError: no such template.
@@ -252,7 +252,7 @@ class FakeSops:
                 flow_type=flow_type,
                 callback_url=callback_url,
             )
-            if start:
+            if start and task.current_flow == "execute_task":
                 self.site.start_task(task, user)
             return task.id
 

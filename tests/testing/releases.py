@@ -125,6 +125,13 @@ def callback_url(at: Scene) -> str:
     return at.said(at.call("create_task", at.template(), name="called", callback_url="nowhere"))
 
 
+def callback_version(at: Scene) -> str:
+    """Create a task that is to call back in the newer form: whether it will."""
+    address = f"{at.fake.url}/called"
+    answer = at.call("create_task", at.template(), name="called", callback_url=address, callback_version="v2")
+    return at.fake.task(answer["data"]["task_id"]).callback_version
+
+
 # ---- starting ----
 
 
@@ -379,6 +386,11 @@ def list_started_as_python(at: Scene) -> str:
     return _listed(at, is_started="True")
 
 
+def list_wrong_flag(at: Scene) -> str:
+    """List by a flag that is neither yes nor no."""
+    return _listed(at, is_started="perhaps")
+
+
 def list_limit(at: Scene) -> str:
     """List more tasks than a page holds: rows by default, rows at most, ``count``."""
     for _ in range(210):
@@ -434,7 +446,8 @@ def _listed(at: Scene, **flags: str) -> str:
     reply = at.call.send("get_task_list", **flags)
     if reply.status == 500 or "Status Code: 500" in reply.text:
         return "crash"
-    return " ".join(row["name"] for row in reply.json()["data"])
+    answer = reply.json()
+    return " ".join(row["name"] for row in answer["data"]) if answer["result"] else at.said(answer)
 
 
 def count_by_name(at: Scene) -> str:

@@ -122,6 +122,7 @@ ROWS = [
             "3.28": r"no 3540000 callback_url format error, must match ^https?://\w.+$",
         },
     ),
+    Row("callback_version is read", play.callback_version, {"3.3": "", "3.34": "v2"}),
     # ---- start_task ----
     # gcloud/taskflow3/models.py, task_action of V3.5.5 and V3.6.22
     Row(
@@ -301,6 +302,17 @@ ROWS = [
         "the same, asked for by a small letter",
         play.list_started,
         {"3.3": "-", "3.6.22": "crash", "3.9": "running", "3.20": "finished running"},
+    ),
+    Row(
+        "the same, asked for by a word that is none",
+        play.list_wrong_flag,
+        {
+            "3.3": "-",
+            "3.6.22": "crash",
+            "3.9": "running",
+            "3.20": "finished running",
+            "3.34": "no 3540000 {'is_started': ['Must be a valid boolean.']}",
+        },
     ),
     Row(
         "rows by default, rows at most, count, count when it is not wanted",
