@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,9 +22,9 @@ from airflow_provider_sops.masking import maskable
 from airflow_provider_sops.sops import errors, models
 from airflow_provider_sops.sops.calls import MAX_IDS_PER_STATUS_CALL, make_call, parse_id, parse_scope
 from airflow_provider_sops.sops.client import SopsClient
-from airflow_provider_sops.sops.gateway import APP_NOT_LISTED
 from airflow_provider_sops.sops.lists import count_tasks, list_tasks
 from airflow_provider_sops.sops.network import route_to
+from airflow_provider_sops.sops.probe import probe
 from airflow_provider_sops.sops.retry import NO_RETRY, RetryPolicy
 from airflow_provider_sops.sops.watch import Place, nocache
 
@@ -350,15 +349,13 @@ class SopsHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Say in one sentence whether a wait can work with the connection: host, credentials, permissions.
 
-        Tried are ``get_user_project_list``, the cheapest API that proves the credentials; ``get_task_list``, to look
-        at a task of the default business, where it is granted; and ``get_task_detail``, else ``get_task_status``, of
-        which every wait needs one.
+        See :func:`~airflow_provider_sops.sops.probe.probe`.
         """
         try:
             site = self.site
             client = SopsClient(site.door, scope=site.scope, settings=site.settings, retry=NO_RETRY)
             with client:
-                return _probe(client, site.bk_biz_id)
+                return probe(client, site.bk_biz_id)
         except Exception as error:
             return False, str(error)
 
@@ -375,123 +372,3 @@ class SopsHook(BaseHook):
         with airflow_errors():
             call = self.place.call(api, **params)
         return self.send(call)
-
-
-@dataclass(frozen=True, slots=True)
-class _Probe:
-    """What trying one API gave."""
-
-    text: str
-    #: the app may call it
-    granted: bool = False
-    #: the credentials were looked at and found right
-    known: bool = True
-    #: nothing more can be found out
-    fatal: bool = False
-    #: SOPS does not know the business
-    no_business: bool = False
-    #: the user may not see what was asked for; which permission is missing
-    denied: str = ""
-    #: SOPS trusts the app, and so asks IAM for nothing
-    trusted: bool = False
-    #: the answer's data
-    data: Any = None
-
-
-def _probe(client: SopsClient, bk_biz_id: int | None) -> tuple[bool, str]:
-    """Try a few APIs and put what was seen into one sentence."""
-    projects = _probe_one(client, "get_user_project_list", "which only this test calls")
-    if projects.fatal:
-        return False, projects.text
-    newest = None
-    if bk_biz_id is not None:
-        newest = _probe_one(client, "get_task_list", "", bk_biz_id=bk_biz_id, limit=1, without_count="true")
-        if newest.fatal:
-            return False, newest.text
-    seen = _task_in(newest)
-    # else any id will do: that there is no such task says that it may be asked for
-    task = {"task_id": seen or 1, "bk_biz_id": bk_biz_id or 1}
-    advice = "apply for it in the BlueKing developer center"
-    reads = [_probe_one(client, "get_task_detail", advice, **task)]
-    if not reads[0].granted and not reads[0].fatal:  # the status alone would do
-        reads.append(_probe_one(client, "get_task_status", advice, **task))
-    for read in reads:
-        if read.fatal:
-            return False, read.text
-    address = client.door.base_url
-    text = "; ".join(probe.text for probe in (projects, *reads))
-    if not any(probe.known for probe in (projects, *reads)):
-        return False, (
-            f"{address} answers, but seems to be no address of SOPS' API ({text}): "
-            "check the connection's host and api_type."
-        )
-    problem = _obstacle(client, bk_biz_id, projects, newest, reads, seen)
-    if problem:
-        text += f"; but {problem}"
-    works = not problem and any(read.granted for read in reads)
-    return works, f"{address} answers and the credentials are right; {text}."
-
-
-def _task_in(newest: _Probe | None) -> int | None:
-    rows = newest.data if newest is not None else None
-    row = rows[0] if isinstance(rows, list) and rows else None
-    task_id = row.get("id") if isinstance(row, dict) else None
-    return task_id if isinstance(task_id, int) and task_id > 0 else None
-
-
-def _obstacle(
-    client: SopsClient,
-    bk_biz_id: int | None,
-    projects: _Probe,
-    newest: _Probe | None,
-    reads: list[_Probe],
-    seen: int | None,
-) -> str:
-    """Say why no wait could work though the credentials are right; empty when nothing is known to stand in the way."""
-    place = f"{client.scope} {bk_biz_id}"
-    if bk_biz_id is not None and any(read.no_business for read in reads):
-        return f"SOPS knows no {place}: check bk_biz_id and scope"
-    name = client.door.credentials.bk_username
-    user = f"user {name!r}" if name else "the user of the token"
-    advice = "give this user project_view and task_view in BlueKing's permission center (IAM)"
-    if newest is not None and newest.denied:
-        return f"{user} may not see {place} ({newest.denied}): {advice}"
-    if seen is not None and reads[-1].denied:  # of a task that is made up, a denial says nothing
-        return f"{user} may not see its newest task {seen} ({reads[-1].denied}): {advice}"
-    if newest is not None and newest.granted:
-        return ""
-    if not isinstance(projects.data, list) or any(read.trusted for read in reads):
-        return ""
-    if not projects.data:
-        return f"{user} may see no project: {advice}"
-    field = "bk_biz_id" if client.scope == "cmdb_biz" else "project_id"
-    visible = {str(row.get(field)) for row in projects.data if isinstance(row, dict)}
-    if bk_biz_id is not None and str(bk_biz_id) not in visible:
-        return f"{user} may not see {place}: {advice}"
-    return ""
-
-
-def _probe_one(client: SopsClient, name: str, without: str, **params: Any) -> _Probe:
-    try:
-        answer = client.call(name, **params)
-    except errors.SopsApiPermissionError as error:
-        # SOPS' own list of apps is another one than the gateway's
-        whose = "SOPS does not let this app call it" if error.code == APP_NOT_LISTED else "no permission for this API"
-        return _Probe(f"{name}: {whose}, {without}")
-    except errors.SopsApiNotFoundError:
-        return _Probe(f"{name}: this site does not have it", known=False)
-    except errors.SopsNotFoundError as error:
-        said = error.remote_message or ""
-        no_business = f"project({params.get('bk_biz_id')})" in said
-        # for an app that it does not trust, SOPS looks for the task when it asks IAM, and then has other words
-        trusted = f"[API] {name} task[id=" in said
-        return _Probe(f"{name}: granted", granted=True, no_business=no_business, trusted=trusted)
-    except errors.SopsIamDeniedError as error:
-        return _Probe(f"{name}: granted", granted=True, denied=error.remote_message or "IAM denies it")
-    except errors.SopsApiError as error:
-        return _Probe(f"{name}: granted, but SOPS says {error.remote_message}")
-    except errors.SopsError as error:
-        return _Probe(str(error), fatal=True)
-    counts = name == "get_user_project_list" and isinstance(answer.data, list)
-    seen = f" ({len(answer.data)} projects)" if counts else ""
-    return _Probe(f"{name}: granted{seen}", granted=True, data=answer.data)

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from airflow_provider_sops.sops import errors
+from airflow_provider_sops.sops.answering import Answering
 from airflow_provider_sops.sops.calls import Call
 from airflow_provider_sops.sops.gateway import Answer, Door, HttpReply, HttpRequest
 from airflow_provider_sops.sops.network import route_to
@@ -42,6 +43,7 @@ class AsyncSopsClient:
         connect, read = self.settings.connect_timeout, self.settings.read_timeout
         #: each bounds one piece
         self._timeouts = {"connect": connect, "read": read, "write": read, "pool": read}
+        self._answering = Answering()
         self._session: httpx.AsyncHTTPTransport | None = None
         self._opening = asyncio.Lock()
 
@@ -89,9 +91,11 @@ class AsyncSopsClient:
         if isinstance(reply, errors.SopsError):
             return None, reply
         try:
-            return self.door.read(call, reply), None
+            answer = self.door.read(call, reply)
         except errors.SopsError as error:
-            return None, error
+            return None, self._answering.judge(call, error)
+        self._answering.heard(call)
+        return answer, None
 
     async def _send_once(self, request: HttpRequest, call: Call) -> HttpReply | errors.SopsError:
         session = self._session or await self._open_session()

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_sops.sops import errors
+from airflow_provider_sops.sops.answering import Answering
 from airflow_provider_sops.sops.calls import Call, Method, Scope, make_call
 from airflow_provider_sops.sops.gateway import Answer, Door, HttpReply, HttpRequest
 from airflow_provider_sops.sops.network import route_to
@@ -44,6 +45,7 @@ class SopsClient:
         self.scope: Scope = scope
         self.settings = settings or TransportSettings()
         self.retry = retry or RetryPolicy()
+        self._answering = Answering()
         self._session: requests.Session | None = None
 
     def __enter__(self) -> SopsClient:
@@ -83,6 +85,11 @@ class SopsClient:
 
     def send(self, call: Call, retry: RetryPolicy | None = None) -> Answer:
         """Send one call, tried again where the policy allows it.
+
+        An API that this SOPS lacks looks like a site that is away, until another API has answered in between: so a
+        first call of one is tried again as for an outage, and its error says since which release SOPS has it. One that
+        is asked for once more after an answer of another API ends at once, with
+        :class:`~airflow_provider_sops.sops.errors.SopsApiNotFoundError`.
 
         :raises errors.SopsError: (one of its kinds) when there is no good answer.
         """
@@ -126,9 +133,11 @@ class SopsClient:
         if isinstance(reply, errors.SopsError):
             return None, reply
         try:
-            return self.door.read(call, reply), None
+            answer = self.door.read(call, reply)
         except errors.SopsError as error:
-            return None, error
+            return None, self._answering.judge(call, error)
+        self._answering.heard(call)
+        return answer, None
 
     def _send_once(self, request: HttpRequest, call: Call) -> HttpReply | errors.SopsError:
         import requests

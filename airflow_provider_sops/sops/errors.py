@@ -100,6 +100,9 @@ class SopsRateLimitError(SopsGatewayError):
 class SopsApiNotFoundError(SopsGatewayError):
     """There is no such API behind the configured address."""
 
+    #: False when it may just be that nothing stands behind the address for now
+    certain: bool = False
+
 
 class SopsGatewayUnavailableError(SopsGatewayError):
     """The gateway, or SOPS behind it, is broken or overloaded for now."""

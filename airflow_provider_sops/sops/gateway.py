@@ -12,9 +12,11 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 from airflow_provider_sops.sops import errors
-from airflow_provider_sops.sops.calls import Call
+from airflow_provider_sops.sops.calls import APIS, Call
 from airflow_provider_sops.sops.errors import make_error
 from airflow_provider_sops.sops.redact import header_secrets, scrub
+from airflow_provider_sops.sops.refusals import api_error_class, api_hint, is_iam_denial
+from airflow_provider_sops.sops.releases import since
 from airflow_provider_sops.sops.text import DEEPEST, LONGEST_ID, LONGEST_WORD, as_text, read_int, storable
 
 ApiType = Literal["apigw", "esb"]
@@ -23,8 +25,6 @@ DEFAULT_PATHS: Mapping[str, str] = {"apigw": "/api/bk-sops/prod", "esb": "/api/c
 _LONGEST_REMOTE_MESSAGE = 500
 #: Bytes of a strange answer that are looked at, of which the first characters are shown: no secret is as long.
 _MOST_EXCERPTED = 65_536
-#: What SOPS says when IAM denies: it has no code of its own (measured on SOPS 3.34).
-_IAM_DENIAL = "iam authentication exception"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ class Door:
                 status=reply.status,
                 request_id=request_id,
                 hint="Check the connection's host: SOPS redirects what is not an address of its API, "
-                "and a login page redirects who is not logged in.",
+                "and a login page redirects who is not logged in." + _too_old(call),
             )
         refusal = self._refusal(reply, body)
         if refusal is not None:
@@ -186,8 +186,13 @@ class Door:
     def _refusal(self, reply: HttpReply, body: Mapping[str, Any] | None) -> tuple[int | None, str] | None:
         """Give code and message when it was the door, not SOPS, that refused."""
         said = body or {}
-        code = read_int(reply.headers.get("x-bkapi-error-code")) or read_int(said.get("code"))
+        signed = read_int(reply.headers.get("x-bkapi-error-code"))
+        code = signed or read_int(said.get("code"))
         message = one_line(reply.headers.get("x-bkapi-error-message") or said.get("message"), self.secrets)
+        if not signed and said.get("result") is True and reply.status < 300:
+            return None  # whatever its code: SOPS 3.5 gives a good start the code of a failed operation
+        if not signed and said.get("result") is False and is_iam_denial(code, message):
+            return None  # whatever its HTTP status, and in ESB's words too
         if code == ESB_UNCODED and not _esb_means_itself(message):
             return None
         if code is not None and (code in _GATEWAY_CODES or code in _ESB_CODES):
@@ -212,7 +217,7 @@ class Door:
             what = f"{place}, or SOPS behind it, is not available"
         if retry_after is not None:
             what += f" and asks to wait {retry_after:.0f} s"
-        return make_error(
+        error = make_error(
             kind,
             call,
             what,
@@ -221,17 +226,24 @@ class Door:
             status=reply.status,
             request_id=request_id,
             retry_after=retry_after,
-            hint=self._gateway_hint(kind, call, code, reply.status),
+            hint=self._gateway_hint(kind, call, code, reply.status, message),
         )
+        if isinstance(error, errors.SopsApiNotFoundError):
+            error.certain = code in _NO_SUCH_API_CODES
+        return error
 
     def _gateway_hint(
-        self, kind: type[errors.SopsGatewayError], call: Call, code: int | None, status: int
+        self, kind: type[errors.SopsGatewayError], call: Call, code: int | None, status: int, message: str
     ) -> str | None:
         app = self._app
         if code == 1306402:
             return f"Let the user of the connection be permitted to use {call.name!r} of SOPS through ESB."
         if status == 405:
-            return f"{call.name!r} was called by {call.method}: say another http_method."
+            # SOPS' own answer is a page without a code
+            hint = f"{call.name!r} was called by {call.method}: say another http_method"
+            if code is not None or call.name not in APIS or APIS[call.name].method != call.method:
+                return f"{hint}."
+            return f"{_REFUSED_BY_405}: check these. If they are right: {hint}."
         return {
             errors.SopsAuthenticationError: (
                 "Check the connection's login (app code) and password (app secret), and bk_username, bk_token "
@@ -246,7 +258,8 @@ class Door:
             ),
             errors.SopsApiNotFoundError: (
                 f"Check the connection's host and api_type ({self.api_type}); "
-                f"this SOPS may be too old to have {call.name!r}."
+                f"this SOPS may be too old to have {call.name!r}{since(call.name)}."
+                + (f" {_REFUSED_BY_405}." if "status code: 405" in message.lower() else "")
             ),
             errors.SopsGatewayUnavailableError: (
                 "Try again later; if it goes on, tell those who run the gateway or SOPS."
@@ -264,7 +277,7 @@ class Door:
             "status": status,
             "request_id": request_id,
         }
-        kind = api_error_class(code, message)
+        kind = api_error_class(code, message, call.task_id)
         if read_int(code) == APP_NOT_LISTED and kind is errors.SopsApiError:
             hint = (
                 f"SOPS itself lets only some apps call {call.name!r}, whatever the gateway grants: ask those who run "
@@ -274,7 +287,8 @@ class Door:
         if status == 500 and kind is errors.SopsApiError:
             # no "no": SOPS' word for a fault of its own, such as a database or broker that is away
             return make_error(errors.SopsGatewayUnavailableError, call, "SOPS failed inside", hint=_CRASH_HINT, **known)
-        return make_error(kind, call, "SOPS says no", hint=_api_hint(kind, call, message), **known)
+        hint = api_hint(kind, call, message, body.get("permission"), self.scrub)
+        return make_error(kind, call, "SOPS says no", hint=hint, **known)
 
     def _excerpt(self, reply: HttpReply) -> str:
         text = " ".join(self.scrub(reply.body[:_MOST_EXCERPTED].decode("utf-8", "replace")).split())
@@ -310,46 +324,6 @@ def _flat(message: Any, secrets: Collection[str], depth: int = 0) -> str:
     return text
 
 
-def api_error_class(code: object, message: str) -> type[errors.SopsApiError]:
-    """Tell what kind of "no" SOPS said (codes measured on SOPS 3.34).
-
-    An IAM denial has the code of "anything else", and a task that ``get_task_status`` does not know too: these are
-    told by their text.
-    """
-    if _IAM_DENIAL in message:
-        return errors.SopsIamDeniedError
-    number = read_int(code)
-    by_code: Mapping[int | None, type[errors.SopsApiError]] = {
-        3540400: errors.SopsNotFoundError,
-        3540000: errors.SopsInvalidParameterError,
-        3546100: errors.SopsInvalidParameterError,
-        3545000: errors.SopsInvalidOperationError,
-    }
-    if number in by_code:
-        return by_code[number]
-    if "matching query does not exist" in message:
-        return errors.SopsNotFoundError
-    return errors.SopsApiError
-
-
-def _api_hint(kind: type[errors.SopsApiError], call: Call, message: str) -> str:
-    if kind is errors.SopsNotFoundError:
-        ids = ", ".join(f"{name}={value}" for name, value in call.ids)
-        return (
-            f"Check the ids ({ids}) and the scope (is bk_biz_id a CMDB business or a SOPS project?): what was asked "
-            "for is not there, was deleted, or belongs to another business."
-        )
-    if kind is errors.SopsIamDeniedError:
-        action = re.search(r"action:(\w+)", message)
-        what = f"the permission {action.group(1)!r}" if action else "the permission"
-        return f"Give the user of the connection {what} in BlueKing's permission center (IAM)."
-    if kind is errors.SopsInvalidOperationError:
-        return "Look at the task's page: its present state does not allow this."
-    if kind is errors.SopsInvalidParameterError:
-        return f"Check the parameters that were given to {call.name}."
-    return "Those who run SOPS can look the request id up in its log."
-
-
 #: SOPS' code for an app that is not on its own list for an API; where the user may not, IAM denies in other words.
 APP_NOT_LISTED = 3_540_100
 _CRASH_HINT = (
@@ -375,14 +349,19 @@ _CREDENTIALS_WORDS = re.compile(
     r"app (code|secret)|app_(code|secret)|signature|authentication|access_token|user token|bk_token|bk_username", re.I
 )
 _ESB_ITSELF = re.compile(r"component error|system error|internal server error", re.I)
+_REFUSED_BY_405 = "SOPS 3.3 and 3.4 answer 405 also to an app or credentials that they do not accept"
 #: what ESB says when SOPS has no such API: SOPS redirects paths that it does not know
 _ESB_NOT_FOUND = re.compile(r"status code: (302|404|405)", re.I)
 
 
+def _too_old(call: Call) -> str:
+    """Say since when SOPS has an API, for an address that it does not know; nothing where that is not known."""
+    told = since(call.name)
+    return f" A SOPS that is too old to have {call.name}{told} redirects it, too." if told else ""
+
+
 def _esb_means_itself(message: str) -> bool:
     """Tell whether ESB's code for everything goes with words of ESB, not of SOPS."""
-    if _IAM_DENIAL in message:
-        return False
     return not message or bool(_CREDENTIALS_WORDS.search(message) or _ESB_ITSELF.search(message))
 
 
@@ -425,15 +404,28 @@ def _gateway_error_class(code: int | None, status: int, message: str) -> type[er
 
 def nobody_answers(error: errors.SopsError) -> bool:
     """Tell whether it may just be that nothing stands behind the address for now: a 404 that no gateway has signed."""
-    return isinstance(error, errors.SopsApiNotFoundError) and error.code not in _NO_SUCH_API_CODES
+    return isinstance(error, errors.SopsApiNotFoundError) and not error.certain
+
+
+def perhaps_missing(error: errors.SopsError) -> bool:
+    """Tell whether it may be that SOPS lacks the API, or as well that the whole site is away for now.
+
+    SOPS redirects what it does not have, and a login page redirects everything; through ESB, and where no gateway has
+    signed it, it is a 404. What another API answers tells the two apart, see :mod:`.answering`.
+    """
+    redirected = isinstance(error, errors.SopsInvalidAnswerError) and 300 <= (error.http_status or 0) < 400
+    return redirected or nobody_answers(error)
 
 
 def crashed(error: errors.SopsError) -> bool:
     """Tell whether SOPS itself failed inside: for now, or over what it was asked, which may be one of several tasks."""
     if not isinstance(error, errors.SopsGatewayUnavailableError):
         return False
-    # ESB tells of it in words of its own
-    return read_int(error.code) == SOPS_CRASHED or "Status Code: 500" in (error.remote_message or "")
+    code = read_int(error.code)
+    # ESB tells of it in words of its own; a page of SOPS has no code at all
+    if code == SOPS_CRASHED or "Status Code: 500" in (error.remote_message or ""):
+        return True
+    return error.http_status == 500 and code not in _GATEWAY_CODES and code not in _ESB_CODES
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

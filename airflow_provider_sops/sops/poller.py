@@ -27,16 +27,20 @@ from airflow_provider_sops.sops.calls import (
     STATUS_CACHE_SECONDS,
     Call,
 )
-from airflow_provider_sops.sops.gateway import Answer, crashed, nobody_answers
+from airflow_provider_sops.sops.gateway import Answer, crashed, perhaps_missing
 from airflow_provider_sops.sops.models import TaskStatus
+from airflow_provider_sops.sops.releases import since
 from airflow_provider_sops.sops.retry import backoff
+from airflow_provider_sops.sops.states import TaskState
 from airflow_provider_sops.sops.transport import Steps
-from airflow_provider_sops.sops.watch import DEFINITE, DENIED, DETAIL_ONLY_NOTICE, Grants, Place, read_status
+from airflow_provider_sops.sops.watch import DEFINITE, DETAIL_ONLY_NOTICE, Grants, Place, is_denied, read_status
 
 T = TypeVar("T")
 
 #: Seconds after which the better ways that were refused are tried again, for all tasks or for one.
 BATCH_RETRY = 1800.0
+#: The same for a task that was started just now, which makes a batch crash for some moments (up to SOPS 3.6.45).
+STARTED_RETRY = 60.0
 #: Seconds after which the connection is looked up again, for secrets that were changed meanwhile.
 CONNECTION_LIFETIME = 600.0
 #: Seconds that looking the connection up may take: a wait's deadline and outage budget do not stand still meanwhile.
@@ -59,14 +63,16 @@ _COURTESY_GAP = 5.0
 #: Seconds between two of them at least: side by side they would open connections of their own.
 _COURTESY_PAUSE = 0.25
 
-#: The app, or this SOPS, has no batches; single reads may do. (IAM asks for more rights for a batch than for one task.)
-_NO_BATCH = (*DENIED, errors.SopsIamDeniedError)
 #: What a task's own trouble may look like, as well as SOPS' own.
 _PERHAPS_OF_ONE_TASK = (errors.SopsApiError, errors.SopsInvalidAnswerError, errors.SopsGatewayUnavailableError)
 
 NO_BATCH_NOTICE = (
     "get_tasks_status cannot be used here, so each waiting task is read by a request of its own; apply for the API "
     "permission 'get_tasks_status' of bk-sops to read fifty at once. It is tried again in 30 minutes."
+)
+MISSING_BATCH_NOTICE = (
+    f"This SOPS does not have get_tasks_status{since('get_tasks_status')}, so each waiting task is read by a request "
+    "of its own, not fifty at once. It is tried again in 30 minutes."
 )
 
 
@@ -145,6 +151,11 @@ class _Task:
         """Whether its last read failed."""
         return any(waiter.error is not None for waiter in self.waiters)
 
+    @property
+    def starting(self) -> bool:
+        """Whether it was started, but does not run yet."""
+        return any(waiter.status is not None and waiter.status.state is TaskState.READY for waiter in self.waiters)
+
 
 class Poller:
     """Reads the states of all waiting tasks in one place.
@@ -184,6 +195,7 @@ class Poller:
         self._failures = 0
         self._error: errors.SopsError | None = None
         self._batches = True
+        self._no_batch_notice = NO_BATCH_NOTICE
         self._batch_answered = False
         #: monotonic time since which not all ways may be used
         self._denied_at: float | None = None
@@ -212,7 +224,7 @@ class Poller:
         task.seen = None
         waiter.error = self._error
         if not self._batches:
-            waiter.hear(NO_BATCH_NOTICE, NO_BATCH_NOTICE)
+            waiter.hear(NO_BATCH_NOTICE, self._no_batch_notice)
         self._schedule(task, time.monotonic() + GATHER)
         self._asked_intervals[waiter.interval] += 1
         self._set_interval()
@@ -407,11 +419,11 @@ class Poller:
         """Read tasks by one request, or singly where batches are refused."""
         try:
             answer = await self._ask_for(chunk)
-        except _NO_BATCH as error:
-            if self._batch_answered and nobody_answers(error):
-                raise  # there were batches: the whole site is away
-            await self._fall_back(error, chunk)
         except errors.SopsError as error:
+            if _is_no_batch(error) or (perhaps_missing(error) and not self._batch_answered):
+                await self._fall_back(error, chunk)
+                return
+            # there were batches: where they are missing now, the whole site is away
             if not _is_refusal(error) or self._failures % _SPLIT_EVERY:
                 raise _of_a_batch(error) from error.__cause__
             await self._split(chunk, error)
@@ -483,7 +495,7 @@ class Poller:
                     await self._deliver_batch(part, answer)
         await (self._read_left_out([*culprits, *others]) if answered else self._read_singly(culprits))
         for task in culprits:
-            task.alone_until = time.monotonic() + BATCH_RETRY
+            task.alone_until = time.monotonic() + (STARTED_RETRY if task.starting else BATCH_RETRY)
 
     async def _read_left_out(self, tasks: Sequence[_Task]) -> None:
         """Read singly what a batch has not told of; where that fails, the others of the batch are not concerned."""
@@ -614,7 +626,7 @@ class Poller:
         The waits of the chunk are told. The others are when it goes on: one lost request is not their concern.
         """
         self._failures += 1
-        if nobody_answers(error):
+        if perhaps_missing(error):
             self._try_all_ways()  # where no API answers, nothing was learnt of any of them
         delay = self._slow_down(error)
         others_are_answered = self._failures == 1 and all(task.failing for task in chunk)
@@ -634,12 +646,25 @@ class Poller:
                 await asyncio.sleep(0)
 
     async def _fall_back(self, error: errors.SopsError, chunk: Sequence[_Task]) -> None:
-        self._batches = False
+        """Read singly from now on, as soon as it is certain that the whole site is not away."""
+        unsure = perhaps_missing(error)
+        if unsure:
+            await self._read_singly(chunk)  # it is not: another API has answered; but it may have been, a moment ago
+            try:
+                answer = await self._ask_for(chunk)
+            except errors.SopsError as again:
+                if not _is_no_batch(again) and not perhaps_missing(again):
+                    raise
+                error = again
+            else:
+                self._batch_answered = True
+                await self._deliver_batch(chunk, answer)
+                return
+        missing = isinstance(error, errors.SopsApiNotFoundError)
+        self._batches, self._no_batch_notice = False, MISSING_BATCH_NOTICE if missing else NO_BATCH_NOTICE
         self._note_grants()
-        if nobody_answers(error):  # before it is told, another API shows that it is not the whole site that is away
-            await self._read_singly(chunk)
-        await self._tell_all(NO_BATCH_NOTICE, f"{NO_BATCH_NOTICE} (What it said: {error})")
-        if not nobody_answers(error):
+        await self._tell_all(NO_BATCH_NOTICE, f"{self._no_batch_notice} (What it said: {error})")
+        if not unsure:
             await self._read_singly(chunk)
 
     async def _tell_all(self, kind: str, notice: str) -> None:
@@ -656,6 +681,14 @@ class Poller:
 def _halves(tasks: list[_Task]) -> tuple[list[_Task], list[_Task]]:
     middle = len(tasks) // 2
     return tasks[:middle], tasks[middle:]
+
+
+def _is_no_batch(error: errors.SopsError) -> bool:
+    """Tell whether it is certain that the app, the user or this SOPS has no batches; single reads may do.
+
+    IAM asks for more rights for a batch than for one task.
+    """
+    return is_denied(error) or isinstance(error, errors.SopsIamDeniedError)
 
 
 def _is_refusal(error: errors.SopsError) -> bool:

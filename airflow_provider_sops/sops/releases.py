@@ -66,3 +66,12 @@ def has(release: str, what: str) -> bool:
     """
     since = numbers(SINCE.get(what, "0"))
     return numbers(release) >= since[: len(numbers(release))]
+
+
+def since(what: str) -> str:
+    """Say since which release SOPS has something, to be put behind its name in an error.
+
+    :param what: a key of :data:`SINCE`.
+    :return: e.g. ``" (SOPS has it since 3.6.22)"``; empty for anything else.
+    """
+    return f" (SOPS has it since {SINCE[what]})" if what in SINCE else ""

@@ -10,9 +10,10 @@ from typing import Any
 
 from airflow_provider_sops.sops import errors, models
 from airflow_provider_sops.sops.calls import Call, Scope, make_call
-from airflow_provider_sops.sops.gateway import nobody_answers
+from airflow_provider_sops.sops.gateway import nobody_answers, perhaps_missing
 from airflow_provider_sops.sops.models import TaskDetail, TaskStatus
 from airflow_provider_sops.sops.policy import WaitPolicy
+from airflow_provider_sops.sops.refusals import just_started
 from airflow_provider_sops.sops.states import TaskState
 from airflow_provider_sops.sops.text import DEEPEST
 from airflow_provider_sops.sops.transport import Steps
@@ -62,6 +63,8 @@ class Grants:
     """Which of the APIs that tell a task's state may be called; learnt from refusals."""
 
     status: bool = True
+    #: get_task_status has answered: where it does not any more, the whole site is away
+    answered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +189,9 @@ class Watch:
         try:
             answer = yield self.place.call("get_task_status", task_id=self.task_id)
             return self._changes(models.task_status(answer), now, progress=True)
-        except DENIED as error:
-            self.grants.status = nobody_answers(error)
-            return []
-        except errors.SopsError:
+        except errors.SopsError as error:
+            if is_denied(error):
+                self.grants.status = False
             return []
 
     def failed_read(self, error: errors.SopsError, now: float, *, what: str = "status") -> Look:
@@ -248,7 +250,9 @@ class Watch:
         flags = {"with_ex_data": "1", "with_auto_retry_status": "1"} if status.state is TaskState.FAILED else {}
         try:
             answer = yield self.place.call("get_task_status", task_id=self.task_id, **flags, **nocache())
-        except DENIED:
+        except errors.SopsError as error:
+            if not is_denied(error):
+                raise
             self.grants.status = False
             return self._decide_without(status, now, lines)
         fresh = replace(models.task_status(answer), task_url=status.task_url)
@@ -350,32 +354,61 @@ def read_status(
     :param notices: gets the words to say once when it falls back.
     :param fresh: pass SOPS' caches.
     :param keep: is given the detail, where one was read.
+    :return: of a task that was started this very moment, where SOPS cannot tell yet, one that is READY.
     :raises errors.SopsError: when there is no good answer.
     """
     denied: errors.SopsError | None = None
     if grants.status:
         try:
-            answer = yield place.call("get_task_status", task_id=task_id, **nocache(fresh))
-        except DENIED as error:
+            return (yield from _ask_status(place, task_id, grants, fresh, keep))
+        except errors.SopsError as error:
+            if not is_denied(error) and (grants.answered or not perhaps_missing(error)):
+                raise
             denied = error
-        except errors.SopsNotFoundError as error:
-            # only the detail of a deleted task still answers; one that never was here has none
-            try:
-                answer = yield place.call("get_task_detail", task_id=task_id, **nocache())
-                detail = models.task_detail(answer)
-            except errors.SopsError:
-                raise error from error.__cause__
-            keep(detail)
-            return replace(models.status_from_detail(detail), is_deleted=True)
-        else:
-            return models.task_status(answer)
     answer = yield place.call("get_task_detail", task_id=task_id, **nocache(fresh))
     detail = models.task_detail(answer)
     keep(detail)
-    if denied is not None:  # it was the API alone, not the whole site, that was away
+    if denied is not None and perhaps_missing(denied):
+        # not the whole site is away; but it may have been, a moment ago
+        try:
+            return (yield from _ask_status(place, task_id, grants, fresh, keep))
+        except errors.SopsError as error:
+            if not is_denied(error) and not perhaps_missing(error):
+                raise
+            denied = error
+    if denied is not None:
         grants.status = False
         notices.append(f"{DETAIL_ONLY_NOTICE} (What it said: {denied})")
     return models.status_from_detail(detail)
+
+
+def is_denied(error: errors.SopsError) -> bool:
+    """Tell whether it is certain that an API may not be called, or is not there."""
+    return isinstance(error, DENIED) and not perhaps_missing(error)
+
+
+def _ask_status(
+    place: Place, task_id: int, grants: Grants, fresh: bool, keep: Callable[[TaskDetail], None]
+) -> Steps[TaskStatus]:
+    """Ask ``get_task_status``, and of a task that it does not know the detail whether it was deleted."""
+    try:
+        answer = yield place.call("get_task_status", task_id=task_id, **nocache(fresh))
+        grants.answered = True
+        return models.task_status(answer)
+    except errors.SopsApiError as error:
+        grants.answered = True
+        if just_started(error):
+            return TaskStatus(task_id, TaskState.READY, raw_state=TaskState.READY.value)
+        if not isinstance(error, errors.SopsNotFoundError):
+            raise
+        # only the detail of a deleted task still answers; one that never was here has none
+        try:
+            answer = yield place.call("get_task_detail", task_id=task_id, **nocache())
+            detail = models.task_detail(answer)
+        except errors.SopsError:
+            raise error from error.__cause__
+        keep(detail)
+        return replace(models.status_from_detail(detail), is_deleted=True)
 
 
 def nocache(yes: bool = True) -> dict[str, str]:
