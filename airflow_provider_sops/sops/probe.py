@@ -122,17 +122,21 @@ class _Probing:
         return found
 
     def _settle(self) -> None:
-        """Tell what the site does not have from what is just away: what may be either is asked for once more.
+        """Tell what the site does not have from what is just away.
+
+        What may be either is asked for once more, after another API that has answered: it may be away since then.
 
         :raises _Stop: it is the whole site that redirects, or it does so now and then.
         """
         unsure = [one for one in self.seen.values() if one.unsure]
-        if any(one.answered for one in self.seen.values()):
+        answered = next((one.name for one in self.seen.values() if one.answered), None)
+        if unsure and answered is not None:
+            self._try(answered, **self._params[answered])
             unsure = [self._try(one.name, **self._params[one.name]) for one in unsure]
         for one in unsure:
             if one.redirected:
                 raise _Stop(one.unsure)
-            if one.unsure and any(other.answered for other in self.seen.values()):
+            if one.unsure and answered is not None:
                 self.seen[one.name] = replace(one, text=one.unsure.rstrip("."))
 
     def _newest(self) -> _Probe | None:
