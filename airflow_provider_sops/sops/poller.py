@@ -626,8 +626,6 @@ class Poller:
         The waits of the chunk are told. The others are when it goes on: one lost request is not their concern.
         """
         self._failures += 1
-        if perhaps_missing(error):
-            self._try_all_ways()  # where no API answers, nothing was learnt of any of them
         delay = self._slow_down(error)
         others_are_answered = self._failures == 1 and all(task.failing for task in chunk)
         self._schedule_again(chunk, max(delay, self._interval) if others_are_answered else delay)

@@ -195,7 +195,9 @@ def _probe_one(client: SopsClient, name: str, params: Mapping[str, Any]) -> _Pro
     except errors.SopsNotFoundError as error:
         said = error.remote_message or ""
         place = params.get("bk_biz_id")
-        no_business = f"project({place})" in said or f"business[{place}]" in said
+        no_business = any(
+            words in said for words in (f"project({place})", f"business[{place}]", f"[bk_biz_id={place}]")
+        )
         # for an app that it does not trust, SOPS looks for the task when it asks IAM, and then has other words
         trusted = f"[API] {name} task[id=" in said
         return _Probe(name, granted, answered=True, granted=True, no_business=no_business, trusted=trusted)

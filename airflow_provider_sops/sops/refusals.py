@@ -24,7 +24,8 @@ _IAM_DENIALS = re.compile(
     rf"|user\[[^\]]*\] does not exist or has not logged in|status code: {IAM_DENIED_STATUS}",
     re.I,
 )
-_NEVER_LOGGED_IN = "has not logged in"
+#: Words of a release without IAM.
+_NEVER_LOGGED_IN, _NO_ROLE = "has not logged in", "does not have perm"
 #: Permissions that are named at most.
 _MOST_ACTIONS = 5
 
@@ -34,10 +35,10 @@ _BY_CODE: Mapping[int | None, type[errors.SopsApiError]] = {
     3546100: errors.SopsInvalidParameterError,
     3545000: errors.SopsInvalidOperationError,
 }
-#: Of a CREATED task the engine knows nothing yet: before 3.7.12 a revoke of one was refused by this.
+#: Of a CREATED task the engine knows nothing yet: before 3.7.12 a revoke of one was refused by one of the last two.
 _INVALID_OPERATIONS = re.compile(
     r"task not started|already started|task with current_flow:\w* cannot be"
-    r"|action failed: .*PipelineModel matching query",
+    r"|pipeline to be revoked does not exist|action failed:.*PipelineModel matching query",
     re.I,
 )
 _NOT_FOUND = re.compile(
@@ -107,6 +108,8 @@ def api_hint(
     if kind is errors.SopsIamDeniedError:
         if _NEVER_LOGGED_IN in message:
             return "Let the user of the connection log in to SOPS' page once, and be a member of the business."
+        if _NO_ROLE in message:
+            return "Give the user of the connection this permission in SOPS, or a role in the business that has it."
         return f"Give the user of the connection {_permissions(message, permission, clean)}."
     if kind is errors.SopsInvalidOperationError:
         return "Look at the task's page: its present state does not allow this."

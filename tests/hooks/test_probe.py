@@ -89,7 +89,12 @@ def test_a_user_who_may_see_nothing_of_an_old_site(
 
 
 @pytest.mark.parametrize(
-    "said", ["business[4242] does not exist", "project(4242) with scope(cmdb_biz) does not exist."]
+    "said",
+    [
+        "business[4242] does not exist",
+        "business[bk_biz_id=4242] does not exist",
+        "project(4242) with scope(cmdb_biz) does not exist.",
+    ],
 )
 def test_a_business_that_an_old_site_does_not_know(sops: FakeSops, connect: Connect, api_type: str, said: str) -> None:
     connect(sops, api_type, bk_biz_id=4242)

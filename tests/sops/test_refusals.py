@@ -32,6 +32,7 @@ INVALID_OPERATION, DENIED, NO = errors.SopsInvalidOperationError, errors.SopsIam
         ("Object not found: no such thing", NOT_FOUND),
         ("task[id=5] get status error: TaskFlowInstance matching query does not exist.", NOT_FOUND),
         ("business[4242] does not exist", NOT_FOUND),
+        ("business[bk_biz_id=4242] does not exist", NOT_FOUND),
         ("project(4242) with scope(cmdb_biz) does not exist.", NOT_FOUND),
         (UNKNOWN_NODE.format(task=5, node=5), NOT_FOUND),
         (UNKNOWN_NODE.format(task=5, node=ENGINE_ID), NO),
@@ -42,8 +43,11 @@ INVALID_OPERATION, DENIED, NO = errors.SopsInvalidOperationError, errors.SopsIam
         ("task already started", INVALID_OPERATION),
         ("pipeline instance already started.", INVALID_OPERATION),
         ("task[id=5] action failed: PipelineModel matching query does not exist.", INVALID_OPERATION),
+        ("task[id=5] action failed:PipelineModel matching query does not exist.", INVALID_OPERATION),
+        ("pipeline to be revoked does not exist.", INVALID_OPERATION),
         ("task params is invalid: 'x' is too long", INVALID_PARAMETER),
         ("user[admin] does not have perm[view] of business[2]", DENIED),
+        ("user[username=admin] does not have perm of business:[bk_biz_id=2]", DENIED),
         ("user[admin] does not exist or has not logged in this APP", DENIED),
         (OPERATE, DENIED),
         ("iam authentication exception, please check, action:task_view", DENIED),
@@ -72,7 +76,9 @@ def test_iam_denies(sops: FakeSops, api_type: str, release: str, api: str) -> No
         client.call(api, **params)
     message = str(caught.value)
     assert "SOPS says no" in message
-    if release == "3.3" or (api_type == "esb" and "prefix" in release):
+    if release == "3.3":
+        assert message.endswith("the connection this permission in SOPS, or a role in the business that has it.")
+    elif api_type == "esb" and "prefix" in release:
         assert message.endswith("Give the user of the connection the permission in BlueKing's permission center (IAM).")
     elif release in ("3.4", "3.31"):
         assert "Give the user of the connection the permission 'task_view' in BlueKing's" in message
