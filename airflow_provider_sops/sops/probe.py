@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -195,9 +196,8 @@ def _probe_one(client: SopsClient, name: str, params: Mapping[str, Any]) -> _Pro
     except errors.SopsNotFoundError as error:
         said = error.remote_message or ""
         place = params.get("bk_biz_id")
-        no_business = any(
-            words in said for words in (f"project({place})", f"business[{place}]", f"[bk_biz_id={place}]")
-        )
+        # 3.3 names the business of a task that it does not know, too
+        no_business = bool(re.search(rf"project\({place}\)|^business\[(bk_biz_id=)?{place}\]", said))
         # for an app that it does not trust, SOPS looks for the task when it asks IAM, and then has other words
         trusted = f"[API] {name} task[id=" in said
         return _Probe(name, granted, answered=True, granted=True, no_business=no_business, trusted=trusted)

@@ -104,6 +104,8 @@ def test_a_business_that_an_old_site_does_not_know(sops: FakeSops, connect: Conn
     works, message = SopsHook().test_connection()
     assert not works
     assert message.endswith("; but SOPS knows no cmdb_biz 4242: check bk_biz_id and scope.")
+    body["message"] = "task[id=1] of business[bk_biz_id=4242] does not exist"
+    assert "SOPS knows no" not in SopsHook().test_connection()[1]
 
 
 def test_a_site_that_lets_nobody_in_is_not_called_old(sops: FakeSops, connect: Connect) -> None:
