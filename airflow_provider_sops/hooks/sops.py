@@ -306,7 +306,7 @@ class SopsHook(BaseHook):
     ) -> models.CreatedTask:
         """Create a task from a template. It does nothing until it is started; the same call twice makes two tasks.
 
-        :param name: 1 to 100 characters.
+        :param name: 1 to 100 characters, and to 50 before SOPS 3.6.31; a longer one is refused.
         :param constants: values by key as SOPS writes it, e.g. ``{"${IP}": "10.0.0.1"}``.
         :param params: as SOPS names them: ``flow_type``, ``template_source``, ``exclude_task_nodes_id``, ….
         """

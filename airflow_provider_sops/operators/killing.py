@@ -41,6 +41,8 @@ class Running:
     task_id: int
     generation: int
     task_url: str = ""
+    #: it was seen to have started
+    started: bool = False
 
 
 @dataclass(slots=True)
@@ -99,7 +101,9 @@ def _revoke(
 ) -> None:
     task_id, lines = running.task_id, killed.lines
     site = hook.site
-    settings = replace(site.settings, connect_timeout=KILL_SECONDS / 2, read_timeout=KILL_SECONDS)
+    # one that may not have started is looked at first
+    read_timeout = KILL_SECONDS if running.started else KILL_SECONDS / 2
+    settings = replace(site.settings, connect_timeout=KILL_SECONDS / 2, read_timeout=read_timeout)
     with SopsClient(site.door, settings=settings, retry=NO_RETRY) as client:
         # as late as can be: what is true now may not be so in a moment
         state = None if out_of_time else _ask_state(ti)
@@ -112,7 +116,7 @@ def _revoke(
             lines.append(Line(f"SOPS task {task_id} is left running: the cleared Airflow task takes it up again."))
             return
         try:
-            revocation = client.run(revoke(running.run.place, task_id))
+            revocation = client.run(revoke(running.run.place, task_id, started=running.started))
         except SopsError as error:
             lines.append(Line(f"SOPS task {task_id} could not be revoked, it may still run. {error}", warning=True))
             return

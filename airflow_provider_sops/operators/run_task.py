@@ -30,10 +30,11 @@ from airflow_provider_sops.sops.calls import DETAIL_CACHE_SECONDS
 from airflow_provider_sops.sops.errors import SopsAuthenticationError
 from airflow_provider_sops.sops.explain import explain
 from airflow_provider_sops.sops.operate import CannotGoOn, retry_failed_nodes, revoke
-from airflow_provider_sops.sops.run import Action, Remembered, TaskRun, Wanted
+from airflow_provider_sops.sops.run import Action, Remembered, TaskRun
 from airflow_provider_sops.sops.states import TaskState
 from airflow_provider_sops.sops.variables import sops_key
 from airflow_provider_sops.sops.verdict import Next
+from airflow_provider_sops.sops.wanted import Wanted
 from airflow_provider_sops.sops.watch import Look
 from airflow_provider_sops.triggers.sops import SopsTaskTrigger
 from airflow_provider_sops.waiting import (
@@ -163,7 +164,8 @@ class RunTaskTry:
                 self._carry_out(run, run.stop_earlier())
             self._remember(run, Remembered(run.tag.base, chosen.generation, chosen.task_id))
             self._push(context, chosen.task_id, chosen.watch.task_url)
-            self._running = Running(run, chosen.task_id, chosen.generation)
+            started = chosen.action is not Action.START
+            self._running = Running(run, chosen.task_id, chosen.generation, started=started)
             if chosen.action is Action.RETRY_NODES:
                 log_lines(self.log, self._carry_out(run, retry_failed_nodes(run.place, chosen.task_id, run.grants)))
                 chosen.look = Look(Next.WAIT)
@@ -232,6 +234,8 @@ class RunTaskTry:
         log_lines(self.log, look.lines)
         self._stop_if_killed()
         self._push(context, watch.task_id, watch.task_url)
+        if self._running is not None and look.status is not None and look.status.state is not TaskState.CREATED:
+            self._running.started = True
         if isinstance(look.error, SopsAuthenticationError):
             self.hook.forget_connection()
         return look
@@ -271,11 +275,8 @@ class RunTaskTry:
     def _not_started(self, run: TaskRun, task_id: int) -> None:
         """Fail, unless the SOPS task has started after all."""
         problem = self._carry_out(run, run.not_started(task_id, self.operator.start_timeout))
-        if problem is None:
-            return
-        if problem.revoked and self._running is not None:
-            self._leave_successor(self._running)
-        raise self._failure(problem) from problem
+        if problem is not None:
+            raise self._failure(problem) from problem
 
     def _end(self, context: Context, look: Look) -> dict[str, Any]:
         """Turn the end of a wait into outputs or an error."""
@@ -386,6 +387,7 @@ class RunTaskTry:
         self._waited_for = sops_task_id
         ended = read_event(sops_task_id, event)
         status = ended.look.status
+        running.started = status is not None and status.state is not TaskState.CREATED
         if ended.outcome is Outcome.TIMEOUT:
             self._time_out(running, f"it is {status.state}" if status else "its state could not be read")
         if ended.outcome is Outcome.NOT_STARTED:
@@ -424,7 +426,7 @@ class RunTaskTry:
         task_id, fate = running.task_id, "it was left running, as revoke_on_kill is off"
         if self.operator.revoke_on_kill:
             try:
-                revocation = self._carry_out(running.run, revoke(running.run.place, task_id))
+                revocation = self._carry_out(running.run, revoke(running.run.place, task_id, started=running.started))
             except SopsException as failed:
                 fate = f"it could not be revoked and may still run ({failed})"
             else:

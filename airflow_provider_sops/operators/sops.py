@@ -118,7 +118,7 @@ class SopsRunTaskOperator(Templated, BaseOperator):
     :param template_name: the name of the one template in the business that is called so (templated).
     :param template_source: ``business`` or ``common`` (templated).
     :param task_name: name of the SOPS task, by default those of DAG and task; the tag is added, and what is longer than
-        100 characters with it is cut (templated).
+        100 characters with it (50 before SOPS 3.6.31) is cut (templated).
     :param constants: values by name, bare or as ``${IP}`` (templated); sent as they are, and an XComArg keeps its type.
     :param flow_type: ``common``, or ``common_func`` for a task that waits to be claimed by a person (templated).
     :param exclude_task_nodes_id: the template's nodes to leave out, by id or name (templated).

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sops.compat import base_url
 from airflow_provider_sops.sops.calls import parse_id
-from airflow_provider_sops.sops.run import Remembered, Tag, make_tag
+from airflow_provider_sops.sops.run import Remembered
+from airflow_provider_sops.sops.tag import Tag, make_tag
 
 if TYPE_CHECKING:
     from datetime import datetime

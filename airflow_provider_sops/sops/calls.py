@@ -23,8 +23,9 @@ MAX_IDS_PER_INTERVENTION_CALL = 9
 STATUS_CACHE_SECONDS = 10
 #: The same for ``get_task_detail``, errors included.
 DETAIL_CACHE_SECONDS = 60
-#: Longest name of a task that ``create_task`` accepts.
+#: Longest name of a task that ``create_task`` accepts; and that SOPS before 3.6.31 accepts.
 MAX_TASK_NAME = 100
+MAX_TASK_NAME_BEFORE = 50
 
 _TASK = ("task_id", "bk_biz_id")
 _TEMPLATE = ("template_id", "bk_biz_id")

@@ -169,6 +169,13 @@ def make_error(
     return error
 
 
+def advised(error: E, advice: str) -> E:
+    """Give the same error with what to do about it."""
+    made = type(error)(f"{error} {advice}")
+    made.__dict__.update(error.__dict__)
+    return made
+
+
 class SopsConfigError(ValueError):
     """A field of the connection is missing, wrong or contradicts another one.
 

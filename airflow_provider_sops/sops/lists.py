@@ -9,6 +9,7 @@ from airflow_provider_sops.sops import models
 from airflow_provider_sops.sops.errors import SopsConfigError
 from airflow_provider_sops.sops.gateway import Answer
 from airflow_provider_sops.sops.models import TaskListItem
+from airflow_provider_sops.sops.text import repr_of
 from airflow_provider_sops.sops.transport import Steps
 from airflow_provider_sops.sops.watch import Place
 
@@ -57,6 +58,23 @@ def count_tasks(place: Place, **filters: Any) -> Steps[int]:
     if count is None:
         raise answer.wrong(f"count is {answer.body.get('count')!r} where a number belongs")
     return count
+
+
+def count_named(place: Place, part: str) -> Steps[int]:
+    """Count the tasks that have a text in their names; every SOPS can, also one that has no ``get_task_list``.
+
+    A number above 0 proves little, since a SOPS may drop the condition; 0 proves that there is none, once it has been
+    seen that a task of that name is counted.
+
+    :param part: the text; letters and digits.
+    :raises SopsError: when SOPS gives no good answer.
+    """
+    conditions = {"pipeline_instance__name__contains": part}  # handed on to SOPS' database as it is
+    answer = yield place.call("query_task_count", group_by="status", conditions=conditions)
+    total = answer.data.get("total") if isinstance(answer.data, dict) else None
+    if not isinstance(total, int) or isinstance(total, bool) or total < 0:
+        raise answer.wrong(f"total is {repr_of(total)} where a number belongs")
+    return total
 
 
 def _count(answer: Answer) -> int | None:

@@ -13,6 +13,7 @@ from airflow_provider_sops.sops.errors import SopsConfigError
 from airflow_provider_sops.sops.explain import Activity, activities, failed_nodes, gateways
 from airflow_provider_sops.sops.gateway import nobody_answers
 from airflow_provider_sops.sops.models import NodeStatus, TaskDetail, TaskStatus, failed_leaves
+from airflow_provider_sops.sops.releases import SINCE
 from airflow_provider_sops.sops.states import TaskState
 from airflow_provider_sops.sops.text import storable
 from airflow_provider_sops.sops.transport import Pause, Steps
@@ -33,13 +34,23 @@ NodeAction = Literal[
 TASK_ACTIONS: tuple[str, ...] = get_args(TaskAction)
 NODE_ACTIONS: tuple[str, ...] = get_args(NodeAction)
 
+#: The app or its user may not ask this, or there is no such API.
+REFUSED = (*DENIED, errors.SopsIamDeniedError)
 #: How often a call is sent whose answer was lost, where SOPS does not do the same twice; and seconds in between.
 SENDS = 3
 SEND_PAUSE = 2.0
 #: Seconds in which something must come of what SOPS said yes to: its engine takes up to a second.
 EFFECT_PATIENCE = 30.0
+#: Why a task that is CREATED is not revoked, in words.
+NOT_STARTED = "SOPS does not revoke what has not started"
+#: What SOPS says of a task that has ended.
+_FINISHED = "current_flow:finished"
 #: The plugin of a pause node, which waits for a callback.
 PAUSE_PLUGIN = "pause_node"
+#: What helps where nodes cannot be operated.
+_NO_OPERATE_NODE = (
+    f"SOPS has operate_node since {SINCE['operate_node']}; before, its page alone retries and skips nodes."
+)
 #: The plugin of a subprocess that runs as a task of its own.
 _INDEPENDENT_SUBPROCESS = "subprocess_plugin"
 
@@ -50,9 +61,6 @@ class CannotGoOn(Exception):
     :param message: what happened and what to do.
     :param status: the task's status, so that a failed one can be explained.
     """
-
-    #: we have revoked the task, which is why it cannot be gone on with
-    revoked = False
 
     def __init__(self, message: str, status: TaskStatus) -> None:
         super().__init__(message)
@@ -66,6 +74,13 @@ def may_have_happened(error: errors.SopsError) -> bool:
     return isinstance(error, errors.SopsGatewayUnavailableError | errors.SopsInvalidAnswerError) or nobody_answers(
         error
     )
+
+
+def perhaps_missing(error: errors.SopsError) -> bool:
+    """Tell whether this SOPS may not have the API: it redirects what it does not know, as a login page does."""
+    # to be replaced by the gateway's own predicate of this name
+    redirected = isinstance(error, errors.SopsInvalidAnswerError) and 300 <= (error.http_status or 0) < 400
+    return redirected or nobody_answers(error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +103,33 @@ class Revocation:
         return Line(text, warning=self.may_start)
 
 
-def revoke(place: Place, task_id: int) -> Steps[Revocation]:
-    """Revoke a task, with one call.
+def revoke(place: Place, task_id: int, *, started: bool = False) -> Steps[Revocation]:
+    """Revoke a task, with one call, unless it has not started.
 
+    Before SOPS 3.7.12 revoking what is CREATED spoils its start, later ones refuse it. So its state is looked at
+    first; where that cannot be read it is revoked all the same, since revoking is for what runs.
+
+    :param started: it was seen to have started, so its state need not be looked at.
     :raises errors.SopsError: when SOPS gives no good answer; that the task has ended or not started is one.
     """
+    if not started:
+        try:
+            status = yield from read_status(place, task_id, Grants(), [], fresh=True)
+        except errors.SopsError:
+            pass
+        else:
+            if status.state is TaskState.CREATED and not status.is_deleted:
+                return Revocation(False, NOT_STARTED, may_start=True)
     try:
         yield place.call("operate_task", task_id=task_id, action="revoke")
-    except errors.SopsInvalidOperationError as error:
+    except errors.SopsApiError as error:
         said = error.remote_message or ""
-        if "current_flow:finished" in said:
+        if _FINISHED in said:
             return Revocation(False, "it had ended already")
-        return Revocation(False, f"SOPS does not revoke what has not started ({said})", may_start=True)
+        # before 3.7.12 its engine looks for what it does not have yet
+        if not isinstance(error, errors.SopsInvalidOperationError) and "PipelineModel matching query" not in said:
+            raise
+        return Revocation(False, f"{NOT_STARTED} ({said})", may_start=True)
     return Revocation(True, "it was revoked")
 
 
@@ -172,6 +202,8 @@ def _check_task(call: Call, action: str, status: TaskStatus) -> None:
     subject = f"{status.name!r} is {status.raw_state or status.state}"
     if status.is_deleted:
         raise _refused(call, f"{status.name!r} was deleted in SOPS")
+    if action == "revoke" and status.state is TaskState.CREATED:
+        raise _refused(call, subject, f"{NOT_STARTED}; before 3.7.12 the attempt spoils its start.")
     if action == "start" and _has_ended(status):
         raise _refused(call, f"{subject}: it has ended, and a SOPS task runs once", "Create a new one.")
     if action != "resume" or status.raw_state == TaskState.SUSPENDED.value:
@@ -279,19 +311,41 @@ def operate_node(
     if node is not None:
         yield from _check_node(place, call, action, status, node)
     try:
-        yield call
+        done = yield from _send(place, call, action, node, grants)
     except _LOST as error:
-        if not may_have_happened(error) or not grants.status or node is None:
+        if not isinstance(error, errors.SopsApiNotFoundError) and not perhaps_missing(error):
             raise
-        status = yield from read_status(place, task_id, grants, [], fresh=True)
-        after = _node(status, node_id)
-        if after is None or not (_is_behind(action, after) or _has_changed(node, after)):
-            raise
-        return [Line(f"Node {after.name!r} of SOPS task {task_id} is {after.state} now: {action} is done. ({error})")]
+        if action != "callback":
+            raise errors.advised(error, _NO_OPERATE_NODE) from error.__cause__
+        data = params.get("data") or {}
+        call = place.call("node_callback", task_id=task_id, node_id=node_id, callback_data=data)
+        done = yield from _send(place, call, action, node, grants)
+    if done:
+        return done
     if node is None:
         later = "it pauses when the task comes to it" if grants.status else "what has come of it cannot be read"
         return [Line(f"Node {node_id} of SOPS task {task_id}: {action} is done; {later}.")]
     return (yield from _see_effect(place, task_id, action, node, grants))
+
+
+def _send(place: Place, call: Call, action: str, node: NodeStatus | None, grants: Grants) -> Steps[list[Line]]:
+    """Send what operates a node.
+
+    :return: for the log, when the answer was lost, and yet it shows that it is done; empty when SOPS said yes.
+    """
+    try:
+        yield call
+    except _LOST as error:
+        if not may_have_happened(error) or not grants.status or node is None:
+            raise
+        status = yield from read_status(place, call.task_id or 0, grants, [], fresh=True)
+        after = _node(status, node.id)
+        if after is None or not (_is_behind(action, after) or _has_changed(node, after)):
+            raise
+        return [
+            Line(f"Node {after.name!r} of SOPS task {call.task_id} is {after.state} now: {action} is done. ({error})")
+        ]
+    return []
 
 
 def _reach(
@@ -488,6 +542,8 @@ def _retry_node(place: Place, task: TaskStatus, node: NodeStatus, grants: Grants
             yield place.call("operate_node", task_id=task.task_id, node_id=node.id, action="retry")
             return
         except errors.SopsError as error:
+            if isinstance(error, errors.SopsApiNotFoundError) or perhaps_missing(error):
+                error = errors.advised(error, f"{_NO_OPERATE_NODE} on_retry='rerun' needs none of it.")
             status = yield from read_status(place, task.task_id, grants, [], fresh=True)
             if node.id not in {failed.id for failed, _ in failed_nodes(status)}:
                 return  # it was retried, whoever did it
@@ -496,7 +552,7 @@ def _retry_node(place: Place, task: TaskStatus, node: NodeStatus, grants: Grants
                     f"{_no_retry(task)}: SOPS refuses to retry node {_named(node)}: {error}", status
                 ) from error
             if not may_have_happened(error):
-                raise
+                raise error from error.__cause__
             lost = error
         yield Pause(SEND_PAUSE)
     raise lost

@@ -9,122 +9,52 @@ a tag at the end of its name, found again by this tag, and only then started.
 
 from __future__ import annotations
 
-import base64
-import difflib
-import hashlib
-import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from airflow_provider_sops.sops import errors, models
-from airflow_provider_sops.sops.calls import MAX_TASK_NAME
+from airflow_provider_sops.sops.calls import MAX_TASK_NAME, MAX_TASK_NAME_BEFORE, Call
+from airflow_provider_sops.sops.compare import compare
 from airflow_provider_sops.sops.errors import SopsConfigError
-from airflow_provider_sops.sops.explain import Activity, activities
-from airflow_provider_sops.sops.lists import list_tasks
-from airflow_provider_sops.sops.models import TaskDetail, TaskListItem, TaskStatus, Template
-from airflow_provider_sops.sops.operate import SEND_PAUSE, SENDS, CannotGoOn, Revocation, may_have_happened, revoke
+from airflow_provider_sops.sops.lists import count_named, list_tasks
+from airflow_provider_sops.sops.models import CreatedTask, TaskDetail, TaskListItem, TaskStatus, Template
+from airflow_provider_sops.sops.operate import (
+    NOT_STARTED,
+    REFUSED,
+    SEND_PAUSE,
+    SENDS,
+    CannotGoOn,
+    may_have_happened,
+    perhaps_missing,
+    revoke,
+)
 from airflow_provider_sops.sops.policy import WaitPolicy
 from airflow_provider_sops.sops.redact import secret_texts
+from airflow_provider_sops.sops.releases import SINCE
 from airflow_provider_sops.sops.states import TaskState
-from airflow_provider_sops.sops.text import storable
+from airflow_provider_sops.sops.tag import Tag
 from airflow_provider_sops.sops.transport import Pause, Steps
 from airflow_provider_sops.sops.verdict import Next
-from airflow_provider_sops.sops.watch import DENIED, Grants, Line, Look, Place, Watch, nocache, read_status
-
-E = TypeVar("E", bound=errors.SopsError)
+from airflow_provider_sops.sops.wanted import NODE_FIELDS, Wanted, called, find_template, node_ids
+from airflow_provider_sops.sops.watch import Grants, Line, Look, Place, Watch, nocache, read_status
 
 OnRetry = Literal["rerun", "retry_failed_nodes"]
 
-#: The app or its user may not ask this.
-REFUSED = (*DENIED, errors.SopsIamDeniedError)
 #: Seconds between the searches for a task that may have been created, or that was and is not to be found yet.
 _SEARCH_PAUSES = (1.0, 2.0, 4.0, 8.0)
 #: Where SOPS says a function task stands that no person has claimed.
 _CLAIM = "func_claim"
-#: Parameters of ``create_task`` that name nodes of the template: those to leave out, and those to run.
-NODE_FIELDS = ("exclude_task_nodes_id", "execute_task_nodes_id")
+#: What a search needs, in words.
+_LIST = f"get_task_list (SOPS has it since {SINCE['get_task_list']})"
 #: Most tasks that a search looks through: an Airflow task has one, and one more for each time it was run anew.
 _MOST_FOUND = 10_000
 #: It runs, or goes on when somebody resumes it.
 _ALIVE = (TaskState.RUNNING, TaskState.SUSPENDED, TaskState.NODE_SUSPENDED, TaskState.READY, TaskState.BLOCKED)
 #: An end that leaves nothing to go on with; ENDED is one whose state the detail alone does not tell.
 _OVER = (TaskState.REVOKED, TaskState.EXPIRED, TaskState.ENDED)
-
-
-def digest(parts: Iterable[object], length: int) -> str:
-    """Make a word of lower-case letters and digits out of values; five bits a letter."""
-    text = json.dumps([str(part) for part in parts], ensure_ascii=False)
-    return base64.b32encode(hashlib.sha256(text.encode()).digest()).decode().lower()[:length]
-
-
-@dataclass(frozen=True, slots=True)
-class Tag:
-    """What marks the SOPS tasks of one Airflow task at the end of their names: letters and digits only.
-
-    All tasks of one run of the Airflow task, retries included, share ``base``. ``generation`` counts up when a further
-    SOPS task is really wanted: the highest one that there is tells that those before were given up on purpose.
-    """
-
-    base: str
-    #: shared also by the runs after a user has cleared the Airflow task; empty unless these are to be found
-    thread: str = ""
-
-    def name(self, title: str, generation: int) -> str:
-        """Give a task's name: the title, cut to what SOPS allows, and the tag, which is never cut."""
-        end = f" {self.thread}{self.base}g{generation}"
-        return f"{title.strip()[: MAX_TASK_NAME - len(end)].rstrip()}{end}".strip()
-
-    def read(self, name: str) -> tuple[str, int] | None:
-        """Read base and generation at the end of a name; ``None`` when it is not one of this tag's.
-
-        Names with and without a thread are read, since an edit of the DAG may change that between two tries.
-        """
-        match = re.search(r"(?:^| )(at[a-z2-7]{14})?(af[a-z2-7]{16})g([1-9][0-9]*)$", name)
-        if match is None:
-            return None
-        thread, base, generation = match.groups()
-        return (base, int(generation)) if base == self.base or (thread and thread == self.thread) else None
-
-
-def make_tag(
-    *,
-    dag_id: str,
-    run_id: str,
-    run_start: str,
-    task_id: str,
-    map_index: int,
-    max_tries: int,
-    site: str | None = None,
-) -> Tag:
-    """Make the tag of an Airflow task.
-
-    :param run_start: when the DAG run started, to the microsecond: it tells two Airflows with the same DAG apart, and a
-        run from a deleted one of the same id.
-    :param max_tries: Airflow's number, which stays the same over retries and grows when a user clears the task.
-    :param site: what is known of the Airflow itself; given when a cleared task takes up the SOPS task there is.
-    """
-    base = "af" + digest((dag_id, run_id, run_start, task_id, map_index, max_tries), 16)
-    thread = "" if site is None else "at" + digest((site, dag_id, run_id, task_id, map_index), 14)
-    return Tag(base, thread)
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """The SOPS task to create."""
-
-    title: str
-    template_id: int | None = None
-    template_name: str = ""
-    #: ``business`` or ``common``
-    template_source: str = "business"
-    #: values by key as SOPS writes them, ``${IP}``
-    constants: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    #: further parameters of ``create_task`` as SOPS names them
-    params: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +121,11 @@ class TaskRun:
     #: values of the template's password variables, as far as they were learnt
     secrets: list[str] = field(default_factory=list, repr=False)
     _template_id: int | None = None
+    _template: Template | None = None
     may_search: bool = True
-    _made: dict[int, str] = field(default_factory=dict)
+    #: a count has shown no task with the tag
+    _none_before: bool = False
+    _made: dict[int, CreatedTask] = field(default_factory=dict)
     _told: set[str] = field(default_factory=set)
 
     # ---- choosing ----
@@ -230,7 +163,8 @@ class TaskRun:
             given_up = generation < max(found)
             watch = Watch(task_id, self.place, self.policy, had_answer=True, grants=self.grants)
             if task_id in self._made:
-                watch.task_url = self._made[task_id]
+                watch.task_url = self._made[task_id].task_url
+                yield from self._check_made(task_id)
                 return Chosen(Action.START, task_id, generation, watch, Look(Next.WAIT), tuple(give_up))
             status = yield from self._read_status(task_id)
             look = yield from watch.consider(status, now, progress=True)
@@ -242,6 +176,7 @@ class TaskRun:
                 continue
             self._tell(f"SOPS task {task_id} {status.name!r} is there from an earlier try: {status.state}.")
             if status.state is TaskState.CREATED and not status.is_deleted:
+                yield from self._check_made(task_id)
                 return replace(chosen, action=Action.START)
             if look.next is Next.FAILURE and status.state is TaskState.FAILED:
                 if self.on_retry == "retry_failed_nodes" and not given_up:
@@ -272,14 +207,16 @@ class TaskRun:
 
     def _search(self) -> Steps[dict[int, int]]:
         """Give the one task of each generation: of several, one that has started, else the one with the lowest id."""
-        takes_up = bool(self.tag.thread) and self.cleared
-        keyword = self.tag.thread if takes_up else self.tag.base
+        takes_up = self._takes_up
         # a zone cannot be given in a way that every SOPS reads, and none is two days off
         after = self.created_after.strftime("%Y-%m-%d %H:%M:%S") if self.created_after and not takes_up else None
         try:
-            items = yield from self._list(keyword, create_time_start=after)
-        except REFUSED as error:
-            return self._unsearchable(error)
+            items = yield from self._list(self._keyword, create_time_start=after)
+        except errors.SopsError as error:
+            if not isinstance(error, REFUSED) and not perhaps_missing(error):
+                raise
+            return (yield from self._unsearchable(error))
+        self.may_search = True
         listed: dict[str, dict[int, list[TaskListItem]]] = {}
         for item in items:
             if tagged := self.tag.read(item.name):
@@ -292,6 +229,15 @@ class TaskRun:
         if known and known.base == self.tag.base and known.task_id not in _ids(mine.get(known.generation, ())):
             found[known.generation] = known.task_id  # SOPS lists no deleted task
         return found
+
+    @property
+    def _takes_up(self) -> bool:
+        """Whether the task of a run before a clear is to be taken up."""
+        return bool(self.tag.thread) and self.cleared
+
+    @property
+    def _keyword(self) -> str:
+        return self.tag.thread if self._takes_up else self.tag.base
 
     def _list(self, keyword: str, **filters: Any) -> Steps[list[TaskListItem]]:
         """List the tasks that an operator may have made: children and those that a person has copied hold a tag too."""
@@ -327,27 +273,94 @@ class TaskRun:
                 )
         return chosen.task_id
 
-    def _unsearchable(self, error: errors.SopsError) -> dict[int, int]:
-        """Do without the search where that is safe."""
+    # ---- without a search ----
+
+    def _unsearchable(self, error: errors.SopsError) -> Steps[dict[int, int]]:
+        """Do without the search where that is safe.
+
+        :param error: ``get_task_list`` was refused, or is perhaps missing.
+        """
         self.may_search = False
         known = self.remembered
-        if known and (known.base == self.tag.base or (self.tag.thread and self.cleared)):
+        if known and (known.base == self.tag.base or self._takes_up):
             self.tag = replace(self.tag, base=known.base)
             return {known.generation: known.task_id}
+        if self.has_memory or self._none_before:
+            return {}  # a task is remembered before it is started, or none was there when it was counted
+        lacking = isinstance(error, errors.SopsApiNotFoundError) or perhaps_missing(error)
+        if self.first_try:
+            if not isinstance(error, REFUSED) and not (yield from self._site_answers()):
+                raise error
+            what = f"This site does not have {_LIST}" if lacking else "The app may not call get_task_list"
+            self._tell(
+                f"{what}: this first try goes on, but a retry could not find the SOPS task again and would fail. "
+                f"{error}",
+                warning=True,
+            )
+            return {}
+        count = yield from self._count()
+        if count == 0:
+            self._none_before = True
+            self._tell(f"SOPS counts no task with the tag {self._keyword!r}, so that no earlier try has created one.")
+            return {}
+        what = f"This site does not have {_LIST}. " if lacking else ""
+        counted = f"SOPS counts {count} with the tag {self._keyword!r} in its name. " if count else ""
+        grant = "Grant the API, or trigger" if not lacking else "Trigger"
+        raise errors.advised(
+            error,
+            f"{what}Without it this retry cannot know whether an earlier try has started the SOPS task already, so it "
+            f"has started nothing. {counted}{grant} a new DAG run once you know that none is running; on Airflow 3.3 "
+            "its task state store knows.",
+        ) from error.__cause__
+
+    def _site_answers(self) -> Steps[bool]:
+        """Ask for something else, which tells an API that is missing from a site that is away."""
+        wanted = self.wanted
+        template = self.place.call("get_template_list", name_keyword=wanted.template_name)
+        if wanted.template_id is not None:
+            template = self.place.call("get_template_info", template_id=wanted.template_id)
+        for call in (self.place.call("query_task_count", group_by="status"), template):
+            try:
+                yield call
+            except errors.SopsApiError:
+                return True  # SOPS says no, and so is there
+            except errors.SopsError:
+                continue
+            return True
+        return False
+
+    def _count(self) -> Steps[int | None]:
+        """Count the tasks with the tag; ``None`` where SOPS does not."""
+        try:
+            return (yield from count_named(self.place, self._keyword))
+        except errors.SopsError as error:
+            self._tell(f"Nor can the tasks be counted. {error}", True)
+            return None
+
+    def _see_alone(self, task_id: int) -> Steps[None]:
+        """See that a task that was just created without a search is the only one with the tag.
+
+        That it is counted proves also that none was there when none was counted.
+
+        :raises errors.SopsInvalidAnswerError: there are others, or nothing is proved on a retry.
+        """
         if self.has_memory:
-            return {}  # a task is remembered before it is started: none was
-        if not self.first_try:
-            raise _advised(
-                error,
-                "Without it this retry cannot know whether an earlier try has started the SOPS task already, so it has "
-                "started nothing. Grant the API, or trigger a new DAG run once you know that none is running.",
-            ) from error.__cause__
-        self._tell(
-            f"The app may not call get_task_list: this first try goes on, but a retry could not find the SOPS task "
-            f"again and would fail. {error}",
-            warning=True,
+            return
+        count: int | None = None
+        for pause in (0.0, *(_SEARCH_PAUSES if self._none_before else ())):
+            yield Pause(pause)
+            count = yield from self._count()
+            if count != 0:
+                break
+        if count == 1 or not (count or self._none_before):
+            return
+        unseen = errors.SopsInvalidAnswerError(
+            f"query_task_count gives {count} for the tag {self._keyword!r}, where SOPS task {task_id}, which was just "
+            "created, should be the one. It was not started, since another try may have started one. Look in SOPS for "
+            "tasks with this tag; trigger a new DAG run once you know that none is running."
         )
-        return {}
+        unseen.task_id = task_id
+        raise unseen
 
     # ---- creating ----
 
@@ -366,7 +379,7 @@ class TaskRun:
                 found = yield from self._search()
                 if generation in found:
                     return found
-            raise _advised(
+            raise errors.advised(
                 error,
                 "Whether the SOPS task was created is not known; it was not started. A retry searches for it first.",
             ) from error.__cause__
@@ -376,6 +389,7 @@ class TaskRun:
             if generation in found:
                 return found
             if not self.may_search:
+                yield from self._see_alone(task_id)
                 return {**found, generation: task_id}
         unseen = errors.SopsInvalidAnswerError(
             f"get_task_list does not show SOPS task {task_id}, which was just created, under its tag "
@@ -390,8 +404,22 @@ class TaskRun:
         :return: its id.
         """
         template_id = yield from self._check_wanted()
+        title = self.wanted.title
+        name, shorter = (self.tag.name(title, generation, most) for most in (MAX_TASK_NAME, MAX_TASK_NAME_BEFORE))
+        try:
+            answer = yield self._create_call(template_id, name)
+        except errors.SopsInvalidParameterError:
+            if name == shorter:
+                raise
+            # a SOPS before 3.6.31 refuses the name; any other reason is refused once more
+            answer, name = (yield self._create_call(template_id, shorter)), shorter
+        created = models.created_task(answer)
+        self._made[created.task_id] = created
+        self.lines.append(Line(f"Created SOPS task {created.task_id} {name!r}. {created.task_url}".rstrip()))
+        return created.task_id
+
+    def _create_call(self, template_id: int, name: str) -> Call:
         wanted = self.wanted
-        name = self.tag.name(wanted.title, generation)
         source = wanted.template_source if wanted.template_source != "business" else None
         call = self.place.call(
             "create_task",
@@ -401,11 +429,7 @@ class TaskRun:
             constants=dict(wanted.constants),
             **wanted.params,
         )
-        answer = yield replace(call, secrets=tuple(self.secrets))
-        created = models.created_task(answer)
-        self._made[created.task_id] = created.task_url
-        self.lines.append(Line(f"Created SOPS task {created.task_id} {name!r}. {created.task_url}".rstrip()))
-        return created.task_id
+        return replace(call, secrets=tuple(self.secrets))
 
     def _check_wanted(self) -> Steps[int]:
         """Find the template and check the names of the constants and nodes, once; names of nodes become ids.
@@ -424,7 +448,8 @@ class TaskRun:
             template = yield from self._read_template(template_id, named)
             if template is not None:
                 self._check_constants(template)
-                self.wanted = replace(wanted, params={**wanted.params, **_node_ids(template, wanted.params)})
+                self._template = template
+                self.wanted = replace(wanted, params={**wanted.params, **node_ids(template, wanted.params)})
         self._template_id = template_id
         return template_id
 
@@ -451,8 +476,21 @@ class TaskRun:
             known = ", ".join(sorted(template.constants)) or "none"
             raise SopsConfigError(
                 "constants",
-                f"{_called(template)} has no {', '.join(sorted(unknown))}; there are: {known}",
+                f"{called(template)} has no {', '.join(sorted(unknown))}; there are: {known}",
             )
+
+    # ---- before the start ----
+
+    def _check_made(self, task_id: int) -> Steps[None]:
+        """Compare a task that is about to be started with the one wanted.
+
+        :raises SopsConfigError: it would run other nodes, or with other constants.
+        :raises errors.SopsError: which nodes it would run cannot be read.
+        """
+        if self.wanted.constants or self.wanted.node_fields:
+            template_id = yield from self._check_wanted()
+            made = self._made.get(task_id)
+            yield from compare(self.place, self.wanted, template_id, self._template, task_id, made, self._tell)
 
     # ---- after a clear ----
 
@@ -468,7 +506,7 @@ class TaskRun:
                 status = yield from self._read_status(task_id)
                 if status.is_deleted or status.state not in _ALIVE:
                     continue
-                revocation = yield from revoke(self.place, task_id)
+                revocation = yield from revoke(self.place, task_id, started=True)
             except errors.SopsNotFoundError:
                 continue
             text = f"SOPS task {task_id} {status.name!r} was still {status.state} from before this Airflow task was"
@@ -512,7 +550,7 @@ class TaskRun:
                 self._tell(f"SOPS task {task_id} goes on after all: {status.state}.")
                 return False
             try:
-                revocation = yield from revoke(self.place, task_id)
+                revocation = yield from revoke(self.place, task_id, started=True)
             except errors.SopsError as error:
                 if not may_have_happened(error):
                     raise
@@ -528,9 +566,13 @@ class TaskRun:
             try:
                 yield self.place.call("start_task", task_id=task_id)
             except errors.SopsApiError as error:
-                if "already started" not in (error.remote_message or ""):
+                said = error.remote_message or ""
+                if _CLAIM in said:  # so do those before 3.6.46; later ones say yes, and do not start it
+                    self.lines.append(Line(f"SOPS does not start task {task_id} before a person has claimed it."))
+                elif "already started" in said or "current_flow:finished" in said:
+                    self.lines.append(Line(f"SOPS task {task_id} had been started already."))
+                else:
                     raise
-                self.lines.append(Line(f"SOPS task {task_id} had been started already."))
             except errors.SopsError as error:
                 if not may_have_happened(error):
                     raise
@@ -543,7 +585,7 @@ class TaskRun:
             return
 
     def not_started(self, task_id: int, start_timeout: float) -> Steps[CannotGoOn | None]:
-        """Deal with a task that has not been seen to start in time: revoke it where SOPS allows that.
+        """Say why a task that has not been seen to start in time has not. It cannot be revoked, and may still start.
 
         :return: what to fail with; ``None`` when it has started after all.
         """
@@ -558,35 +600,29 @@ class TaskRun:
                 f"execute_task_nodes_id: the template has to have what these name.{page}",
                 status,
             )
-        unclaimed = yield from self._waits_for_claim(task_id)
-        try:
-            revocation = Revocation(False, "") if unclaimed else (yield from revoke(self.place, task_id))
-        except errors.SopsError as error:
-            revocation = Revocation(False, f"it could not be revoked ({error})")
-        if unclaimed or _CLAIM in revocation.text:
+        if (yield from self._waits_for_claim(task_id)):
             return CannotGoOn(
                 f"{subject}: it is a function task (flow_type common_func) and waits to be claimed by a person. It can "
                 "be neither started nor revoked before that, and starts when it is claimed. Give start_timeout the "
                 f"time that this takes; a retry of the Airflow task waits for the same SOPS task.{page}",
                 status,
             )
-        if revocation.done:
-            problem = CannotGoOn(f"{subject}; {revocation.text}, so that it will not start later.{page}", status)
-            problem.revoked = True
-            return problem
         return CannotGoOn(
-            f"{subject}, though SOPS has queued its start: {revocation.text}. It may still start later. See whether "
+            f"{subject}, though SOPS has queued its start: {NOT_STARTED}. It may still start later. See whether "
             f"SOPS' workers run; a retry of the Airflow task goes on with the same SOPS task.{page}",
             status,
         )
 
     def _waits_for_claim(self, task_id: int) -> Steps[bool]:
+        """Tell whether a person has to claim the task; where SOPS does not say, a function task is taken for one."""
+        flow = ""
         try:
             answer = yield self.place.call("get_tasks_status", task_id_list=[task_id], **nocache())
             status = models.tasks_status(answer).get(task_id)
+            flow = status.current_flow if status else ""
         except errors.SopsError:
-            return False
-        return status is not None and status.current_flow == _CLAIM
+            pass
+        return flow == _CLAIM if flow else self.wanted.params.get("flow_type") == "common_func"
 
     def _has_no_nodes(self, task_id: int) -> Steps[bool]:
         detail = yield from self._read_detail(task_id)
@@ -614,84 +650,8 @@ def _ids(items: Iterable[TaskListItem]) -> set[int]:
     return {item.task_id for item in items}
 
 
-def find_template(place: Place, name: str, source: str) -> Steps[int]:
-    """Find the one template of this name.
-
-    :raises SopsConfigError: there is none, or several; says what came near.
-    """
-    template_source = source if source != "business" else None
-    answer = yield place.call("get_template_list", name_keyword=name, template_source=template_source)
-    named = models.template_list(answer)
-    matches = [template for template in named if template.name == storable(name)]
-    if len(matches) == 1:
-        return matches[0].template_id
-    kind = "common template" if source == "common" else "template"
-    if matches:
-        ids = ", ".join(str(template.template_id) for template in matches)
-        raise SopsConfigError(
-            "template_name", f"{len(matches)} {kind}s are named {name!r}: give template_id, one of {ids}"
-        )
-    if not named:
-        answer = yield place.call("get_template_list", template_source=template_source)
-        named = models.template_list(answer)
-    names = sorted({template.name for template in named})
-    near = difflib.get_close_matches(name, names, n=5, cutoff=0.4) or [other for other in names if name in other][:5]
-    raise SopsConfigError(
-        "template_name",
-        f"no {kind} of this business is named {name!r}; near it come: {', '.join(map(repr, near)) or 'none'}",
-    )
-
-
-def _called(template: Template) -> str:
-    return f"template {template.template_id} {template.name!r}"
-
-
-def _node_ids(template: Template, params: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Make ids of the nodes that are to be left out or run, given by id or by name.
-
-    SOPS takes ids of nodes to run that the template does not have, and leaves out all others.
-
-    :return: by the name of the field; without those that are not given.
-    :raises SopsConfigError: a node is not there, a name is that of several, or nothing is left to run.
-    """
-    nodes = {node.id: node for node in activities(template.pipeline_tree) if not node.path}
-    ids = {name: _resolved(template, name, params[name], nodes) for name in NODE_FIELDS if params.get(name)}
-    left_out, run = (set(ids.get(name, ())) for name in NODE_FIELDS)
-    always = {own for own, node in nodes.items() if not node.optional}
-    left = (run | always if run else set(nodes)) - left_out
-    if ids and not left and not params.get("template_schemes_id"):
-        raise SopsConfigError(" and ".join(ids), f"of {_called(template)} no node is left to run")
-    return ids
-
-
-def _resolved(template: Template, field: str, given: Iterable[object], nodes: Mapping[str, Activity]) -> list[str]:
-    found: dict[str, None] = {}
-    unknown = []
-    for word in map(str, given):
-        named = [word] if word in nodes else [own for own, node in nodes.items() if node.name == word]
-        if len(named) > 1:
-            raise SopsConfigError(
-                field,
-                f"{_called(template)} has {len(named)} nodes named {word!r}: give an id, one of {', '.join(named)}",
-            )
-        if not named:
-            unknown.append(repr(word))
-        found.update(dict.fromkeys(named))
-    if unknown:
-        known = ", ".join(f"{node.name!r} (id {own})" for own, node in nodes.items()) or "none"
-        raise SopsConfigError(field, f"{_called(template)} has no node {', '.join(unknown)}; there are: {known}")
-    return list(found)
-
-
 def _revoked_before(status: TaskStatus) -> str:
     return (
         f"SOPS task {status.task_id} {status.name!r} was revoked before this try, and as far as can be known not by "
         "this Airflow task. Somebody has stopped it, so no retry runs it again. Clear the Airflow task to run it anew."
     )
-
-
-def _advised(error: E, advice: str) -> E:
-    """Give the same error with what to do about it."""
-    made = type(error)(f"{error} {advice}")
-    made.__dict__.update(error.__dict__)
-    return made

@@ -209,9 +209,11 @@ class TestTask:
     @pytest.mark.parametrize("action", ["pause", "resume", "revoke"])
     def test_what_has_not_started_is_refused_in_one_line(self, world: World, action: str) -> None:
         task_id = world.fake.create_task(LONG, start=False)
-        with pytest.raises(SopsInvalidOperationException, match="task not started") as caught:
+        says = "does not revoke what has not started" if action == "revoke" else "task not started"
+        with pytest.raises(SopsInvalidOperationException, match=says) as caught:
             operate(task_id, action)
         assert "\n" not in str(caught.value)
+        assert world.fake.count("operate_task") == (action != "revoke")
 
     @pytest.mark.parametrize("action", ["pause", "resume"])
     def test_what_has_ended_is_refused_in_one_line(self, world: World, action: str) -> None:

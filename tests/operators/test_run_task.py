@@ -326,9 +326,10 @@ class TestStart:
         assert 90 <= world.now - began < 100
         text = str(caught.value)
         assert "has not started within 90 s (start_timeout), though SOPS has queued its start" in text
-        assert "task not started" in text
+        assert "SOPS does not revoke what has not started" in text
         assert "It may still start later" in text
         assert "/taskflow/execute/" in text
+        assert world.fake.count("operate_task") == 0
         world.fake.revive_worker()
         assert task.run().outcome["EXIT"] == "0"
         assert len(world.fake.tasks) == 1

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_sops.sops.run import Tag, digest, make_tag
+from airflow_provider_sops.sops.tag import Tag, digest, make_tag
 
 PARTS: dict[str, Any] = {
     "dag_id": "deploy",
