@@ -122,7 +122,8 @@ class SopsRunTaskOperator(Templated, BaseOperator):
     :param constants: values by name, bare or as ``${IP}`` (templated); sent as they are, and an XComArg keeps its type.
     :param flow_type: ``common``, or ``common_func`` for a task that waits to be claimed by a person (templated).
     :param exclude_task_nodes_id: the template's nodes to leave out, by id or name (templated).
-    :param execute_task_nodes_id: the template's nodes to run, by id or name; all others are left out (templated).
+    :param execute_task_nodes_id: the template's nodes to run, by id or name; all others are left out (templated). A
+        SOPS before 3.9.2 drops it, which is an error before anything is started.
     :param template_schemes_id: id or ids of execution schemes (templated).
     :param simplify_vars: variables to be replaced by their values in the task (templated).
     :param bk_biz_id: the business (or project, see ``scope``); by default the connection's (templated).
@@ -136,7 +137,7 @@ class SopsRunTaskOperator(Templated, BaseOperator):
     :param push_outputs: push each output as an XCom of its own, as
         :class:`~airflow_provider_sops.operators.sops.SopsGetTaskOutputsOperator` does.
     :param start_timeout: how long the SOPS task may take to start (seconds or ``timedelta``); one that has not started
-        then is revoked where SOPS allows it.
+        then may still start later, as SOPS revokes nothing that has not started; a retry goes on with it.
     :param on_failed: ``fail`` as soon as a node failed and SOPS will not retry it by itself, or ``wait`` for a person
         to retry or skip it.
     :param failed_grace: how long the SOPS task may stay FAILED before this one fails (seconds or ``timedelta``); by

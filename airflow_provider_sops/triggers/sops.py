@@ -76,6 +76,8 @@ class SopsTaskTrigger(BaseTrigger):
         self.keep_when_cleared = keep_when_cleared
         self.task_url = task_url
         self.deferred_at = deferred_at
+        #: the SOPS task was seen to have started, so that a kill need not look at it first
+        self.has_started = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Give what the trigger is made of again in a triggerer."""

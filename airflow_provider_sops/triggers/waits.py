@@ -168,7 +168,8 @@ async def revoke_when_killed(trigger: SopsTaskTrigger) -> None:
                 trigger.log.info("%s", reason)
                 return
             asked = True
-            revocation = await client.run(revoke(_place(trigger.bk_biz_id, trigger.scope), task_id))
+            place = _place(trigger.bk_biz_id, trigger.scope)
+            revocation = await client.run(revoke(place, task_id, started=trigger.has_started))
     except TimeoutError:
         if asked:
             trigger.log.error("Whether SOPS task %s was revoked is not known: no answer in time.", task_id)
@@ -243,6 +244,7 @@ async def _turn(
             # the first reading of a thousand restarted waits must not become a thousand single reads
             progress.due = now + (_PROGRESS_INTERVAL if progress.state is None else 0.0)
             progress.state = look.status.state
+            trigger.has_started |= look.status.state is not TaskState.CREATED
     deadline = _deadline(trigger, waiter, progress)
     if deadline is not None and now >= deadline:
         return make_event(trigger.sops_task_id, Outcome.TIMEOUT, look)

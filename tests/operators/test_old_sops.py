@@ -360,7 +360,19 @@ class TestWithoutList:
         assert len(world.fake.tasks) == (says == 0)
         assert world.started() == []
 
-    def test_of_two_tries_at_once_one_starts(self, old: World) -> None:
+    @pytest.mark.parametrize("data", [[], {}, {"total": "1"}, {"total": True}, {"total": -1}], ids=str)
+    def test_a_count_that_is_none(self, world: World, data: Any) -> None:
+        lacks(world, "get_task_list")
+        answer = (200, {"result": True, "data": data})
+        world.fake.faults.add("query_task_count", kind="function", function=lambda request: answer, times=None)
+        task = AirflowTask(TWO_STEPS)
+        assert task.run().error is None
+        one = task.run()
+        assert "Nor can the tasks be counted. query_task_count: the answer is not one of SOPS': " in one.log
+        assert "it has started nothing" in error_of(one)
+        assert len(world.started()) == 1
+
+    def test_of_two_tries_at_once_none_starts_blindly(self, old: World) -> None:
         """Airflow has given up a try that runs on, and creates its SOPS task late."""
         old.fake.faults.add("create_task", kind="drop")
         task = AirflowTask(TWO_STEPS)

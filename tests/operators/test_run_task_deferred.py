@@ -301,6 +301,23 @@ class TestKilled:
         assert asked == [0]
         assert [request.api for request in sops.requests] == ["get_task_status", "operate_task"]
 
+    def test_what_it_has_seen_running_is_not_looked_at_again(self, sops: FakeSops, trigger: SopsTaskTrigger) -> None:
+        trigger.task_instance.state = "failed"  # type: ignore[union-attr]
+
+        async def kill() -> None:
+            waiting = asyncio.ensure_future(anext(trigger.run()))
+            while not any("RUNNING" in line for line in self.lines):  # noqa: ASYNC110 (of a log nobody tells)
+                await asyncio.sleep(0.01)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            sops.clear_requests()
+            await trigger.on_kill()
+
+        asyncio.run(kill())
+        assert [request.api for request in sops.requests] == ["operate_task"]
+        assert self.state(sops) == "REVOKED"
+
     def test_a_wait_that_has_ended_by_itself_is_not_a_user_s_end(
         self, sops: FakeSops, trigger: SopsTaskTrigger
     ) -> None:
