@@ -430,7 +430,7 @@ class RunTaskTry:
             except SopsException as failed:
                 fate = f"it could not be revoked and may still run ({failed})"
             else:
-                fate = revocation.text
+                fate = revocation.text + ("; it may still start" if revocation.may_start else "")
                 if revocation.done:
                     self._leave_successor(running)
         self._running = None

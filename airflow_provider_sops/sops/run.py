@@ -289,7 +289,8 @@ class TaskRun:
             return {}  # a task is remembered before it is started, or none was there when it was counted
         lacking = isinstance(error, errors.SopsApiNotFoundError) or perhaps_missing(error)
         if self.first_try:
-            if not isinstance(error, REFUSED) and not (yield from self._site_answers()):
+            proved = isinstance(error, REFUSED) or self._made or (yield from self._site_answers())
+            if not proved:
                 raise error
             what = f"This site does not have {_LIST}" if lacking else "The app may not call get_task_list"
             self._tell(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from airflow_provider_sops.exceptions import (
     SopsTimedOutException,
 )
 from airflow_provider_sops.hooks.sops import SopsHook
-from airflow_provider_sops.testing import Request, answers
+from airflow_provider_sops.testing import Request, answers, doors
 from tests.hostile import refuse
 from tests.operators.airflow_task import AirflowTask, Store, Triggerer, Try
 from tests.operators.conftest import Died, World, die
@@ -74,6 +75,14 @@ def lacks(world: World, *apis: str) -> None:
     """Let SOPS not have APIs: it redirects them to its home page."""
     for api in apis:
         world.fake.faults.add(api, kind="redirect", location="/", times=None)
+
+
+def lacks_through_esb(world: World, *apis: str) -> None:
+    """Let SOPS not have APIs: the ESB tells of the redirect in words of its own."""
+    for api in apis:
+        reply = doors.through_esb(doors.page_not_found(f"{world.fake.url}/{api}/"), api)
+        answer = (reply.status, reply.body)
+        world.fake.faults.add(api, kind="function", times=None, function=lambda request, answer=answer: answer)
 
 
 def error_of(one: Try) -> str:
@@ -279,10 +288,13 @@ class TestName:
 class TestWithoutList:
     """SOPS before 3.6.22."""
 
-    @pytest.fixture(params=["a redirect", "the gateway's word"])
-    def old(self, request: pytest.FixtureRequest, world: World) -> World:
+    @pytest.fixture(params=["a redirect", "the gateway's word", "the ESB's word"])
+    def old(self, request: pytest.FixtureRequest, world: World, connect: Callable[..., None]) -> World:
         if request.param == "a redirect":
             lacks(world, "get_task_list")
+        elif request.param == "the ESB's word":
+            connect(world.fake, "esb")
+            lacks_through_esb(world, "get_task_list")
         else:
             world.fake.remove_api("get_task_list")
         self.count(world, self.honest)
@@ -499,6 +511,14 @@ class TestRevoke:
         assert [request.api for request in world.fake.requests] == ["operate_task"]
         assert list(world.states().values()) == ["REVOKED"]
 
+    def test_out_of_time_while_it_was_deferred_it_may_still_start(self, world: World, triggerer: Triggerer) -> None:
+        world.fake.start_delay = None
+        arguments = {**LONG, "start_timeout": 3600, "execution_timeout": timedelta(seconds=300)}
+        one = AirflowTask(arguments, triggerer=triggerer).run()
+        assert isinstance(one.error, SopsTimedOutException)
+        assert "it is CREATED; SOPS does not revoke what has not started; it may still start." in error_of(one)
+        assert world.fake.count("operate_task") == 0
+
     def test_after_a_time_out_too(self, make_world: Callable[..., World]) -> None:
         world = make_world(start_delay=None)
         one = AirflowTask({**LONG, "start_timeout": 90}).run()
@@ -510,11 +530,16 @@ class TestRevoke:
 class TestOperateNode:
     """SOPS before 3.5.5."""
 
-    @pytest.fixture(params=["a redirect", "the gateway's word"])
-    def lacks(self, request: pytest.FixtureRequest, world: World) -> Callable[..., None]:
+    @pytest.fixture(params=["a redirect", "the gateway's word", "the ESB's word"])
+    def lacks(self, request: pytest.FixtureRequest, world: World, connect: Callable[..., None]) -> Callable[..., None]:
+        if request.param == "the ESB's word":
+            connect(world.fake, "esb")
+
         def remove(*apis: str) -> None:
             if request.param == "a redirect":
                 lacks(world, *apis)
+            elif request.param == "the ESB's word":
+                lacks_through_esb(world, *apis)
             else:
                 world.fake.remove_api(*apis)
 
