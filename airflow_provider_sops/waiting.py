@@ -94,7 +94,7 @@ def make_event(sops_task_id: int, outcome: Outcome, look: Look | None) -> dict[s
         "version": EVENT_VERSION,
         "outcome": outcome.value,
         "sops_task_id": sops_task_id,
-        "status": {**result_of(status), "is_deleted": status.is_deleted} if status else None,
+        "status": {**result_of(status), "is_deleted": status.is_deleted is True} if status else None,
         "reason": look.reason if look else "",
         "outage": look.outage if look else False,
         "error": {"kind": type(error).__name__, "message": str(error)} if error else None,

@@ -16,7 +16,7 @@ from airflow_provider_sops.sops.redact import scrub, scrub_values
 from airflow_provider_sops.sops.states import TaskState
 from airflow_provider_sops.sops.text import DEEPEST, storable, text_of
 from airflow_provider_sops.sops.transport import Steps
-from airflow_provider_sops.sops.watch import Place, nocache
+from airflow_provider_sops.sops.watch import Place, is_lacking, nocache
 
 #: How a record of a node's log begins.
 _RECORD = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[,.]\d+\]\[(\w+)\] ?(.*)")
@@ -63,8 +63,9 @@ def activities(tree: Mapping[str, Any], path: tuple[str, ...] = (), stack: tuple
             plugin=text_of(code or node.get("type")),
             path=path,
             stack=stack,
-            retryable=node.get("retryable") is not False,
-            skippable=node.get("skippable") is not False,
+            # the second names are those before SOPS 3.6.4
+            retryable=node.get("retryable", node.get("can_retry")) is not False,
+            skippable=node.get("skippable", node.get("isSkipped")) is not False,
             optional=node.get("optional") is not False,
         )
         if isinstance(node.get("pipeline"), dict):
@@ -122,9 +123,10 @@ def explain(task_id: int, place: Place, status: TaskStatus | None) -> Steps[str]
     if status:
         unlisted = [node_id for node_id in status.ex_data if node_id not in {node.id for node, _ in failed}]
         failed += [(NodeStatus(node_id, "", TaskState.FAILED), ()) for node_id in unlisted if not failed]
+    lacking: set[str] = set()
     for node, above in failed[:_MOST_NODES]:
         activity = by_id.get(node.id)
-        lines += yield from _explain_node(task_id, place, status, node, above, activity, secrets)
+        lines += yield from _explain_node(task_id, place, status, node, above, activity, secrets, lacking)
     if len(failed) > _MOST_NODES:
         lines.append(f"  … and {len(failed) - _MOST_NODES} more failed nodes")
     url = (detail.task_url if detail else "") or (status.task_url if status else "")
@@ -159,14 +161,19 @@ def _explain_node(
     above: tuple[NodeStatus, ...],
     activity: Activity | None,
     secrets: list[str] | None,
+    lacking: set[str],
 ) -> Steps[list[str]]:
+    """Explain one failed node.
+
+    :param lacking: the APIs that are not to be had here; they are not asked again.
+    """
     name = node.name or (activity.name if activity else "") or node.id
     path = activity.path if activity else tuple(parent.name or parent.id for parent in above)
     stack = activity.stack if activity else tuple(parent.id for parent in above)
     where = f" in subprocess {' / '.join(path)}" if path else ""
     plugin = f"plugin {activity.plugin}, " if activity and activity.plugin else ""
     detail = yield from _read_node(task_id, place, node, stack, activity)
-    # of a task that was paused after its failure the status has no reasons
+    # the status has no reasons of a task that was paused after its failure, and in some releases none at all
     said = (status.ex_data if status else {}).get(node.id) or (detail.ex_data if detail else "")
     message = one_line(said, secrets or ()) or "SOPS gives no message"
     lines = [f"  Node {name!r} ({plugin}id {node.id}){where} failed: {message}"]
@@ -178,7 +185,7 @@ def _explain_node(
             f"    inputs: {_cut(json.dumps(scrub_values(inputs, secrets), ensure_ascii=False), _LONGEST_INPUTS)}"
         )
     if detail.version:
-        lines += yield from _log_tail(task_id, place, node.id, detail.version, secrets or ())
+        lines += yield from _log_tail(task_id, place, node.id, detail.version, secrets or (), lacking)
     return lines
 
 
@@ -200,10 +207,17 @@ def _cut(text: str, longest: int) -> str:
     return storable(text, longest + 1)
 
 
-def _log_tail(task_id: int, place: Place, node_id: str, version: str, secrets: Collection[str]) -> Steps[list[str]]:
+def _log_tail(
+    task_id: int, place: Place, node_id: str, version: str, secrets: Collection[str], lacking: set[str]
+) -> Steps[list[str]]:
+    call = place.call("get_task_node_log", task_id=task_id, node_id=node_id, version=version)
+    if call.name in lacking:
+        return []
     try:
-        answer = yield place.call("get_task_node_log", task_id=task_id, node_id=node_id, version=version)
-    except errors.SopsError:
+        answer = yield call
+    except errors.SopsError as error:
+        if is_lacking(error):  # SOPS has it since 3.34.5
+            lacking.add(call.name)
         return []
     text = storable(scrub(answer.data, secrets), None) if isinstance(answer.data, str) else ""
     return [f"    log: {_cut(line, _LONGEST_LOG_LINE)}" for line in telling_lines(text, _LOG_LINES)]

@@ -85,9 +85,10 @@ class TaskStatus:
     nodes: tuple[NodeStatus, ...] = ()
     #: why nodes failed, by node id; only where it was asked for
     ex_data: Mapping[str, str] = field(default_factory=dict)
-    #: whether SOPS itself will retry a failed node; ``None`` where it was not asked for
+    #: whether SOPS itself will retry a failed node; ``None`` where it was not asked for, or SOPS does not say it
     auto_retry_pending: bool | None = None
-    is_deleted: bool = False
+    #: ``None`` where a batch does not say it, as before SOPS 3.6.22: it answers for deleted tasks too
+    is_deleted: bool | None = False
     #: ``common``, or ``common_func`` for a task that waits to be claimed; only from ``get_tasks_status``
     flow_type: str = ""
     #: e.g. ``func_claim``, ``execute_task``, ``finished``; only from ``get_tasks_status``
@@ -284,12 +285,11 @@ def task_status(answer: Answer) -> TaskStatus:
     :raises SopsInvalidAnswerError: when it does not have the shape of one.
     """
     data = _object(answer, answer.data)
-    auto_retry = data.get("auto_retry_status")
     with _shape(answer):
         return TaskStatus(
             task_id=answer.call.task_id or 0,
-            name=_text(data.get("name")),
-            auto_retry_pending=bool(auto_retry.get("exist_auto_retry_nodes")) if isinstance(auto_retry, dict) else None,
+            name=_name(data.get("name")),
+            auto_retry_pending=_auto_retry_pending(data),
             ex_data={_text(key): _long_text(value) for key, value in _dict(data.get("ex_data")).items()},
             answered_at=answer.answered_at,
             **_common_status(data),
@@ -356,7 +356,7 @@ def status_of_item(answer: Answer, item: Mapping[str, Any]) -> TaskStatus:
         return TaskStatus(
             task_id=_required_id(item.get("id")),
             name=_text(item.get("name")),
-            is_deleted=item.get("is_deleted") is True,
+            is_deleted=deleted if isinstance(deleted := item.get("is_deleted"), bool) else None,
             flow_type=_word(item.get("flow_type")),
             current_flow=_word(item.get("current_flow")),
             task_url=_url(item.get("url")),
@@ -559,13 +559,24 @@ def _common_status(data: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _auto_retry_pending(data: Mapping[str, Any]) -> bool | None:
+    """Read whether SOPS will retry a failed node by itself: since 3.33.0 it says so, since 3.31.13 it gives counts."""
+    said, counts = data.get("auto_retry_status"), data.get("failed_node_info")
+    if isinstance(said, dict):
+        return bool(said.get("exist_auto_retry_nodes"))
+    if not isinstance(counts, dict):
+        return None
+    nodes = [_dict(node) for node in counts.values()]
+    return any(_seconds(node.get("auto_retry_times")) < _seconds(node.get("max_auto_retry_times")) for node in nodes)
+
+
 def _nodes(children: object, depth: int = 0) -> tuple[NodeStatus, ...]:
     if depth >= DEEPEST:
         return ()
     return tuple(
         NodeStatus(
             id=_text(node_id),
-            name=_text(node.get("name")),
+            name=_name(node.get("name")),
             state=parse_state(node.get("state")),
             retry=_seconds(node.get("retry")),
             skip=node.get("skip") is True,
@@ -624,6 +635,12 @@ def _word(value: object) -> str:
 def _text(value: object) -> str:
     """Read a name or the like."""
     return text_of(value)
+
+
+def _name(value: object) -> str:
+    """Read a name in a status; before SOPS 3.6.46 what has none there is named after its class in the engine."""
+    name = _text(value)
+    return "" if name.startswith("<class '") else name
 
 
 def _long_text(value: object) -> str:

@@ -28,6 +28,8 @@ class Next(StrEnum):
     ASK_STATUS = "ask_status"
     #: read a fresh detail before deciding
     ASK_DETAIL = "ask_detail"
+    #: SOPS does not say whether it will retry by itself: find out from the task's tree for how long it may
+    ASK_TREE = "ask_tree"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +54,30 @@ class Since:
     asked: float | None = None
     #: the answer to that
     auto_retry_pending: bool = False
+    #: up to when it may be, where SOPS does not say it
+    retry_until: float | None = None
 
 
-def judge(status: TaskStatus, policy: WaitPolicy, since: Since, now: float, *, fresh: bool = False) -> Verdict:
+def judge(
+    status: TaskStatus,
+    policy: WaitPolicy,
+    since: Since,
+    now: float,
+    *,
+    fresh: bool = False,
+    retry_window: float | None = None,
+) -> Verdict:
     """Say what follows from a task's status. No I/O; ``since`` is updated.
 
     :param fresh: the status was read past SOPS' caches, with reasons and automatic retries: a FAILED or SUSPENDED one
         may be decided on. Without it the answer to those is :attr:`Next.ASK_STATUS`.
+    :param retry_window: seconds after a failure in which SOPS may retry by itself, for a fresh status that does not say
+        whether it will. Without it the answer to such a one is :attr:`Next.ASK_TREE`.
     :param now: seconds since the epoch.
     """
     state = status.state
     if state is not TaskState.FAILED:
-        since.failed = since.failed_at = since.asked = None
+        since.failed = since.failed_at = since.asked = since.retry_until = None
     if state is not TaskState.FINISHED:
         since.finished = None
     if status.is_deleted:
@@ -77,7 +91,7 @@ def judge(status: TaskStatus, policy: WaitPolicy, since: Since, now: float, *, f
     if state is TaskState.ENDED:
         return _ended_with_unknown_state(policy)
     if state is TaskState.FAILED:
-        verdict = _failed(status, policy, since, now, fresh)
+        verdict = _failed(status, policy, since, now, fresh, retry_window)
         if verdict.next is not Next.WAIT:
             return verdict
     if status.is_paused and policy.on_suspended == "fail":
@@ -106,7 +120,9 @@ def _ended_with_unknown_state(policy: WaitPolicy) -> Verdict:
     )
 
 
-def _failed(status: TaskStatus, policy: WaitPolicy, since: Since, now: float, fresh: bool) -> Verdict:
+def _failed(
+    status: TaskStatus, policy: WaitPolicy, since: Since, now: float, fresh: bool, retry_window: float | None
+) -> Verdict:
     if since.failed is None:
         since.failed = now
     if status.failed_at is not None and status.failed_at != since.failed_at:
@@ -116,7 +132,13 @@ def _failed(status: TaskStatus, policy: WaitPolicy, since: Since, now: float, fr
     grace = policy.grace
     due = grace is not None and now - since.failed >= grace
     if fresh:
-        since.asked, since.auto_retry_pending = now, status.auto_retry_pending is True
+        pending, since.retry_until = status.auto_retry_pending, None
+        if pending is None and due:  # what is not said is not a no
+            if retry_window is None:
+                return Verdict(Next.ASK_TREE)
+            since.retry_until = since.failed + retry_window
+            pending = now < since.retry_until
+        since.asked, since.auto_retry_pending = now, bool(pending)
         if due and not since.auto_retry_pending:
             return Verdict(
                 Next.FAILURE, "has FAILED" + (", and somebody has paused it then" if status.is_paused else "")

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from airflow_provider_sops.sops import errors, models
+from airflow_provider_sops.sops.auto_retry import LONGEST_WINDOW, retry_window
 from airflow_provider_sops.sops.calls import Call, Scope, make_call
 from airflow_provider_sops.sops.gateway import nobody_answers, perhaps_missing
 from airflow_provider_sops.sops.models import TaskDetail, TaskStatus
 from airflow_provider_sops.sops.policy import WaitPolicy
-from airflow_provider_sops.sops.refusals import just_started
+from airflow_provider_sops.sops.releases import SINCE
 from airflow_provider_sops.sops.states import TaskState
 from airflow_provider_sops.sops.text import DEEPEST
 from airflow_provider_sops.sops.transport import Steps
@@ -30,6 +31,8 @@ DEFINITE = (
 )
 #: The app may not ask for this, or this SOPS does not have it: another API may tell the same.
 DENIED = (errors.SopsApiPermissionError, errors.SopsApiNotFoundError)
+#: What a failed task is asked for besides its state; an old SOPS leaves out what it does not know.
+_FLAGS = ("with_ex_data", "with_failed_node_info", "with_auto_retry_status")
 #: Seconds without any change after which it is asked whether the task waits for a person.
 INTERVENTION_AFTER = 300.0
 #: Seconds after which new processes, which do not know what was told, tell again that a task is paused.
@@ -43,6 +46,11 @@ DETAIL_ONLY_NOTICE = (
 NO_STATUS_NOTICE = (
     "The app may not call get_task_status, so it is decided by get_tasks_status alone: whether SOPS will retry a "
     "failed node by itself is not known. Apply for the API permission 'get_task_status' of bk-sops."
+)
+NO_TREE_NOTICE = (
+    "Whether SOPS will retry the failed node by itself is not known: SOPS has not said it (it does since "
+    f"{SINCE['get_task_status.failed_node_info']}), and the settings of the task's nodes cannot be read by "
+    f"get_task_detail. So the failure is believed only when it has lasted for {LONGEST_WINDOW:.0f} s."
 )
 
 
@@ -110,22 +118,30 @@ class Watch:
     changed_at: float | None = None
     outage_since: float | None = None
     intervention_asked: bool = False
-    no_status_told: bool = False
+    #: who asks whether it waits for a person gets no answer here
+    never_intervention: bool = False
+    told: frozenset[str] = frozenset()
     #: seconds since the epoch up to which an earlier process has written the changes into the log
     told_until: float | None = None
     task_url: str = ""
+    #: the task's name, which not every answer has
+    name: str = ""
     detail: TaskDetail | None = None
     final: TaskStatus | None = None
 
     @property
     def must_be_kept(self) -> bool:
-        """Whether this watch remembers what a new one could not learn: an outage, or an end without end time."""
-        return self.outage_since is not None or self.since.finished is not None
+        """Whether this watch remembers what a new one could not learn: an outage, an end without end time, or since
+        when it has waited for a retry that SOPS does not tell of."""
+        retry_timed = self.since.retry_until is not None and self.since.failed_at is None
+        return self.outage_since is not None or self.since.finished is not None or retry_timed
 
     @property
     def intervention_due(self) -> float | None:
         """When to ask whether the task waits for a person; ``None``: not before something changes."""
-        if self.shown_state is not TaskState.RUNNING or self.changed_at is None or self.intervention_asked:
+        if self.shown_state is not TaskState.RUNNING or self.changed_at is None:
+            return None
+        if self.intervention_asked or self.never_intervention:
             return None
         return self.changed_at + INTERVENTION_AFTER
 
@@ -164,10 +180,11 @@ class Watch:
         if status.state is TaskState.UNKNOWN:
             return self.failed_read(_unknown_state(status), now)
         self.had_answer = True
-        if status.state.is_final:
+        if self.final is not None and (self.final.is_deleted or not status.state.is_final):
+            status = self.final  # a replica with an older answer takes no end back
+        elif status.state.is_final or status.is_deleted:
             self.final = status
-        elif self.final is not None:  # a replica with an older answer takes no end back
-            status = self.final
+        status = self._named(status)
         self.task_url = status.task_url or self.task_url
         verdict = judge(status, self.policy, self.since, now)
         lines: list[Line] = []
@@ -175,6 +192,10 @@ class Watch:
             status, verdict = yield from self._ask_again(status, now, lines)
         if verdict.next is Next.ASK_DETAIL:
             status, verdict = yield from self._ask_detail(status)
+        if verdict.next is Next.SUCCESS and status.is_deleted is None and self.grants.status:
+            single = yield from read_status(self.place, self.task_id, self.grants, [], keep=self._keep)
+            if single.is_deleted:
+                status, verdict = single, judge(single, self.policy, self.since, now)
         # not before: a status whose further questions fail is of no use, and the outage goes on
         lines = [*self._recovered(now), *lines, *self._changes(status, now, progress)]
         if verdict.next is Next.WAIT:
@@ -182,17 +203,33 @@ class Watch:
             return Look(Next.WAIT, status, lines=tuple(lines))
         if verdict.next is Next.SUCCESS:
             status = yield from self._complete(status)
-        return Look(verdict.next, replace(status, task_url=self.task_url), verdict.reason, tuple(lines))
+        status = replace(self._named(status), task_url=self.task_url)
+        return Look(verdict.next, status, verdict.reason, tuple(lines))
 
     def progress(self, now: float) -> Steps[list[Line]]:
-        """Read how far the task's nodes are, for the log alone; nothing is judged."""
+        """Read how far the task's nodes are, for the log alone; nothing is judged.
+
+        A task that is found deleted stands in :attr:`final` then: the batches of an old SOPS never tell.
+        """
         try:
             answer = yield self.place.call("get_task_status", task_id=self.task_id)
-            return self._changes(models.task_status(answer), now, progress=True)
-        except errors.SopsError as error:
-            if is_denied(error):
-                self.grants.status = False
+            return self._changes(self._named(models.task_status(answer)), now, progress=True)
+        except errors.SopsNotFoundError:
+            yield from self._find_deleted()
             return []
+        except DENIED as error:
+            self.grants.status = nobody_answers(error)
+            return []
+        except errors.SopsError:
+            return []
+
+    def _find_deleted(self) -> Steps[None]:
+        try:
+            status = yield from read_status(self.place, self.task_id, self.grants, [], fresh=True, keep=self._keep)
+        except errors.SopsError:
+            return
+        if status.is_deleted:
+            self.final = status
 
     def failed_read(self, error: errors.SopsError, now: float, *, what: str = "status") -> Look:
         """Say what follows from a status that could not be read.
@@ -242,30 +279,53 @@ class Watch:
     def _keep(self, detail: TaskDetail) -> None:
         self.detail = detail
         self.task_url = detail.task_url or self.task_url
+        self.name = detail.name or self.name
+
+    def _named(self, status: TaskStatus) -> TaskStatus:
+        """Give a status the task's name where it has none, as from ``get_task_status`` before SOPS 3.6.46."""
+        self.name = status.name or self.name
+        return status if status.name or not self.name else replace(status, name=self.name)
 
     def _ask_again(self, status: TaskStatus, now: float, lines: list[Line]) -> Steps[tuple[TaskStatus, Verdict]]:
         """Read the status past the caches, with the reasons of failures and whether SOPS will retry by itself."""
         if not self.grants.status:  # the detail knows neither FAILED nor SUSPENDED; a batch did
-            return self._decide_without(status, now, lines)
-        flags = {"with_ex_data": "1", "with_auto_retry_status": "1"} if status.state is TaskState.FAILED else {}
+            return (yield from self._decide_without(status, now, lines))
+        flags = dict.fromkeys(_FLAGS, "1") if status.state is TaskState.FAILED else {}
         try:
             answer = yield self.place.call("get_task_status", task_id=self.task_id, **flags, **nocache())
-        except errors.SopsError as error:
-            if not is_denied(error):
-                raise
+            fresh = models.task_status(answer)
+        except DENIED:
             self.grants.status = False
-            return self._decide_without(status, now, lines)
-        fresh = replace(models.task_status(answer), task_url=status.task_url)
+            return (yield from self._decide_without(status, now, lines))
+        except errors.SopsNotFoundError:  # deleted just now, or a batch does not tell
+            fresh = yield from read_status(self.place, self.task_id, self.grants, [], fresh=True, keep=self._keep)
+        fresh = self._named(replace(fresh, task_url=fresh.task_url or status.task_url))
         if fresh.state is TaskState.UNKNOWN:
             raise _unknown_state(fresh)
-        return fresh, judge(fresh, self.policy, self.since, now, fresh=True)
+        return fresh, (yield from self._decide(fresh, now, lines))
 
-    def _decide_without(self, status: TaskStatus, now: float, lines: list[Line]) -> tuple[TaskStatus, Verdict]:
+    def _decide_without(self, status: TaskStatus, now: float, lines: list[Line]) -> Steps[tuple[TaskStatus, Verdict]]:
         """Decide by what a batch has said, as no more may be asked."""
-        if not self.no_status_told:
-            self.no_status_told = True
-            lines.append(Line(NO_STATUS_NOTICE, warning=True))
-        return status, judge(status, self.policy, self.since, now, fresh=True)
+        self._tell_once(NO_STATUS_NOTICE, lines)
+        return status, (yield from self._decide(status, now, lines))
+
+    def _decide(self, status: TaskStatus, now: float, lines: list[Line]) -> Steps[Verdict]:
+        """Judge a status to be decided on; if nothing else, the tree tells whether SOPS may yet retry by itself."""
+        verdict = judge(status, self.policy, self.since, now, fresh=True)
+        if verdict.next is not Next.ASK_TREE:
+            return verdict
+        if self.detail is None:
+            yield from self._read_detail_once()
+        tree = self.detail.pipeline_tree if self.detail else {}
+        if not tree.get("activities"):
+            self._tell_once(NO_TREE_NOTICE, lines)
+        window = retry_window(status, tree)
+        return judge(status, self.policy, self.since, now, fresh=True, retry_window=window)
+
+    def _tell_once(self, notice: str, lines: list[Line]) -> None:
+        if notice not in self.told:
+            self.told |= {notice}
+            lines.append(Line(notice, warning=True))
 
     def _ask_detail(self, status: TaskStatus) -> Steps[tuple[TaskStatus, Verdict]]:
         """FINISHED for long without an end time: a fresh detail decides."""
@@ -283,7 +343,7 @@ class Watch:
 
     def _complete(self, status: TaskStatus) -> Steps[TaskStatus]:
         """Add what a wait returns but the status lacks: REVOKED never gets an end time, EXPIRED has nothing."""
-        if status.finish_time is not None and status.start_time is not None and self.task_url:
+        if status.finish_time is not None and status.start_time is not None and self.task_url and status.name:
             return replace(status, task_url=self.task_url)
         try:
             answer = yield self.place.call("get_task_detail", task_id=self.task_id, **nocache())
@@ -320,7 +380,8 @@ class Watch:
         where = f" {self.task_url}" if status.is_paused and self.task_url else ""
         lines = [Line(f"SOPS task {self.task_id} {status.name!r}: {shown}.{where}")]
         if status.state is TaskState.FAILED and self.since.auto_retry_pending:
-            lines.append(Line("A node failed; SOPS will retry it by itself."))
+            will = "will" if self.since.retry_until is None else "may"
+            lines.append(Line(f"A node failed; SOPS {will} retry it by itself."))
         return lines
 
     def _intervention(self, status: TaskStatus, now: float, courtesy: Callable[[], bool]) -> Steps[list[Line]]:
@@ -332,8 +393,12 @@ class Watch:
         try:
             answer = yield self.place.call("get_tasks_manual_intervention_state", task_id_list=[self.task_id])
             waits = models.interventions(answer).get(self.task_id, False)
-        except errors.SopsError:
-            return []
+        except errors.SopsError as error:
+            self.never_intervention = is_lacking(error)
+            if not self.never_intervention or isinstance(error, errors.SopsApiPermissionError):
+                return []
+            since = SINCE["get_tasks_manual_intervention_state"]
+            return [Line(f"Whether it waits for a person to confirm cannot be told (SOPS can since {since}). {error}")]
         if not waits:
             return []
         return [Line(f"SOPS task {self.task_id} waits for a person to confirm. {self.task_url}".rstrip())]
@@ -382,33 +447,9 @@ def read_status(
     return models.status_from_detail(detail)
 
 
-def is_denied(error: errors.SopsError) -> bool:
-    """Tell whether it is certain that an API may not be called, or is not there."""
-    return isinstance(error, DENIED) and not perhaps_missing(error)
-
-
-def _ask_status(
-    place: Place, task_id: int, grants: Grants, fresh: bool, keep: Callable[[TaskDetail], None]
-) -> Steps[TaskStatus]:
-    """Ask ``get_task_status``, and of a task that it does not know the detail whether it was deleted."""
-    try:
-        answer = yield place.call("get_task_status", task_id=task_id, **nocache(fresh))
-        grants.answered = True
-        return models.task_status(answer)
-    except errors.SopsApiError as error:
-        grants.answered = True
-        if just_started(error):
-            return TaskStatus(task_id, TaskState.READY, raw_state=TaskState.READY.value)
-        if not isinstance(error, errors.SopsNotFoundError):
-            raise
-        # only the detail of a deleted task still answers; one that never was here has none
-        try:
-            answer = yield place.call("get_task_detail", task_id=task_id, **nocache())
-            detail = models.task_detail(answer)
-        except errors.SopsError:
-            raise error from error.__cause__
-        keep(detail)
-        return replace(models.status_from_detail(detail), is_deleted=True)
+def is_lacking(error: errors.SopsError) -> bool:
+    """Tell whether an API may not be called or is not there, where SOPS has just answered another one."""
+    return isinstance(error, DENIED) or error.http_status in (302, 404)
 
 
 def nocache(yes: bool = True) -> dict[str, str]:

@@ -256,6 +256,8 @@ async def _turn(
         progress.due = now + _PROGRESS_INTERVAL
         with suppress(errors.SopsError):
             log_lines(trigger.log, await poller.run(watch.progress(now)))
+        if watch.final is not None:  # it was deleted, which a batch may never tell
+            return await _turn(trigger, now, poller, waiter, watch, progress)
     return None
 
 

@@ -18,7 +18,7 @@ from airflow_provider_sops.sops.verdict import AUTO_RETRY_RECHECK, END_TIME_PATI
 NOW = 1_000_000.0
 END = pendulum.from_timestamp(NOW - 5)
 WAIT, SUCCESS, FAILURE = Next.WAIT, Next.SUCCESS, Next.FAILURE
-ASK_STATUS, ASK_DETAIL = Next.ASK_STATUS, Next.ASK_DETAIL
+ASK_STATUS, ASK_DETAIL, ASK_TREE = Next.ASK_STATUS, Next.ASK_DETAIL, Next.ASK_TREE
 
 
 def status(state: str, **fields: Any) -> TaskStatus:
@@ -74,7 +74,7 @@ def test_a_status_that_may_be_a_cached_one(state: str, policy: dict[str, Any], f
     ],
 )
 def test_a_fresh_status(state: str, policy: dict[str, Any], follows: Next) -> None:
-    assert verdict(state, fresh=True, **policy) is follows
+    assert verdict(status(state, auto_retry_pending=False), fresh=True, **policy) is follows
 
 
 @pytest.mark.parametrize("state", [state.value for state in TaskState if state is not TaskState.UNKNOWN])
@@ -114,10 +114,46 @@ def test_an_automatic_retry_is_waited_for_and_asked_about_again() -> None:
     assert judge(failed(pending=False), policy, since, NOW + AUTO_RETRY_RECHECK, fresh=True).next is FAILURE
 
 
+def test_what_sops_does_not_say_of_its_own_retries_is_not_a_no() -> None:
+    since, policy = Since(), WaitPolicy()
+    assert judge(failed(), policy, since, NOW, fresh=True).next is ASK_TREE
+    assert judge(failed(), policy, since, NOW, fresh=True, retry_window=20).next is WAIT
+    assert (since.auto_retry_pending, since.retry_until) == (True, NOW + 20)
+    assert judge(failed(), policy, since, NOW + AUTO_RETRY_RECHECK, fresh=True, retry_window=20).next is FAILURE
+    assert judge(failed(), policy, Since(), NOW, fresh=True, retry_window=0).next is FAILURE
+
+
+def test_the_time_for_a_retry_begins_anew_when_a_node_fails_again() -> None:
+    since, policy = Since(), WaitPolicy()
+    assert judge(failed(at=NOW - 15), policy, since, NOW, fresh=True, retry_window=20).next is WAIT
+    assert judge(failed(at=NOW + 15), policy, since, NOW + 20, fresh=True, retry_window=20).next is WAIT
+    assert judge(failed(at=NOW + 15), policy, since, NOW + 40, fresh=True, retry_window=20).next is FAILURE
+
+
+def test_new_processes_know_from_sops_since_when_a_retry_is_waited_for() -> None:
+    assert judge(failed(at=NOW - 15), WaitPolicy(), Since(), NOW, fresh=True, retry_window=20).next is WAIT
+    assert judge(failed(at=NOW - 25), WaitPolicy(), Since(), NOW, fresh=True, retry_window=20).next is FAILURE
+
+
+def test_retries_are_not_asked_about_while_a_failure_ends_nothing() -> None:
+    for policy in (WaitPolicy(on_failed="wait"), WaitPolicy(failed_grace=60)):
+        since = Since()
+        assert judge(failed(), policy, since, NOW, fresh=True).next is WAIT
+        assert since.retry_until is None
+
+
+def test_a_task_that_runs_again_is_waited_for_anew() -> None:
+    since, policy = Since(), WaitPolicy()
+    judge(failed(), policy, since, NOW, fresh=True, retry_window=20)
+    judge(status("RUNNING"), policy, since, NOW + 10)
+    assert since.retry_until is None
+    assert judge(failed(), policy, since, NOW + 30, fresh=True, retry_window=20).next is WAIT
+
+
 def test_the_grace_begins_when_the_node_failed() -> None:
     policy = WaitPolicy(failed_grace=60)
     assert judge(failed(at=NOW - 59), policy, Since(), NOW, fresh=True).next is WAIT
-    assert judge(failed(at=NOW - 61), policy, Since(), NOW, fresh=True).next is FAILURE
+    assert judge(failed(pending=False, at=NOW - 61), policy, Since(), NOW, fresh=True).next is FAILURE
     # a clock of SOPS that goes ahead of ours does not make the grace longer than it is
     ahead = Since()
     assert judge(failed(at=NOW + 500), policy, ahead, NOW, fresh=True).next is WAIT
