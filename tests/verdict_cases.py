@@ -15,6 +15,14 @@ from typing import Any, Literal
 
 from airflow_provider_sops.testing import FakeSops, Request
 from tests.clients import secret_sops
+from tests.old_answers import (
+    BARE_ROWS,
+    COUNTS_ALONE,
+    NO_WORD_OF_RETRIES,
+    leave_out,
+    with_class_names,
+    without_end_times,
+)
 
 Act = Callable[[FakeSops, int], object]
 Expected = Literal["success", "failure", "error", "wait"]
@@ -175,6 +183,15 @@ def refuse_reasons(fake: FakeSops, task_id: int) -> None:
     fake.faults.add("get_task_status", kind="function", times=None, function=answer)
 
 
+def old(*fields: str, **more: Any) -> Act:
+    """Let SOPS leave fields out of a status, as an old one does."""
+    return lambda fake, task_id: leave_out(fake, *fields, **more)
+
+
+def delete(fake: FakeSops, task_id: int) -> None:
+    fake.delete_task(task_id)
+
+
 def change_secret(fake: FakeSops, task_id: int) -> None:
     fake.apps["demo-app"] = "changed"
 
@@ -326,6 +343,107 @@ CASES = [
         state="FAILED",
         says=("failed: no answer",),
         not_before=200,
+    ),
+    # SOPS retries by itself, and does not say so in its own words
+    *(
+        case
+        for what, says in {
+            "of its retries only the counts are told": old(*COUNTS_ALONE),
+            "nothing is told of its retries": old(*NO_WORD_OF_RETRIES),
+            "nothing is told of its retries, nor when a node failed": old(*NO_WORD_OF_RETRIES, edit=without_end_times),
+        }.items()
+        for case in (
+            Case(f"fails, and SOPS retries by itself, where {what}", "success", "Retries by itself", before=says),
+            Case(
+                f"fails, and SOPS retries by itself in vain, where {what}",
+                "failure",
+                "Retries in vain",
+                fake={"templates": RETRIES_IN_VAIN},
+                before=says,
+                state="FAILED",
+                says=("failed: no answer",),
+                not_before=200,
+            ),
+            Case(
+                f"fails, and nothing is retried, where {what}",
+                "failure",
+                "Always fails",
+                before=says,
+                state="FAILED",
+                says=("'Always fails' has FAILED.", "Node 'call'"),
+                within=MINUTE + 1,
+            ),
+        )
+    ),
+    Case(
+        "fails, and a person has retried it once, where nothing is told of its retries",
+        "failure",
+        "Retries soon in vain",
+        fake={"templates": RETRIES_IN_VAIN},
+        before=old(*NO_WORD_OF_RETRIES),
+        events=((5, operate_node("call", "retry")),),
+        state="FAILED",
+        says=("'Retries soon in vain' has FAILED.", "failed: no answer"),
+        not_before=25,
+    ),
+    Case(
+        "fails, and neither SOPS nor the tree tells of retries",
+        "failure",
+        "Always fails",
+        fake={"granted": ["get_task_status", "get_tasks_status", "get_task_node_detail"]},
+        before=old(*NO_WORD_OF_RETRIES),
+        state="FAILED",
+        says=("Node 'call'",),
+        not_before=190,
+        logs=("the failure is believed only when it has lasted for 200 s",),
+    ),
+    Case(
+        "is deleted, and a batch does not say so",
+        "failure",
+        "Pause for a person",
+        before=old(*BARE_ROWS),
+        events=((30, delete),),
+        state="",
+        exception="SopsTaskStoppedException",
+        says=("was deleted in SOPS",),
+        within=15 * MINUTE,
+    ),
+    *(
+        Case(
+            f"is deleted {when}, and a batch does not say so",
+            "failure",
+            template,
+            before=old(*BARE_ROWS),
+            events=((at, delete),),
+            state="",
+            exception="SopsTaskStoppedException",
+            says=("was deleted in SOPS",),
+            not_before=at,
+            within=15 * MINUTE,
+            arguments={"failed_grace": 300},
+        )
+        for when, template, at in (
+            ("just before it ends", "Long sleep", 599.0),
+            ("when it has failed", "Always fails", 100.0),
+        )
+    ),
+    Case("finishes, and a batch does not say whether it is deleted", "success", before=old(*BARE_ROWS)),
+    Case(
+        "finishes, and is named after a class",
+        "success",
+        "Long sleep",
+        before=old(edit=with_class_names),
+        within=15 * MINUTE,
+        logs=("'Long sleep': RUNNING",),
+    ),
+    Case(
+        "fails, and is named after a class",
+        "failure",
+        "Always fails",
+        before=old(edit=with_class_names),
+        state="FAILED",
+        says=("'Always fails' has FAILED.", "Node 'call'"),
+        logs=("'Always fails': FAILED",),
     ),
     Case(
         "fails, and is revoked then",

@@ -323,7 +323,9 @@ class Watch:
         return judge(status, self.policy, self.since, now, fresh=True, retry_window=window)
 
     def _tell_once(self, notice: str, lines: list[Line]) -> None:
-        if notice not in self.told:
+        """Say something of a failure, unless it was said before, perhaps by an earlier process."""
+        said = self.told_until is not None and (self.since.failed or 0.0) < self.told_until
+        if notice not in self.told and not said:
             self.told |= {notice}
             lines.append(Line(notice, warning=True))
 

@@ -325,6 +325,61 @@ def test_the_name_is_the_tasks_own() -> None:
     assert models.tasks_status(answer_with("get_tasks_status", [row]))[7].name == "mine"
 
 
+@pytest.mark.parametrize("row", [{}, {"is_deleted": None}, {"is_deleted": "no"}])
+def test_a_batch_that_does_not_say_whether_a_task_is_deleted(row: dict[str, Any]) -> None:
+    item = {"id": 7, "name": "mine", "status": STATUS, **row}
+    (status,) = models.tasks_status(answer_with("get_tasks_status", [item])).values()
+    assert status.is_deleted is None
+    assert status_of(STATUS).is_deleted is False  # else it had not answered
+
+
+def test_what_has_no_name_has_that_of_its_class_in_the_first_engine() -> None:
+    """As SOPS documented it from 2018 to 2021."""
+    names = {
+        "start": "<class 'pipeline.core.flow.event.EmptyStartEvent'>",
+        "n1": "act_3",
+        "fork": "<class 'pipeline.core.flow.gateway.ParallelGateway'>",
+        "n2": "class 3 of 4",
+    }
+    children = {own_id: {"name": name, "state": "RUNNING"} for own_id, name in names.items()}
+    status = status_of({**STATUS, "name": "<class 'pipeline.core.pipeline.Pipeline'>", "children": children})
+    assert status.name == ""
+    assert [node.name for node in status.steps] == ["act_3", "class 3 of 4"]
+    assert describe_progress(status, None) == "RUNNING, 0 nodes done, now: act_3, class 3 of 4"
+
+
+def test_a_detail_of_release_3_3() -> None:
+    detail = detail_of(
+        {
+            "id": 10,
+            "name": "mine",
+            "business_id": 2,
+            "business_name": "蓝鲸",
+            "template_id": 7,
+            "start_time": "2019-04-17 15:49:00 +0800",
+            "finish_time": "",
+        }
+    )
+    assert (detail.project_id, detail.project_name, detail.name, detail.template_id) == (2, "蓝鲸", "mine", 7)
+    assert detail.finish_time is None
+    assert detail.start_time == pendulum.datetime(2019, 4, 17, 7, 49)
+
+
+@pytest.mark.parametrize(
+    ("node", "retryable", "skippable"),
+    [
+        ({}, True, True),
+        ({"retryable": False, "skippable": False}, False, False),
+        ({"can_retry": False, "isSkipped": True}, False, True),
+        ({"can_retry": True, "isSkipped": False}, True, False),
+        ({"retryable": True, "can_retry": False, "skippable": True, "isSkipped": False}, True, True),
+    ],
+)
+def test_whether_a_node_may_be_retried_and_skipped(node: dict[str, Any], retryable: bool, skippable: bool) -> None:
+    (activity,) = activities({"activities": {"n1": node}})
+    assert (activity.retryable, activity.skippable) == (retryable, skippable)
+
+
 def test_a_subprocess() -> None:
     status = models.task_status(answer_of("09a-subprocess/03"))
     paths = {node.name: [above.name for above in path] for top in status.nodes for node, path in top.walk()}

@@ -19,11 +19,13 @@ from airflow_provider_sops.sops.watch import Place
 from airflow_provider_sops.testing import FakeSops
 from tests.clients import connect_to
 from tests.hostile import SHOWN, assert_storable, fill
+from tests.old_answers import leave_out, with_class_names
 from tests.samples_of_sops import answer_of
 from tests.sops.test_redact import ENCODINGS, nasty_secrets
 from tests.times import MovedTime, move_time
 
 SECRET_INPUTS = Path(__file__).parents[1] / "secret_inputs.toml"
+TWO_FAIL = Path(__file__).parents[1] / "two_fail.toml"
 
 
 @pytest.fixture
@@ -260,6 +262,34 @@ def test_an_explanation_of_a_task_that_was_paused_then(sops: FakeSops) -> None:
     sops.advance(5)
     sops.operate(task_id, "pause")
     assert "failed: 请求异常，详细信息: Connection refused" in explanation(sops, task_id)
+
+
+def test_an_explanation_where_sops_gives_no_reasons_with_a_status(sops: FakeSops, api_type: str) -> None:
+    """As before release 3.6.10, which names after classes what has no name, too."""
+    leave_out(sops, "ex_data", edit=with_class_names)
+    task_id = sops.create_task("Always fails")
+    sops.advance(5)
+    (first, *_) = explanation(sops, task_id, api_type).splitlines()
+    assert first.startswith("  Node 'call' (plugin bk_http_request, id n")
+    assert first.endswith(" failed: 请求异常，详细信息: Connection refused")
+
+
+@pytest.mark.parametrize("missing", ["removed", "redirected"])
+def test_logs_that_are_not_to_be_had_are_asked_for_once(make_sops: Callable[..., FakeSops], missing: str) -> None:
+    """Before release 3.34.5 there are none."""
+    sops = make_sops(templates=TWO_FAIL)
+    task_id = sops.create_task("Two branches fail")
+    sops.advance(5)
+    if missing == "removed":
+        sops.remove_api("get_task_node_log")
+    else:
+        sops.faults.add("get_task_node_log", kind="redirect", times=None, location="/")
+    text = explanation(sops, task_id)
+    assert [name for name in ("'bad'", "'worse'") if f"Node {name} " in text] == ["'bad'", "'worse'"]
+    assert text.count("    inputs: ") == 2
+    assert "    log: " not in text
+    assert "get_task_node_log" not in text
+    assert sops.count("get_task_node_log") == 1
 
 
 def test_an_explanation_of_a_node_in_a_subprocess(sops: FakeSops) -> None:
