@@ -423,7 +423,7 @@ CASES = [
             arguments={"failed_grace": 300},
         )
         for when, template, at in (
-            ("just before it ends", "Long sleep", 599.0),
+            ("just before it ends", "Two steps with outputs", 3.0),
             ("when it has failed", "Always fails", 100.0),
         )
     ),
