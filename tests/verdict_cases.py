@@ -342,7 +342,7 @@ CASES = [
         fake={"templates": RETRIES_IN_VAIN},
         state="FAILED",
         says=("failed: no answer",),
-        not_before=200,
+        not_before=100,
     ),
     # SOPS retries by itself, and does not say so in its own words
     *(
@@ -362,7 +362,7 @@ CASES = [
                 before=says,
                 state="FAILED",
                 says=("failed: no answer",),
-                not_before=200,
+                not_before=100,
             ),
             Case(
                 f"fails, and nothing is retried, where {what}",
@@ -376,15 +376,47 @@ CASES = [
         )
     ),
     Case(
-        "fails, and a person has retried it once, where nothing is told of its retries",
+        "fails, and people have retried it as often as SOPS will, where nothing is told of its retries",
         "failure",
         "Retries soon in vain",
         fake={"templates": RETRIES_IN_VAIN},
-        before=old(*NO_WORD_OF_RETRIES),
-        events=((5, operate_node("call", "retry")),),
+        before=both(
+            *(old(*NO_WORD_OF_RETRIES), later(3)),
+            *(operate_node("call", "retry"), later(2), operate_node("call", "retry")),
+        ),
         state="FAILED",
         says=("'Retries soon in vain' has FAILED.", "failed: no answer"),
-        not_before=25,
+        not_before=20,
+    ),
+    *(
+        case
+        for release in ("3.28", "3.20")
+        for case in (
+            Case(
+                f"fails, and SOPS {release} retries by itself",
+                "success",
+                "Retries by itself",
+                fake={"release": release},
+            ),
+            Case(
+                f"fails, and SOPS {release} retries by itself in vain",
+                "failure",
+                "Retries in vain",
+                fake={"templates": RETRIES_IN_VAIN, "release": release},
+                state="FAILED",
+                says=("failed: no answer",),
+                not_before=100,
+            ),
+        )
+    ),
+    Case(
+        "fails, and SOPS 3.9 retries nothing by itself",
+        "failure",
+        "Retries by itself",
+        fake={"release": "3.9"},
+        state="FAILED",
+        says=("'Retries by itself' has FAILED.",),
+        within=12 * MINUTE,
     ),
     Case(
         "fails, and neither SOPS nor the tree tells of retries",
