@@ -42,6 +42,7 @@ class Block:
 
 
 README = ROOT / "README.md"
+INSTALL = ROOT / "docs" / "en" / "install.md"
 DESIGN = ROOT / "docs" / "design.md"
 
 

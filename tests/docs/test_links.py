@@ -13,14 +13,14 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from tests.docs.blocks import ROOT, all_pages, anchors, links
+from tests.docs.blocks import README, ROOT, all_pages, anchors, links, translated_pages, translation
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SOURCE = PYPROJECT["project"]["urls"]["Source"]
 #: all that the pages may link to outside the project's own repository
 KNOWN = ("https://github.com/TencentBlueKing/bk-sops", "https://semver.org")
 #: what a path in the project's own repository may begin with, before the name of a file or folder
-IN_MAIN = re.compile(r"/(?P<kind>tree|blob)/main/(?P<path>[^?#]+)")
+IN_MAIN = re.compile(r"/(?P<kind>tree|blob|raw)/main/(?P<path>[^?#]+)")
 
 
 def _name(page: Path) -> str:
@@ -71,6 +71,27 @@ def test_an_external_link_is_well_formed_and_known(place: str, link: str) -> Non
     target = ROOT / unquote(match["path"])
     assert target.is_dir() if match["kind"] == "tree" else target.is_file()
     assert _leads_somewhere(target, parts.fragment)
+
+
+@pytest.mark.parametrize("page", [README, translation(README)], ids=_name)
+def test_a_readme_links_absolutely_as_it_is_read_elsewhere_too(page: Path) -> None:
+    # PyPI shows it, where a path leads nowhere, and a `blob` is a page and no picture
+    assert [link for link in links(page) if not _is_external(link)] == []
+    assert _pictures(page) == [picture for picture in _pictures(page) if picture.startswith(f"{SOURCE}/raw/main/")]
+
+
+@pytest.mark.parametrize("page", translated_pages(), ids=_name)
+def test_both_languages_show_the_same_pictures(page: Path) -> None:
+    assert _pictures(page) == _pictures(translation(page))
+
+
+def test_every_picture_is_shown() -> None:
+    shown = {Path(picture).name for page in all_pages() for picture in _pictures(page)}
+    assert shown == {picture.name for picture in (ROOT / "docs" / "img").iterdir()}
+
+
+def _pictures(page: Path) -> list[str]:
+    return re.findall(r"!\[[^]]*\]\(([^)\s]+)\)", page.read_text())
 
 
 def test_the_sdist_holds_what_the_pages_are_built_from() -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a newcomer does who has only the README, and an empty home: its commands and its first DAG, up to a run in the
-web page's Airflow. A fake SOPS stands in for the newcomer's own site.
+"""What a newcomer does who has no Airflow and an empty home: the commands of the page Install that set one up, then
+those of the README and its first DAG, up to a run in the web page's Airflow. A fake SOPS stands in for the newcomer's
+own site.
 
 What makes the checkout and the environment is left out (``git``, ``make``, ``source``): these tests run in one.
 """
@@ -18,7 +19,7 @@ import requests
 from airflow import __version__ as airflow_version
 
 from airflow_provider_sops.testing import FakeSops
-from tests.docs.blocks import README, Block, blocks, lead_to
+from tests.docs.blocks import INSTALL, README, Block, blocks, lead_to
 from tests.live.airflow import Api, airflow_environ
 from tests.live.processes import Process, free_ports, wait_until
 
@@ -32,8 +33,9 @@ pytestmark = pytest.mark.skipif(airflow_version < "3.3", reason="the page instal
 
 
 def _way() -> list[Block]:
-    """Give the blocks up to the first run of the first DAG."""
-    way = blocks(README)
+    """Give the blocks that set up an Airflow, and those of the README up to the first run of the first DAG."""
+    heading = INSTALL.read_text().splitlines().index("## No Airflow yet") + 1
+    way = [*(block for block in blocks(INSTALL) if block.line > heading), *blocks(README)]
     first_run = next(index for index, block in enumerate(way) if "airflow dags test" in block.text)
     return way[: first_run + 1]
 
@@ -98,7 +100,7 @@ def test_the_first_dag_runs(done: str) -> None:
 
 def test_the_web_page_is_there_and_runs_it(done: str, environ: dict[str, str], tmp_path: Path) -> None:
     (command,) = [block.text.strip() for block in _way() if "airflow standalone" in block.text]
-    text = README.read_text()
+    text = INSTALL.read_text()
     (password_file,) = re.findall(r"`~/(airflow/\w+\.json\.generated)`", text)
     assert "open `http://localhost:8080`. The user is `admin`." in text  # with Airflow's own port
     url = f"http://localhost:{environ['AIRFLOW__API__PORT']}"
