@@ -23,7 +23,7 @@ LONGEST_INTERVAL = 10
 GRACE = 10.0
 #: Seconds for which a retry that is still to come is waited for: SOPS gives one up that it cannot send at once, and
 #: then none comes at all.
-PATIENCE = 600.0
+PATIENCE = 300.0
 #: Seconds after a failure of which nothing is known at all.
 LONGEST_WINDOW = MOST_TIMES * (LONGEST_INTERVAL + GRACE)
 

@@ -12,10 +12,11 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 from airflow_provider_sops.sops import errors
-from airflow_provider_sops.sops.calls import MAX_TASK_NAME, MAX_TASK_NAME_BEFORE, Call
+from airflow_provider_sops.sops.calls import APIS, Call
 from airflow_provider_sops.sops.errors import make_error
 from airflow_provider_sops.sops.redact import header_secrets, scrub
-from airflow_provider_sops.sops.releases import SINCE
+from airflow_provider_sops.sops.refusals import api_error_class, api_hint, is_iam_denial
+from airflow_provider_sops.sops.releases import since
 from airflow_provider_sops.sops.text import DEEPEST, LONGEST_ID, LONGEST_WORD, as_text, read_int, storable
 
 ApiType = Literal["apigw", "esb"]
@@ -24,10 +25,6 @@ DEFAULT_PATHS: Mapping[str, str] = {"apigw": "/api/bk-sops/prod", "esb": "/api/c
 _LONGEST_REMOTE_MESSAGE = 500
 #: Bytes of a strange answer that are looked at, of which the first characters are shown: no secret is as long.
 _MOST_EXCERPTED = 65_536
-#: The first SOPS that takes names of a hundred characters.
-_LONG_NAMES_SINCE = SINCE["create_task.name of 100 characters"]
-#: What SOPS says when IAM denies: it has no code of its own (measured on SOPS 3.34).
-_IAM_DENIAL = "iam authentication exception"
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,50 +324,6 @@ def _flat(message: Any, secrets: Collection[str], depth: int = 0) -> str:
     return text
 
 
-def api_error_class(code: object, message: str) -> type[errors.SopsApiError]:
-    """Tell what kind of "no" SOPS said (codes measured on SOPS 3.34).
-
-    An IAM denial has the code of "anything else", and a task that ``get_task_status`` does not know too: these are
-    told by their text.
-    """
-    if _IAM_DENIAL in message:
-        return errors.SopsIamDeniedError
-    number = read_int(code)
-    by_code: Mapping[int | None, type[errors.SopsApiError]] = {
-        3540400: errors.SopsNotFoundError,
-        3540000: errors.SopsInvalidParameterError,
-        3546100: errors.SopsInvalidParameterError,
-        3545000: errors.SopsInvalidOperationError,
-    }
-    if number in by_code:
-        return by_code[number]
-    if "matching query does not exist" in message:
-        return errors.SopsNotFoundError
-    return errors.SopsApiError
-
-
-def _api_hint(kind: type[errors.SopsApiError], call: Call, message: str) -> str:
-    if kind is errors.SopsNotFoundError:
-        ids = ", ".join(f"{name}={value}" for name, value in call.ids)
-        return (
-            f"Check the ids ({ids}) and the scope (is bk_biz_id a CMDB business or a SOPS project?): what was asked "
-            "for is not there, was deleted, or belongs to another business."
-        )
-    if kind is errors.SopsIamDeniedError:
-        action = re.search(r"action:(\w+)", message)
-        what = f"the permission {action.group(1)!r}" if action else "the permission"
-        return f"Give the user of the connection {what} in BlueKing's permission center (IAM)."
-    if kind is errors.SopsInvalidOperationError:
-        return "Look at the task's page: its present state does not allow this."
-    if kind is errors.SopsInvalidParameterError:
-        hint = f"Check the parameters that were given to {call.name}."
-        if isinstance(name := call.params.get("name"), str) and len(name) > MAX_TASK_NAME_BEFORE:
-            limits = f"at most {MAX_TASK_NAME} characters, {MAX_TASK_NAME_BEFORE} before SOPS {_LONG_NAMES_SINCE}"
-            hint += f" Its name has {len(name)} characters; a task's has {limits}."
-        return hint
-    return "Those who run SOPS can look the request id up in its log."
-
-
 #: SOPS' code for an app that is not on its own list for an API; where the user may not, IAM denies in other words.
 APP_NOT_LISTED = 3_540_100
 _CRASH_HINT = (
@@ -524,7 +477,7 @@ def _json_bytes(params: Mapping[str, Any]) -> bytes:
 
 def _query_text(value: Any) -> str:
     if isinstance(value, bool):
-        return "true" if value else "false"
+        return str(value)  # SOPS before 3.9.2 crashes over "true"
     if isinstance(value, datetime):
         return value.isoformat()
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -11,7 +11,7 @@ from airflow_provider_sops.sops import errors, models
 from airflow_provider_sops.sops.calls import Call
 from airflow_provider_sops.sops.errors import SopsConfigError
 from airflow_provider_sops.sops.explain import Activity, activities, failed_nodes, gateways
-from airflow_provider_sops.sops.gateway import nobody_answers
+from airflow_provider_sops.sops.gateway import nobody_answers, perhaps_missing
 from airflow_provider_sops.sops.models import NodeStatus, TaskDetail, TaskStatus, failed_leaves
 from airflow_provider_sops.sops.releases import SINCE
 from airflow_provider_sops.sops.states import TaskState
@@ -74,13 +74,6 @@ def may_have_happened(error: errors.SopsError) -> bool:
     return isinstance(error, errors.SopsGatewayUnavailableError | errors.SopsInvalidAnswerError) or nobody_answers(
         error
     )
-
-
-def perhaps_missing(error: errors.SopsError) -> bool:
-    """Tell whether this SOPS may not have the API: it redirects what it does not know, as a login page does."""
-    # to be replaced by the gateway's own predicate of this name
-    redirected = isinstance(error, errors.SopsInvalidAnswerError) and 300 <= (error.http_status or 0) < 400
-    return redirected or nobody_answers(error)
 
 
 @dataclass(frozen=True, slots=True)

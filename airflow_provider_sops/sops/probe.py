@@ -89,7 +89,7 @@ class _Probing:
         """
         self._try(PROJECTS)
         if self.bk_biz_id is not None:
-            self._try(TASKS, bk_biz_id=self.bk_biz_id, limit=1, without_count="true")
+            self._try(TASKS, bk_biz_id=self.bk_biz_id, limit=1, without_count=True)
         task_id = _task_in(self.seen.get(TASKS))
         # else any id will do: that there is no such task says that it may be asked for
         task = {"task_id": task_id or 1, "bk_biz_id": self.bk_biz_id or 1}

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow_provider_sops.sops import errors
-from airflow_provider_sops.sops.calls import Call
+from airflow_provider_sops.sops.calls import MAX_TASK_NAME, MAX_TASK_NAME_BEFORE, Call
+from airflow_provider_sops.sops.releases import SINCE
 from airflow_provider_sops.sops.text import LONGEST_WORD, read_int, storable
 
 #: The code of IAM's own denial, with HTTP 200 or 499 (SOPS 3.4 to 3.30).
@@ -28,6 +29,8 @@ _IAM_DENIALS = re.compile(
 _NEVER_LOGGED_IN, _NO_ROLE = "has not logged in", "does not have perm"
 #: Permissions that are named at most.
 _MOST_ACTIONS = 5
+#: The first SOPS that takes names of a hundred characters.
+_LONG_NAMES_SINCE = SINCE["create_task.name of 100 characters"]
 
 _BY_CODE: Mapping[int | None, type[errors.SopsApiError]] = {
     3540400: errors.SopsNotFoundError,
@@ -114,10 +117,19 @@ def api_hint(
     if kind is errors.SopsInvalidOperationError:
         return "Look at the task's page: its present state does not allow this."
     if kind is errors.SopsInvalidParameterError:
-        return f"Check the parameters that were given to {call.name}."
+        return f"Check the parameters that were given to {call.name}.{_name_limits(call)}"
     if call.name == "get_task_status" and _UNKNOWN_NODE.search(message):
         return "What was asked for has not begun yet, as if it was started just now: ask again in some seconds."
     return "Those who run SOPS can look the request id up in its log."
+
+
+def _name_limits(call: Call) -> str:
+    """Say how long a task's name may be, where a long one was given."""
+    name = call.params.get("name")
+    if not isinstance(name, str) or len(name) <= MAX_TASK_NAME_BEFORE:
+        return ""
+    limits = f"at most {MAX_TASK_NAME} characters, {MAX_TASK_NAME_BEFORE} before SOPS {_LONG_NAMES_SINCE}"
+    return f" Its name has {len(name)} characters; a task's has {limits}."
 
 
 def _permissions(message: str, permission: object, clean: Callable[[str], str]) -> str:

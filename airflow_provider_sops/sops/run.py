@@ -19,6 +19,7 @@ from airflow_provider_sops.sops import errors, models
 from airflow_provider_sops.sops.calls import MAX_TASK_NAME, MAX_TASK_NAME_BEFORE, Call
 from airflow_provider_sops.sops.compare import compare
 from airflow_provider_sops.sops.errors import SopsConfigError
+from airflow_provider_sops.sops.gateway import perhaps_missing
 from airflow_provider_sops.sops.lists import count_named, list_tasks
 from airflow_provider_sops.sops.models import CreatedTask, TaskDetail, TaskListItem, TaskStatus, Template
 from airflow_provider_sops.sops.operate import (
@@ -28,7 +29,6 @@ from airflow_provider_sops.sops.operate import (
     SENDS,
     CannotGoOn,
     may_have_happened,
-    perhaps_missing,
     revoke,
 )
 from airflow_provider_sops.sops.policy import WaitPolicy
@@ -150,7 +150,14 @@ class TaskRun:
 
         :param task_id: its id, if it is known; else it is the newest.
         """
-        found = yield from self._search()
+        found: Mapping[int, int] = {}
+        try:
+            found = yield from self._search(have_started=True)
+        except errors.SopsError:
+            if task_id is None or self.may_search:
+                raise
+        if not found and task_id is not None and not self.may_search:
+            return 1, task_id  # without a search and a memory there has been no further generation
         known = [item for item in found.items() if item[1] == task_id]
         return max(known or found.items(), default=None)
 
@@ -205,13 +212,18 @@ class TaskRun:
 
     # ---- searching ----
 
-    def _search(self) -> Steps[dict[int, int]]:
-        """Give the one task of each generation: of several, one that has started, else the one with the lowest id."""
+    def _search(self, *, have_started: bool = False) -> Steps[dict[int, int]]:
+        """Give the one task of each generation: of several, one that has started, else the one with the lowest id.
+
+        :param have_started: some may have, though no try has gone before.
+        """
         takes_up = self._takes_up
         # a zone cannot be given in a way that every SOPS reads, and none is two days off
         after = self.created_after.strftime("%Y-%m-%d %H:%M:%S") if self.created_after and not takes_up else None
         try:
             items = yield from self._list(self._keyword, create_time_start=after)
+            if (have_started or not self.first_try) and not any(item.is_started for item in items):
+                items += yield from self._list_started(self._keyword, create_time_start=after)
         except errors.SopsError as error:
             if not isinstance(error, REFUSED) and not perhaps_missing(error):
                 raise
@@ -239,9 +251,19 @@ class TaskRun:
     def _keyword(self) -> str:
         return self.tag.thread if self._takes_up else self.tag.base
 
+    def _list_started(self, keyword: str, **filters: Any) -> Steps[list[TaskListItem]]:
+        """List the tasks that have started.
+
+        SOPS 3.9.2 to 3.20.2 takes a flag that is not given for "no", and so lists by itself none of them.
+        """
+        found: list[TaskListItem] = []
+        for is_finished in (False, True):
+            found += yield from self._list(keyword, is_started=True, is_finished=is_finished, **filters)
+        return found
+
     def _list(self, keyword: str, **filters: Any) -> Steps[list[TaskListItem]]:
         """List the tasks that an operator may have made: children and those that a person has copied hold a tag too."""
-        items = yield from list_tasks(self.place, limit=_MOST_FOUND, keyword=keyword, without_count="true", **filters)
+        items = yield from list_tasks(self.place, limit=_MOST_FOUND, keyword=keyword, without_count=True, **filters)
         return [item for item in items if item.create_method in ("api", "") and not item.is_child_taskflow]
 
     def _take_up(self, listed: Mapping[str, Mapping[int, list[TaskListItem]]]) -> None:
@@ -521,7 +543,7 @@ class TaskRun:
         if not self.may_search:
             return []
         for tag in self.earlier_tags:
-            items = yield from self._list(tag.base, is_started="true")
+            items = yield from self._list(tag.base, is_started=True)
             items = [item for item in items if tag.read(item.name)]
             if items:
                 return [item.task_id for item in items if item.is_started and not item.is_finished]

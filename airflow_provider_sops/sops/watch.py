@@ -14,6 +14,7 @@ from airflow_provider_sops.sops.calls import Call, Scope, make_call
 from airflow_provider_sops.sops.gateway import nobody_answers, perhaps_missing
 from airflow_provider_sops.sops.models import TaskDetail, TaskStatus
 from airflow_provider_sops.sops.policy import WaitPolicy
+from airflow_provider_sops.sops.refusals import just_started
 from airflow_provider_sops.sops.releases import SINCE
 from airflow_provider_sops.sops.states import TaskState
 from airflow_provider_sops.sops.text import DEEPEST
@@ -217,10 +218,9 @@ class Watch:
         except errors.SopsNotFoundError:
             yield from self._find_deleted()
             return []
-        except DENIED as error:
-            self.grants.status = nobody_answers(error)
-            return []
-        except errors.SopsError:
+        except errors.SopsError as error:
+            if is_denied(error):
+                self.grants.status = False
             return []
 
     def _find_deleted(self) -> Steps[None]:
@@ -294,11 +294,13 @@ class Watch:
         try:
             answer = yield self.place.call("get_task_status", task_id=self.task_id, **flags, **nocache())
             fresh = models.task_status(answer)
-        except DENIED:
-            self.grants.status = False
-            return (yield from self._decide_without(status, now, lines))
         except errors.SopsNotFoundError:  # deleted just now, or a batch does not tell
             fresh = yield from read_status(self.place, self.task_id, self.grants, [], fresh=True, keep=self._keep)
+        except errors.SopsError as error:
+            if not is_denied(error):
+                raise
+            self.grants.status = False
+            return (yield from self._decide_without(status, now, lines))
         fresh = self._named(replace(fresh, task_url=fresh.task_url or status.task_url))
         if fresh.state is TaskState.UNKNOWN:
             raise _unknown_state(fresh)
@@ -380,7 +382,8 @@ class Watch:
             if since < self.told_until and not remind:
                 return []
         where = f" {self.task_url}" if status.is_paused and self.task_url else ""
-        lines = [Line(f"SOPS task {self.task_id} {status.name!r}: {shown}.{where}")]
+        named = f" {status.name!r}" if status.name else ""
+        lines = [Line(f"SOPS task {self.task_id}{named}: {shown}.{where}")]
         if status.state is TaskState.FAILED and self.since.auto_retry_pending:
             will = "will" if self.since.retry_until is None else "may"
             lines.append(Line(f"A node failed; SOPS {will} retry it by itself."))
@@ -451,7 +454,36 @@ def read_status(
 
 def is_lacking(error: errors.SopsError) -> bool:
     """Tell whether an API may not be called or is not there, where SOPS has just answered another one."""
-    return isinstance(error, DENIED) or error.http_status in (302, 404)
+    return isinstance(error, DENIED) or perhaps_missing(error)
+
+
+def is_denied(error: errors.SopsError) -> bool:
+    """Tell whether it is certain that an API may not be called, or is not there."""
+    return isinstance(error, DENIED) and not perhaps_missing(error)
+
+
+def _ask_status(
+    place: Place, task_id: int, grants: Grants, fresh: bool, keep: Callable[[TaskDetail], None]
+) -> Steps[TaskStatus]:
+    """Ask ``get_task_status``, and of a task that it does not know the detail whether it was deleted."""
+    try:
+        answer = yield place.call("get_task_status", task_id=task_id, **nocache(fresh))
+        grants.answered = True
+        return models.task_status(answer)
+    except errors.SopsApiError as error:
+        grants.answered = True
+        if just_started(error):
+            return TaskStatus(task_id, TaskState.READY, raw_state=TaskState.READY.value)
+        if not isinstance(error, errors.SopsNotFoundError):
+            raise
+        # only the detail of a deleted task still answers; one that never was here has none
+        try:
+            answer = yield place.call("get_task_detail", task_id=task_id, **nocache())
+            detail = models.task_detail(answer)
+        except errors.SopsError:
+            raise error from error.__cause__
+        keep(detail)
+        return replace(models.status_from_detail(detail), is_deleted=True)
 
 
 def nocache(yes: bool = True) -> dict[str, str]:

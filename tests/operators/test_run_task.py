@@ -446,4 +446,4 @@ def test_the_search_looks_no_further_back_than_needed(world: World) -> None:
     AirflowTask(TWO_STEPS, run_start=start).run().outcome  # noqa: B018
     sent = world.fake.requests[0].params
     assert sent["create_time_start"] == "2026-11-19 19:04:05"
-    assert sent["without_count"] == "true"
+    assert sent["without_count"] == "True"

@@ -126,8 +126,8 @@ def test_no_repr_shows_a_secret() -> None:
 @pytest.mark.parametrize(
     ("value", "written"),
     [
-        (True, "true"),
-        (False, "false"),
+        (True, "True"),  # which every SOPS reads, and "true" not before 3.9.2
+        (False, "False"),
         (5, "5"),
         ("中 文", "中 文"),
         ([1, "a"], '[1, "a"]'),
