@@ -10,8 +10,10 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 # before anything imports Airflow, which makes its home when it is imported
 _PROCESS = os.getpid()
@@ -35,6 +37,28 @@ DOORS = ("apigw", "esb")
 def _remove_airflow_home() -> None:
     if os.getpid() == _PROCESS:  # not in a process that Airflow forked
         shutil.rmtree(AIRFLOW_HOME, ignore_errors=True)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What runs on every SOPS takes long."""
+    parser.addoption("--all-ways", action="store_true", help="let tests that go one way each go all of them")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let tests that go one way each (a door, a mode) go another one each, so that all together go all of them."""
+    if not config.getoption("--all-ways"):
+        items[:] = [item for item in items if _is_its_way(item)]
+
+
+def _is_its_way(item: pytest.Item) -> bool:
+    marker = item.get_closest_marker("one_way_each")
+    if marker is None or not isinstance(item, pytest.Function):
+        return True
+    params = {"api_type": DOORS, **marker.kwargs}
+    ways = list(product(*params.values()))
+    way = tuple(item.callspec.params[name] for name in params)
+    rest = sorted((name, str(value)) for name, value in item.callspec.params.items() if name not in params)
+    return ways[crc32(f"{item.originalname} {rest}".encode()) % len(ways)] == way
 
 
 def pytest_configure(config: pytest.Config) -> None:

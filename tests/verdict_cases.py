@@ -416,7 +416,7 @@ CASES = [
         fake={"release": "3.9"},
         state="FAILED",
         says=("'Retries by itself' has FAILED.",),
-        within=12 * MINUTE,
+        within=2 * MINUTE,
     ),
     Case(
         "fails, and neither SOPS nor the tree tells of retries",

@@ -59,6 +59,17 @@ def test_a_first_try_waits_for_the_retries_too(old_world: World, airflow: dict[s
     assert list(old_world.states().values()) == ["FINISHED"]
 
 
+@pytest.mark.parametrize("release", ["3.28", "3.20"])
+def test_a_task_in_the_middle_of_retries_is_waited_for_by_release(
+    make_world: Callable[..., World], release: str
+) -> None:
+    world = make_world(release=release)
+    task = AirflowTask(RETRIES_BY_ITSELF)
+    first = dies(world, task, after=2.0)
+    assert task.run().error is None
+    assert world.states() == {first: "FINISHED"}
+
+
 @pytest.mark.parametrize("left_out", [COUNTS_ALONE, NO_WORD_OF_RETRIES])
 def test_a_task_whose_retries_are_over_is_run_anew(make_world: Callable[..., World], left_out: tuple[str, ...]) -> None:
     world = make_world(templates=RETRIES_IN_VAIN)

@@ -95,7 +95,7 @@ def test_a_deferred_wait_asks_of_a_deletion_as_often_as_of_progress(
 ) -> None:
     counts = []
     for left_out in ((), BARE_ROWS):
-        events = ((3000.0, operate_node("confirm", "callback")),)
+        events = ((2700.0, operate_node("confirm", "callback")),)  # between two reads for the log
         case = Case("person", "success", "Pause for a person", before=old(*left_out), events=events, within=HOUR)
         run = start(case)
         defer(run)
