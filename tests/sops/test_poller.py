@@ -377,10 +377,12 @@ def test_a_refusal_for_everyone_is_a_failed_read(site: Site, refusal: tuple[int,
             assert site.fake.count() < 0.75 * 8 * (time.monotonic() - begun) / INTERVAL
             site.fake.faults.clear()
             site.fake.clear_requests()
+            begun = time.monotonic()
             await until(lambda: all(waiter.error is None for waiter in waiters))
             # no task is thought to be to blame; a question that was under way may still be asked
             assert site.fake.count("get_task_status") <= 2
-            assert site.fake.count() < 20
+            # each batch once, and the usual ones for as long as this machine takes to see it
+            assert site.fake.count() < 20 + 8 * (time.monotonic() - begun) / INTERVAL
 
     run(test)
 
