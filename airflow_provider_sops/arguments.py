@@ -16,9 +16,9 @@ from typing import Any, ClassVar
 from airflow.providers.common.compat.sdk import XComArg
 
 from airflow_provider_sops.compat import expanded_arguments
-from airflow_provider_sops.sops.calls import parse_id, parse_scope
-from airflow_provider_sops.sops.errors import SopsConfigError
-from airflow_provider_sops.sops.policy import WaitPolicy, check_choice, parse_allowed_states
+from airflow_provider_sops.core.api.calls import parse_id, parse_scope
+from airflow_provider_sops.core.errors import SopsConfigError
+from airflow_provider_sops.core.wait.policy import WaitPolicy, check_choice, parse_allowed_states
 
 Duration = float | timedelta
 #: Gives the value that is worked with, or raises :class:`SopsConfigError`, which names the field and what it was.

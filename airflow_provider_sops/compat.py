@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from airflow import __version__
 from airflow.providers.common.compat.sdk import AirflowException, AirflowTaskTimeout, conf, get_current_context
 
-from airflow_provider_sops.kills import DELETED, NO_STATUS
+from airflow_provider_sops.kill_reasons import DELETED, NO_STATUS
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection

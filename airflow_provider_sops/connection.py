@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from airflow_provider_sops.sops.calls import Scope, parse_id, parse_scope
-from airflow_provider_sops.sops.errors import SopsConfigError
-from airflow_provider_sops.sops.gateway import DEFAULT_PATHS, ApiType, Credentials, Door
-from airflow_provider_sops.sops.network import is_proxy_address
-from airflow_provider_sops.sops.transport import CONNECT_TIMEOUT, READ_TIMEOUT, TransportSettings
+from airflow_provider_sops.core.api.calls import Scope, parse_id, parse_scope
+from airflow_provider_sops.core.errors import SopsConfigError
+from airflow_provider_sops.core.http.endpoint import DEFAULT_PATHS, ApiType, Credentials, Endpoint
+from airflow_provider_sops.core.http.network import is_proxy_address
+from airflow_provider_sops.core.http.transport import CONNECT_TIMEOUT, READ_TIMEOUT, TransportSettings
 
 CONN_TYPE = "sops"
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -94,9 +94,9 @@ def conn_fields() -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What a connection says: the door to SOPS, its defaults, and how requests are sent."""
+    """What a connection says: the endpoint to SOPS, its defaults, and how requests are sent."""
 
-    door: Door
+    endpoint: Endpoint
     bk_biz_id: int | None = None
     scope: Scope = "cmdb_biz"
     settings: TransportSettings = field(default_factory=TransportSettings)
@@ -108,7 +108,7 @@ class Site:
         """All values of the connection that must never be shown: its credentials; a tenant or a user is none."""
         passwords = [urlsplit(proxy).password or "" for proxy in self.settings.proxies.values()]
         quoted = [form for password in passwords if password for form in (password, unquote(password))]
-        return tuple(dict.fromkeys((*self.door.secrets, *quoted)))
+        return tuple(dict.fromkeys((*self.endpoint.secrets, *quoted)))
 
 
 def parse_connection(
@@ -142,7 +142,7 @@ def parse_connection(
     )
     _check_credentials(credentials)
     return Site(
-        door=Door(api_type, base_url, credentials, _parse_headers(given)),
+        endpoint=Endpoint(api_type, base_url, credentials, _parse_headers(given)),
         bk_biz_id=parse_id("bk_biz_id", given["bk_biz_id"]) if "bk_biz_id" in given else None,
         scope=parse_scope(_text(given, "scope") or "cmdb_biz"),
         settings=_parse_settings(given),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The errors of :mod:`airflow_provider_sops.sops.errors` as Airflow's users meet them: each an ``AirflowException``."""
+"""The errors of :mod:`airflow_provider_sops.core.errors` as Airflow's users meet them: each an ``AirflowException``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from airflow.providers.common.compat.sdk import AirflowException, AirflowFailException
 
-from airflow_provider_sops.sops import errors
+from airflow_provider_sops.core import errors
 
 
 class SopsException(AirflowException, errors.SopsError):

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from airflow.providers.common.compat.sdk import conf
 
-from airflow_provider_sops.sops.redact import NEVER_MASKED, SHORTEST_SECRET
-from airflow_provider_sops.sops.text import storable
+from airflow_provider_sops.core.redact import NEVER_MASKED, SHORTEST_SECRET
+from airflow_provider_sops.core.text import storable
 
 
 def maskable(secrets: Iterable[str]) -> list[str]:

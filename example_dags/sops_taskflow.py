@@ -15,9 +15,9 @@ import pendulum
 # These names work on Airflow 2.11 and 3; with Airflow 3 alone, take them from `airflow.sdk`.
 from airflow.providers.common.compat.sdk import Param, dag, task
 
+from airflow_provider_sops.core.variables import render
 from airflow_provider_sops.operators.sops import SopsGetTaskOutputsOperator
 from airflow_provider_sops.sensors.sops import SopsTaskSensor
-from airflow_provider_sops.sops.variables import render
 
 
 @dag(

@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_sops.connection import Site, parse_connection
-from airflow_provider_sops.sops.client import SopsClient
-from airflow_provider_sops.sops.retry import NO_RETRY, RetryPolicy
+from airflow_provider_sops.core.http.client import SopsClient
+from airflow_provider_sops.core.http.retry import NO_RETRY, RetryPolicy
 from airflow_provider_sops.testing import FakeSops
 from tests import secrets
 
@@ -25,7 +25,7 @@ def secret_sops(**arguments: Any) -> FakeSops:
 
 
 def fields_of(fake: FakeSops, api_type: str = "apigw", **extra: Any) -> dict[str, Any]:
-    """Give the fields of a connection to one of the doors.
+    """Give the fields of a connection to one of the endpoints.
 
     :param extra: further fields of the connection's extra.
     """
@@ -35,7 +35,7 @@ def fields_of(fake: FakeSops, api_type: str = "apigw", **extra: Any) -> dict[str
 
 
 def site_of(fake: FakeSops, api_type: str = "apigw", **extra: Any) -> Site:
-    """Read a connection to one of the doors.
+    """Read a connection to one of the endpoints.
 
     :param extra: further fields of the connection's extra.
     """
@@ -44,9 +44,9 @@ def site_of(fake: FakeSops, api_type: str = "apigw", **extra: Any) -> Site:
 
 def client_of(site: Site, retry: RetryPolicy = NO_RETRY) -> SopsClient:
     """Make a client that tries each call once, unless said otherwise."""
-    return SopsClient(site.door, bk_biz_id=site.bk_biz_id, scope=site.scope, settings=site.settings, retry=retry)
+    return SopsClient(site.endpoint, bk_biz_id=site.bk_biz_id, scope=site.scope, settings=site.settings, retry=retry)
 
 
 def connect_to(fake: FakeSops, api_type: str = "apigw", retry: RetryPolicy = NO_RETRY, **extra: Any) -> SopsClient:
-    """Make a client of one of the doors of a fake SOPS."""
+    """Make a client of one of the endpoints of a fake SOPS."""
     return client_of(site_of(fake, api_type, **extra), retry)

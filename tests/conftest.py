@@ -30,7 +30,7 @@ from tests import secrets  # noqa: E402
 from tests.clients import secret_sops  # noqa: E402
 
 SAMPLES = Path(__file__).parent / "samples"
-DOORS = ("apigw", "esb")
+ENDPOINTS = ("apigw", "esb")
 
 
 @atexit.register
@@ -45,7 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let tests that go one way each (a door, a mode) go another one each, so that all together go all of them."""
+    """Let tests that go one way each (a endpoint, a mode) go another one each, so that all together go all of them."""
     if not config.getoption("--all-ways"):
         items[:] = [item for item in items if _is_its_way(item)]
 
@@ -54,7 +54,7 @@ def _is_its_way(item: pytest.Item) -> bool:
     marker = item.get_closest_marker("one_way_each")
     if marker is None or not isinstance(item, pytest.Function):
         return True
-    params = {"api_type": DOORS, **marker.kwargs}
+    params = {"api_type": ENDPOINTS, **marker.kwargs}
     ways = list(product(*params.values()))
     rest = item.nodeid
     for word in chain.from_iterable(params.values()):
@@ -67,9 +67,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(secrets, "secrets-do-not-show")
 
 
-@pytest.fixture(params=DOORS)
+@pytest.fixture(params=ENDPOINTS)
 def api_type(request: pytest.FixtureRequest) -> str:
-    """Each of the two doors."""
+    """Each of the two endpoints."""
     return str(request.param)
 
 

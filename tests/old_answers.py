@@ -23,7 +23,7 @@ def leave_out(fake: FakeSops, *fields: str, edit: Callable[[str, Any], None] = l
 
     :param edit: changes the data of an answer further, by API.
     """
-    answer = fake._through_door
+    answer = fake._through_endpoint
 
     def old_answer(*arguments: Any) -> Any:
         reply = answer(*arguments)
@@ -38,7 +38,7 @@ def leave_out(fake: FakeSops, *fields: str, edit: Callable[[str, Any], None] = l
             edit(api, data)
         return reply
 
-    fake._through_door = old_answer  # type: ignore[method-assign]
+    fake._through_endpoint = old_answer  # type: ignore[method-assign]
 
 
 def with_class_names(api: str, data: Any) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an old SOPS says through each door, put before a fake one by faults."""
+"""What an old SOPS says through each endpoint, put before a fake one by faults."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow_provider_sops.testing.faults import Fault
 
 def redirected(request: Any) -> tuple[Any, ...]:
     """A redirect, as SOPS answers where it has no such API, and as a login page does."""
-    if request.door == "esb":
+    if request.endpoint == "esb":
         return through_esb(302)
     return 302, "", {"Location": "/?page_not_found=x"}
 
@@ -46,12 +46,12 @@ DENIALS: dict[str, tuple[int, dict[str, Any]]] = {
 }
 
 
-def denial(release: str, door: str) -> tuple[int, dict[str, Any]]:
-    """Say that the user may not, as a release does through a door."""
+def denial(release: str, endpoint: str) -> tuple[int, dict[str, Any]]:
+    """Say that the user may not, as a release does through a endpoint."""
     status, body = DENIALS[release]
-    if door == "esb" and status != 200:
+    if endpoint == "esb" and status != 200:
         return through_esb(status)
-    if door == "esb" and "code" not in body:
+    if endpoint == "esb" and "code" not in body:
         return status, {**body, "code": 1306000}
     return status, body
 
@@ -60,4 +60,4 @@ def deny_users(fake: FakeSops, release: str, *apis: str) -> None:
     """Refuse the user of every call of these APIs, or of all, as a release does."""
     wanted: tuple[str | None, ...] = apis or (None,)
     for api in wanted:
-        fake.faults.add(api, kind="function", times=None, function=lambda request: denial(release, request.door))
+        fake.faults.add(api, kind="function", times=None, function=lambda request: denial(release, request.endpoint))

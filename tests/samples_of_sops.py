@@ -7,13 +7,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_sops.sops.calls import APIS, Call
-from airflow_provider_sops.sops.gateway import Answer, Credentials, Door, HttpReply
+from airflow_provider_sops.core.api.answer import Answer
+from airflow_provider_sops.core.api.calls import APIS, Call
+from airflow_provider_sops.core.http.endpoint import Credentials, Endpoint, HttpReply
 
 SAMPLES = Path(__file__).parent / "samples"
 RECORDED = sorted(SAMPLES.glob("*/[0-9]*.json"))
 OLD_DETAIL = json.loads((SAMPLES / "task-detail-sample.json").read_text())
-DOOR = Door("apigw", "http://sops.example.com/apigw", Credentials("app", "secret-x", bk_username="tester"))
+ENDPOINT = Endpoint("apigw", "http://sops.example.com/apigw", Credentials("app", "secret-x", bk_username="tester"))
 
 
 def call_of(path: Path) -> Call | None:
@@ -41,7 +42,7 @@ def answer_of(name: str) -> Answer:
     (path,) = SAMPLES.glob(f"{name}*.json")
     call = call_of(path)
     assert call is not None
-    return DOOR.read(call, reply_of(path))
+    return ENDPOINT.read(call, reply_of(path))
 
 
 def answer_with(api: str, data: Any, **ids: int) -> Answer:

@@ -35,7 +35,7 @@ class Finder:
     def __init__(self) -> None:
         self.found: list[str] = []
 
-    def look(self, text: str, where: str) -> None:
+    def observation(self, text: str, where: str) -> None:
         """Note each secret in a text."""
         for mark in MARKS:
             start = text.find(mark)
@@ -53,16 +53,16 @@ class Finder:
             seen.add(id(one))
             waiting += [one.__cause__, one.__context__]
             kind = f"{where}, {type(one).__name__}"
-            self.look(f"{one} {one!r} {vars(one)!r}", kind)
+            self.observation(f"{one} {one!r} {vars(one)!r}", kind)
             for name, value in vars(one).items():  # such as the request that an HTTP library hangs on its errors
-                self.look(f"{getattr(value, '__dict__', '')!r}", f"{kind}.{name}")
-        self.look("".join(traceback.format_exception(error)), f"{where}, traceback")
+                self.observation(f"{getattr(value, '__dict__', '')!r}", f"{kind}.{name}")
+        self.observation("".join(traceback.format_exception(error)), f"{where}, traceback")
 
     def look_at_files(self, folder: Path) -> None:
         """Look into all files below a folder, databases too."""
         for path in sorted(folder.rglob("*")):
             if path.is_file():
-                self.look(path.read_bytes().decode("utf-8", "replace"), f"file {path.relative_to(folder)}")
+                self.observation(path.read_bytes().decode("utf-8", "replace"), f"file {path.relative_to(folder)}")
 
     def take(self) -> list[str]:
         """Give what was found since the last time."""
@@ -75,12 +75,12 @@ FINDER = Finder()
 
 def look_at_xcom(key: str, value: Any) -> None:
     """Look at an XCom that a test's task pushed."""
-    FINDER.look(f"{key} {value!r}", f"XCom {key}")
+    FINDER.observation(f"{key} {value!r}", f"XCom {key}")
 
 
 def _look_at_record(record: logging.LogRecord) -> None:
     where = f"log of {record.name}"
-    FINDER.look(f"{record.getMessage()} {record.args!r}", where)
+    FINDER.observation(f"{record.getMessage()} {record.args!r}", where)
     if record.exc_info and record.exc_info[1] is not None:
         FINDER.look_at_error(record.exc_info[1], where)
 
@@ -128,7 +128,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         FINDER.look_at_error(call.excinfo.value, "error")
     for name, text in report.sections:
         if report.when in name:
-            FINDER.look(text, name)
+            FINDER.observation(text, name)
     found = FINDER.take()
     if found and report.passed:
         report.outcome = "failed"

@@ -15,7 +15,7 @@ from airflow_provider_sops.connection import (
     conn_fields,
     parse_connection,
 )
-from airflow_provider_sops.sops.errors import SopsConfigError
+from airflow_provider_sops.core.errors import SopsConfigError
 from tests import secrets
 
 GATEWAY_HOST = "https://bkapi.example.com/api/bk-sops/prod"
@@ -53,15 +53,15 @@ def site(*, extra: dict[str, Any] | None = None, **fields: Any) -> Site:
         ({"host": "paas.example.com", "schema": "/api/c/compapi/v2/sops"}, "esb", None),
     ],
 )
-def test_the_door_is_inferred_from_the_address(fields: dict[str, Any], api_type: str, base_url: str | None) -> None:
-    door = site(**fields).door
-    assert door.api_type == api_type
+def test_the_endpoint_is_inferred_from_the_address(fields: dict[str, Any], api_type: str, base_url: str | None) -> None:
+    endpoint = site(**fields).endpoint
+    assert endpoint.api_type == api_type
     if base_url is None:
         scheme = fields.get("schema", "https") if fields.get("schema") in ("http", "https") else "https"
         port = f":{fields['port']}" if "port" in fields else ""
         path = {"apigw": "/api/bk-sops/prod", "esb": "/api/c/compapi/v2/sops"}[api_type]
         base_url = f"{scheme}://{fields['host']}{port}{path}"
-    assert door.base_url == base_url
+    assert endpoint.base_url == base_url
 
 
 @pytest.mark.parametrize(
@@ -105,14 +105,14 @@ def test_an_address_that_cannot_be_used(fields: dict[str, Any], says: str) -> No
     ],
 )
 def test_one_way_to_name_the_user(extra: dict[str, Any]) -> None:
-    fields = site(extra=extra).door.credentials.fields()
+    fields = site(extra=extra).endpoint.credentials.fields()
     given = {key: value for key, value in extra.items() if value}
     assert fields == {"bk_app_code": "app", "bk_app_secret": secrets.APP_SECRET, **given}
 
 
 def test_an_access_token_alone_is_enough() -> None:
-    door = site(login=None, password="", extra={"bk_username": "", "access_token": secrets.ACCESS_TOKEN}).door
-    assert door.credentials.fields() == {"access_token": secrets.ACCESS_TOKEN}
+    endpoint = site(login=None, password="", extra={"bk_username": "", "access_token": secrets.ACCESS_TOKEN}).endpoint
+    assert endpoint.credentials.fields() == {"access_token": secrets.ACCESS_TOKEN}
 
 
 @pytest.mark.parametrize(
@@ -184,8 +184,8 @@ def test_proxies(value: Any, proxies: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("headers", [{"X-Site": "a", "X-Number": 5}, '{"X-Site": "a", "X-Number": 5}'])
 def test_headers_and_tenant(headers: Any) -> None:
-    door = site(extra={"headers": headers, "tenant_id": "t1"}).door
-    assert door.headers == {"X-Site": "a", "X-Number": "5", "X-Bk-Tenant-Id": "t1"}
+    endpoint = site(extra={"headers": headers, "tenant_id": "t1"}).endpoint
+    assert endpoint.headers == {"X-Site": "a", "X-Number": "5", "X-Bk-Tenant-Id": "t1"}
 
 
 def test_the_default_business_and_scope() -> None:
@@ -246,7 +246,7 @@ def test_an_extra_that_is_no_object(extra: Any, says: str) -> None:
 @pytest.mark.parametrize("ends", ["\n", "\r\n", " ", "\t"])
 def test_what_was_pasted_with_a_line_break_is_read_without(ends: str) -> None:
     fields = {**FIELDS, "login": f"my-app{ends}", "password": f"{ends}{secrets.APP_SECRET}{ends}"}
-    credentials = parse_connection(**fields, extra={"bk_token": f"{secrets.BK_TOKEN}{ends}"}).door.credentials
+    credentials = parse_connection(**fields, extra={"bk_token": f"{secrets.BK_TOKEN}{ends}"}).endpoint.credentials
     assert (credentials.app_code, credentials.app_secret) == ("my-app", secrets.APP_SECRET)
     assert credentials.bk_token == secrets.BK_TOKEN
 
@@ -293,7 +293,7 @@ def test_all_secrets_of_a_connection_are_known() -> None:
 def test_what_is_no_credential_is_no_secret() -> None:
     one = site(extra={"headers": {"X-Stage": "prod", "X-Bk-Scene": "ops"}, "tenant_id": "system"})
     assert one.secrets == (secrets.APP_SECRET,)
-    assert one.door.scrub(f"{GATEWAY_HOST}/ in the filesystem") == f"{GATEWAY_HOST}/ in the filesystem"
+    assert one.endpoint.scrub(f"{GATEWAY_HOST}/ in the filesystem") == f"{GATEWAY_HOST}/ in the filesystem"
 
 
 # ---- the forms of an Airflow connection ----
@@ -338,9 +338,9 @@ def connections() -> dict[str, Any]:
 )
 def test_every_form_of_a_connection_says_the_same(form: str) -> None:
     one = read(connections()[form])
-    assert (one.door.api_type, one.door.base_url) == ("apigw", GATEWAY_HOST)
-    assert one.door.credentials.app_secret == secrets.APP_SECRET
-    assert one.door.headers == {"X-Site": "a"}
+    assert (one.endpoint.api_type, one.endpoint.base_url) == ("apigw", GATEWAY_HOST)
+    assert one.endpoint.credentials.app_secret == secrets.APP_SECRET
+    assert one.endpoint.headers == {"X-Site": "a"}
     assert (one.bk_biz_id, one.settings.verify, one.unknown_fields) == (2, False, ())
 
 

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from airflow_provider_sops import exceptions
+from airflow_provider_sops.core.poll.poller import Poller
 from airflow_provider_sops.hooks.sops import SopsHook
 from airflow_provider_sops.operators.sops import SopsGetTaskOutputsOperator, SopsOperateTaskOperator
 from airflow_provider_sops.sensors.sops import SopsTaskSensor
-from airflow_provider_sops.sops.poller import Poller
 from airflow_provider_sops.testing import FakeSops
-from airflow_provider_sops.triggers import waits as triggers
-from airflow_provider_sops.waiting import Outcome, read_event
+from airflow_provider_sops.triggers import wait_loop as triggers
+from airflow_provider_sops.wait_results import Outcome, read_event
 from tests.hostile import CODE_POINTS, SHOWN, TEXT, assert_event, assert_storable, change, fill, refuse, say
 from tests.tasks import TaskInstance, collect_log
 from tests.triggers.test_sops import INTERVAL, fire, trigger
@@ -72,7 +72,7 @@ def event_of(task_id: int, caplog: pytest.LogCaptureFixture, **arguments: Any) -
     event = fire(trigger(task_id, **arguments))
     assert_event(event)
     assert_storable([record.getMessage() for record in caplog.records], "log")
-    assert_event(read_event(task_id, event).look.reason)
+    assert_event(read_event(task_id, event).observation.reason)
     return event
 
 
@@ -225,7 +225,7 @@ def test_an_error_in_the_triggerer(sops: FakeSops, task_id: int, name: str, capl
     assert event["outcome"] == Outcome.FAILURE.value
     assert event["error"]["message"]
     ended = read_event(task_id, event)
-    assert ended.look.error is not None
+    assert ended.observation.error is not None
 
 
 #: numbers that only decorate a status

@@ -88,7 +88,7 @@ def test_passwords_of_any_shape_are_masked(
     sops: FakeSops, connect: Connect, monkeypatch: pytest.MonkeyPatch, value: Any, expected: list[str]
 ) -> None:
     masked: list[str] = []
-    monkeypatch.setattr("airflow_provider_sops.operators.outputs.mask_secret", masked.append)
+    monkeypatch.setattr("airflow_provider_sops.xcom_outputs.mask_secret", masked.append)
     connect(sops)
     task_id = sops.create_task("Password output", constants={"password": value})
     sops.advance(10)

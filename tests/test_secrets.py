@@ -116,6 +116,6 @@ def test_where_none_shows_all_is_well(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["APP_SECRET", "BK_TOKEN", "ACCESS_TOKEN", "HEADER_SECRET", "PROXY_PASSWORD"])
 def test_every_secret_holds_a_mark(name: str) -> None:
     finder = secrets.Finder()
-    finder.look(getattr(secrets, name), "here")
+    finder.observation(getattr(secrets, name), "here")
     assert finder.take()
     assert finder.take() == []

@@ -17,23 +17,23 @@ from airflow_provider_sops.connection import (
     Site,
     parse_connection,
 )
+from airflow_provider_sops.core import errors, models
+from airflow_provider_sops.core.api.calls import MAX_IDS_PER_STATUS_CALL, make_call, nocache, parse_id, parse_scope
+from airflow_provider_sops.core.api.project import Project
+from airflow_provider_sops.core.http.client import SopsClient
+from airflow_provider_sops.core.http.connection_check import probe
+from airflow_provider_sops.core.http.network import route_to
+from airflow_provider_sops.core.http.retry import NO_RETRY, RetryPolicy
+from airflow_provider_sops.core.task_lists import count_tasks, list_tasks
 from airflow_provider_sops.exceptions import airflow_errors
 from airflow_provider_sops.masking import maskable
-from airflow_provider_sops.sops import errors, models
-from airflow_provider_sops.sops.calls import MAX_IDS_PER_STATUS_CALL, make_call, parse_id, parse_scope
-from airflow_provider_sops.sops.client import SopsClient
-from airflow_provider_sops.sops.lists import count_tasks, list_tasks
-from airflow_provider_sops.sops.network import route_to
-from airflow_provider_sops.sops.probe import probe
-from airflow_provider_sops.sops.retry import NO_RETRY, RetryPolicy
-from airflow_provider_sops.sops.watch import Place, nocache
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
-    from airflow_provider_sops.sops.calls import Call, Method
-    from airflow_provider_sops.sops.gateway import Answer
-    from airflow_provider_sops.sops.transport import Steps
+    from airflow_provider_sops.core.api.answer import Answer
+    from airflow_provider_sops.core.api.calls import Call, Method
+    from airflow_provider_sops.core.flow import Flow
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ def site_of(connection: Connection, extra: Mapping[str, Any]) -> Site:
     for secret in maskable(site.secrets):
         mask_secret(secret)
     # found again by the client; what cannot be used here is told before anything is sent
-    for secret in maskable(route_to(site.door.base_url, site.settings).secrets):
+    for secret in maskable(route_to(site.endpoint.base_url, site.settings).secrets):
         mask_secret(secret)
     return site
 
@@ -125,7 +125,7 @@ class SopsHook(BaseHook):
         return site
 
     @property
-    def place(self) -> Place:
+    def project(self) -> Project:
         """The business or project that is asked.
 
         :raises SopsConfigException: when neither the hook nor the connection names a business.
@@ -133,19 +133,19 @@ class SopsHook(BaseHook):
         with airflow_errors():
             scope = parse_scope(self._scope) if self._scope else self.site.scope
             if self._bk_biz_id not in (None, ""):
-                return Place(parse_id("bk_biz_id", self._bk_biz_id), scope)
+                return Project(parse_id("bk_biz_id", self._bk_biz_id), scope)
             if self.site.bk_biz_id is None:
                 raise errors.SopsConfigError(
                     "bk_biz_id",
                     f"is not given; name it in the task, or in the extra of connection {self.sops_conn_id!r}",
                 )
-            return Place(self.site.bk_biz_id, scope)
+            return Project(self.site.bk_biz_id, scope)
 
     def get_conn(self) -> SopsClient:
         """Give the client, with one HTTP session that is reused."""
         if self._client is None:
             site = self.site
-            self._client = SopsClient(site.door, settings=site.settings, retry=self._retry)
+            self._client = SopsClient(site.endpoint, settings=site.settings, retry=self._retry)
         return self._client
 
     def close(self) -> None:
@@ -165,11 +165,11 @@ class SopsHook(BaseHook):
         with airflow_errors():
             return client.send(call)
 
-    def run(self, steps: Steps[T]) -> T:
-        """Carry out steps that ask SOPS, such as those of :class:`~airflow_provider_sops.sops.watch.Watch`."""
+    def run(self, flow: Flow[T]) -> T:
+        """Carry out a flow, such as those of :class:`~airflow_provider_sops.core.wait.task_wait.TaskWait`."""
         client = self.get_conn()
         with airflow_errors():
-            return client.run(steps)
+            return client.run(flow)
 
     def call(
         self,
@@ -195,7 +195,7 @@ class SopsHook(BaseHook):
             call = make_call(
                 name,
                 params,
-                bk_biz_id=self.place.bk_biz_id if needs_place else None,
+                bk_biz_id=self.project.bk_biz_id if needs_place else None,
                 scope=parse_scope(self._scope) if self._scope else self.site.scope,
                 http_method=http_method,
                 ids=path_ids,
@@ -273,14 +273,14 @@ class SopsHook(BaseHook):
         :param filters: as SOPS names them: ``keyword``, ``is_started``, ``is_finished``, ``create_method``,
             ``template_id``, ``create_time_start``, ``create_time_end``, ….
         """
-        return self._ask(lambda: list_tasks(self.place, limit=limit, offset=offset, **filters))
+        return self._ask(lambda: list_tasks(self.project, limit=limit, offset=offset, **filters))
 
     def count_tasks(self, **filters: Any) -> int:
         """Count tasks of the business.
 
         :param filters: those of :meth:`get_task_list`.
         """
-        return self._ask(lambda: count_tasks(self.place, **filters))
+        return self._ask(lambda: count_tasks(self.project, **filters))
 
     def get_template_list(self, **filters: Any) -> list[models.TemplateListItem]:
         """List templates of the business.
@@ -349,11 +349,11 @@ class SopsHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Say in one sentence whether a wait can work with the connection: host, credentials, permissions.
 
-        See :func:`~airflow_provider_sops.sops.probe.probe`.
+        See :func:`~airflow_provider_sops.core.http.connection_check.probe`.
         """
         try:
             site = self.site
-            client = SopsClient(site.door, scope=site.scope, settings=site.settings, retry=NO_RETRY)
+            client = SopsClient(site.endpoint, scope=site.scope, settings=site.settings, retry=NO_RETRY)
             with client:
                 return probe(client, site.bk_biz_id)
         except Exception as error:
@@ -364,11 +364,11 @@ class SopsHook(BaseHook):
         with airflow_errors():
             return read(answer)
 
-    def _ask(self, make: Callable[[], Steps[T]]) -> T:
+    def _ask(self, make: Callable[[], Flow[T]]) -> T:
         with airflow_errors():
             return self.get_conn().run(make())
 
     def _send(self, api: str, /, **params: Any) -> Answer:
         with airflow_errors():
-            call = self.place.call(api, **params)
+            call = self.project.call(api, **params)
         return self.send(call)

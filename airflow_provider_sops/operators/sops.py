@@ -27,17 +27,17 @@ from airflow_provider_sops.arguments import (
 )
 from airflow_provider_sops.compat import TaskDeferralError, is_trigger_timeout, resumed_context
 from airflow_provider_sops.connection import DEFAULT_CONN_ID
+from airflow_provider_sops.core.api.calls import STATUS_CACHE_SECONDS, parse_id
+from airflow_provider_sops.core.states import TaskState
+from airflow_provider_sops.core.wait.policy import check_choice
 from airflow_provider_sops.links.sops import SopsTaskLink, push_task_url
-from airflow_provider_sops.sops.calls import STATUS_CACHE_SECONDS, parse_id
-from airflow_provider_sops.sops.policy import check_choice
-from airflow_provider_sops.sops.states import TaskState
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_sops.core.models import TaskDetail
     from airflow_provider_sops.hooks.sops import SopsHook
-    from airflow_provider_sops.operators.run_task import RunTaskTry
-    from airflow_provider_sops.sops.models import TaskDetail
+    from airflow_provider_sops.operators.run_attempt import RunAttempt
 
 
 class SopsGetTaskOutputsOperator(Templated, BaseOperator):
@@ -88,7 +88,7 @@ class SopsGetTaskOutputsOperator(Templated, BaseOperator):
         """Read, check, push and return the outputs."""
         from airflow_provider_sops.exceptions import SopsOutputsException, airflow_errors
         from airflow_provider_sops.hooks.sops import SopsHook
-        from airflow_provider_sops.operators.outputs import fetch_outputs, push_outputs
+        from airflow_provider_sops.xcom_outputs import fetch_outputs, push_outputs
 
         with airflow_errors():
             self.read_fields()
@@ -254,7 +254,7 @@ class SopsRunTaskOperator(Templated, BaseOperator):
         self.on_retry = on_retry
         self.on_clear = on_clear
         self.killed = False
-        self._try: RunTaskTry | None = None
+        self._try: RunAttempt | None = None
         self.note_given()
 
     @cached_property
@@ -309,15 +309,15 @@ class SopsRunTaskOperator(Templated, BaseOperator):
             self._begin().kill_deferred(context)
         self.killed = True
 
-    def _begin(self) -> RunTaskTry:
+    def _begin(self) -> RunAttempt:
         """Give what carries out this try; imported now, as an operator is made whenever its DAG file is read."""
         if self._try is None:
             from airflow_provider_sops.exceptions import airflow_errors
-            from airflow_provider_sops.operators.run_task import RunTaskTry
+            from airflow_provider_sops.operators.run_attempt import RunAttempt
 
             with airflow_errors():
                 self.read_fields()
-            self._try = RunTaskTry(self)
+            self._try = RunAttempt(self)
         return self._try
 
 
@@ -365,10 +365,10 @@ class SopsOperateTaskOperator(Templated, BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Do it, once."""
+        from airflow_provider_sops.core.operate.operate import TASK_ACTIONS, operate_task
         from airflow_provider_sops.exceptions import airflow_errors
         from airflow_provider_sops.hooks.sops import SopsHook
-        from airflow_provider_sops.sops.operate import TASK_ACTIONS, operate_task
-        from airflow_provider_sops.waiting import log_lines
+        from airflow_provider_sops.wait_results import log_lines
 
         with airflow_errors():
             self.read_fields()
@@ -376,7 +376,7 @@ class SopsOperateTaskOperator(Templated, BaseOperator):
         hook = SopsHook(self.sops_conn_id, bk_biz_id=self.bk_biz_id, scope=self.scope)
         task_id = self.sops_task_id
         _push_page(context, self, hook, task_id)
-        log_lines(self.log, hook.run(operate_task(hook.place, task_id, self.action)))
+        log_lines(self.log, hook.run(operate_task(hook.project, task_id, self.action)))
 
 
 class SopsOperateNodeOperator(Templated, BaseOperator):
@@ -453,11 +453,17 @@ class SopsOperateNodeOperator(Templated, BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Wait until the node is reached, and do it, once."""
+        from airflow_provider_sops.core.errors import SopsConfigError
+        from airflow_provider_sops.core.operate.operate import (
+            NODE_ACTIONS,
+            RunAborted,
+            check_flow,
+            find_node,
+            operate_node,
+        )
         from airflow_provider_sops.exceptions import SopsTaskFailedException, airflow_errors
         from airflow_provider_sops.hooks.sops import SopsHook
-        from airflow_provider_sops.sops.errors import SopsConfigError
-        from airflow_provider_sops.sops.operate import NODE_ACTIONS, CannotGoOn, check_flow, find_node, operate_node
-        from airflow_provider_sops.waiting import log_lines
+        from airflow_provider_sops.wait_results import log_lines
 
         with airflow_errors():
             self.read_fields()
@@ -474,10 +480,10 @@ class SopsOperateNodeOperator(Templated, BaseOperator):
             if detail is not None and self.flow_id is not None:
                 check_flow(detail, node_id, self.flow_id)
         params = {"data": self.data, "inputs": self.inputs, "flow_id": self.flow_id}
-        steps = operate_node(hook.place, task_id, node_id, self.action, params=params, patience=self.node_timeout)
+        flow = operate_node(hook.project, task_id, node_id, self.action, params=params, patience=self.node_timeout)
         try:
-            log_lines(self.log, hook.run(steps))
-        except CannotGoOn as problem:
+            log_lines(self.log, hook.run(flow))
+        except RunAborted as problem:
             raise SopsTaskFailedException(str(problem)) from problem
 
 

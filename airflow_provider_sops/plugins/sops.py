@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from airflow.providers.common.compat.sdk import AirflowPlugin
 
-from airflow_provider_sops.sops.variables import render
+from airflow_provider_sops.core.variables import render
 
 
 class SopsPlugin(AirflowPlugin):

@@ -30,17 +30,17 @@ from airflow_provider_sops.arguments import (
 )
 from airflow_provider_sops.compat import TaskDeferralError, first_reschedule_date, is_trigger_timeout
 from airflow_provider_sops.connection import DEFAULT_CONN_ID
+from airflow_provider_sops.core.api.calls import DETAIL_CACHE_SECONDS, STATUS_CACHE_SECONDS
+from airflow_provider_sops.core.errors import SopsAuthenticationError
+from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.links.sops import SopsTaskLink, push_task_url
-from airflow_provider_sops.sops.calls import DETAIL_CACHE_SECONDS, STATUS_CACHE_SECONDS
-from airflow_provider_sops.sops.errors import SopsAuthenticationError
-from airflow_provider_sops.sops.states import TaskState
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_sops.core.models import TaskStatus
+    from airflow_provider_sops.core.wait.task_wait import Observation, TaskWait
     from airflow_provider_sops.hooks.sops import SopsHook
-    from airflow_provider_sops.sops.models import TaskStatus
-    from airflow_provider_sops.sops.watch import Look, Watch
 
 #: A rescheduled sensor costs the scheduler work, so it is poked less often by default (seconds).
 RESCHEDULE_INTERVAL = 60.0
@@ -137,9 +137,9 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
             assume_finished=assume_finished,
         )
         self._hook: SopsHook | None = None
-        self._watch: Watch | None = None
+        self._task_wait: TaskWait | None = None
         #: the good end that was seen, when its outputs could not be read yet
-        self._ended: Look | None = None
+        self._ended: Observation | None = None
         self._pushed_url = ""
         self.note_given()
 
@@ -172,17 +172,17 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
     def _defer(self, deadline: float) -> NoReturn:
         from airflow_provider_sops.configuration import deferral_hold
         from airflow_provider_sops.triggers.sops import SopsTaskTrigger
-        from airflow_provider_sops.waiting import TRIGGER_TIMEOUT_MARGIN
+        from airflow_provider_sops.wait_results import TRIGGER_TIMEOUT_MARGIN
 
-        assert self._watch is not None
+        assert self._task_wait is not None
         trigger = SopsTaskTrigger(
-            sops_task_id=self._watch.task_id,
-            bk_biz_id=self._watch.place.bk_biz_id,
-            scope=self._watch.place.scope,
+            sops_task_id=self._task_wait.task_id,
+            bk_biz_id=self._task_wait.project.bk_biz_id,
+            scope=self._task_wait.project.scope,
             sops_conn_id=self.sops_conn_id,
             poll_interval=self.poke_interval,
             deadline=deadline,
-            task_url=self._watch.task_url,
+            task_url=self._task_wait.task_url,
             deferred_at=time.time(),
             **policy_fields(self.policy),
         )
@@ -200,24 +200,24 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
         :param event: what the trigger has sent.
         """
         from airflow_provider_sops.exceptions import SopsTriggerEventException, airflow_errors
-        from airflow_provider_sops.waiting import Outcome, read_event
+        from airflow_provider_sops.wait_results import Outcome, read_event
 
         with airflow_errors():
             self.read_fields()
         task_id: int = self.sops_task_id
         ended = read_event(task_id, event)
-        status = ended.look.status
+        status = ended.observation.status
         if status is not None:
             push_task_url(context, self, status.task_url)
         if ended.outcome is Outcome.SUCCESS:
             assert status is not None
-            self.log.info("SOPS task %s %r %s.", task_id, status.name, ended.look.reason)
-            return self._conclude_resumed(context, ended.look)
+            self.log.info("SOPS task %s %r %s.", task_id, status.name, ended.observation.reason)
+            return self._conclude_resumed(context, ended.observation)
         if ended.outcome is Outcome.TIMEOUT:
             state = f"it is {status.state}" if status else "its state could not be read"
             self._time_out(f"SOPS task {task_id} has not ended within {self.timeout:.0f} s: {state}.")
         if ended.outcome is Outcome.FAILURE:
-            self._fail(ended.look)
+            self._fail(ended.observation)
         raise SopsTriggerEventException(
             f"The trigger waiting for SOPS task {task_id} has sent {ended.outcome.value!r}, which no sensor asks for, "
             "so the task's state is not known. If the provider was upgraded while the task waited, clear the task."
@@ -248,50 +248,57 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
 
     def poke(self, context: Context) -> bool | PokeReturnValue:
         """Look at the task once."""
-        from airflow_provider_sops.sops.verdict import Next
+        from airflow_provider_sops.core.wait.verdict import Next
 
-        watch = self._watch or self._open_watch(context)
-        look, result = self._attempt(context, watch)
-        while self._is_rescheduled and look.next is Next.WAIT and watch.must_be_kept and not self._is_overdue(context):
+        task_wait = self._task_wait or self._open_wait(context)
+        observation, result = self._attempt(context, task_wait)
+        while (
+            self._is_rescheduled
+            and observation.next is Next.WAIT
+            and task_wait.must_be_kept
+            and not self._is_overdue(context)
+        ):
             # the next poke would be another process, which knows nothing of what this one remembers
             time.sleep(self.poke_interval)
-            look, result = self._attempt(context, watch)
-        if look.next is Next.WAIT:
+            observation, result = self._attempt(context, task_wait)
+        if observation.next is Next.WAIT:
             return False
-        if look.next is Next.FAILURE:
-            self._fail(look)
+        if observation.next is Next.FAILURE:
+            self._fail(observation)
         return PokeReturnValue(is_done=True, xcom_value=result)
 
-    def _attempt(self, context: Context, watch: Watch) -> tuple[Look, dict[str, Any] | None]:
+    def _attempt(self, context: Context, task_wait: TaskWait) -> tuple[Observation, dict[str, Any] | None]:
         """Look at the task; when it has ended well, give what the sensor returns too."""
-        from airflow_provider_sops.sops.verdict import Next
+        from airflow_provider_sops.core.wait.verdict import Next
 
-        look = self._ended or self._look(context, watch)
-        if look.next is not Next.SUCCESS:
-            return look, None
-        self._ended = look
-        return self._conclude(context, watch, look)
+        observation = self._ended or self._observe(context, task_wait)
+        if observation.next is not Next.SUCCESS:
+            return observation, None
+        self._ended = observation
+        return self._conclude(context, task_wait, observation)
 
-    def _conclude(self, context: Context, watch: Watch, look: Look) -> tuple[Look, dict[str, Any] | None]:
+    def _conclude(
+        self, context: Context, task_wait: TaskWait, observation: Observation
+    ) -> tuple[Observation, dict[str, Any] | None]:
         """Give what the sensor returns after a good end; or, when the outputs cannot be read, what follows from that.
 
         Nothing else is lost by waiting on then: what is tolerated of the status is tolerated of the outputs.
         """
         from airflow_provider_sops.exceptions import SopsException
-        from airflow_provider_sops.waiting import result_of
+        from airflow_provider_sops.wait_results import result_of
 
-        assert look.status is not None
-        result = result_of(look.status)
+        assert observation.status is not None
+        result = result_of(observation.status)
         if not self.push_outputs:
-            return look, result
+            return observation, result
         try:
-            return look, {**result, "outputs": self._outputs(context, look.status)}
+            return observation, {**result, "outputs": self._outputs(context, observation.status)}
         except SopsException as error:
-            return self._shown(watch.failed_read(error, time.time(), what="outputs")), None
+            return self._shown(task_wait.failed_read(error, time.time(), what="outputs")), None
 
     def _outputs(self, context: Context, status: TaskStatus) -> dict[str, Any]:
         """Read, check and push the outputs; other ends than a finish have none."""
-        from airflow_provider_sops.operators.outputs import fetch_outputs, push_outputs
+        from airflow_provider_sops.xcom_outputs import fetch_outputs, push_outputs
 
         assume_finished = self.policy.assume_finished
         if not (status.state is TaskState.FINISHED or (status.state is TaskState.ENDED and assume_finished)):
@@ -300,15 +307,15 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
         push_outputs(context, self, read.values)
         return dict(read.values)
 
-    def _conclude_resumed(self, context: Context, look: Look) -> dict[str, Any]:
+    def _conclude_resumed(self, context: Context, observation: Observation) -> dict[str, Any]:
         """Give what the sensor returns after a good end that the triggerer has seen."""
-        from airflow_provider_sops.sops.verdict import Next
+        from airflow_provider_sops.core.wait.verdict import Next
 
-        watch = self._open_watch(context)
-        watch.had_answer = True
-        self._pushed_url = watch.task_url = look.status.task_url if look.status else ""
+        task_wait = self._open_wait(context)
+        task_wait.had_answer = True
+        self._pushed_url = task_wait.task_url = observation.status.task_url if observation.status else ""
         while True:
-            follows, result = self._conclude(context, watch, look)
+            follows, result = self._conclude(context, task_wait, observation)
             if result is not None:
                 return result
             if follows.next is Next.FAILURE:
@@ -319,45 +326,45 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
     def _is_rescheduled(self) -> bool:
         return bool(self.reschedule) and not self.deferrable
 
-    def _open_watch(self, context: Context) -> Watch:
+    def _open_wait(self, context: Context) -> TaskWait:
+        from airflow_provider_sops.core.wait.task_wait import TaskWait
         from airflow_provider_sops.exceptions import airflow_errors
-        from airflow_provider_sops.sops.watch import Watch
 
         with airflow_errors():
             self.read_fields()
         earlier_poke = self._first_poke_date(context) if self._is_rescheduled else None
-        self._watch = watch = Watch(
-            self.sops_task_id, self.hook.place, self.policy, had_answer=earlier_poke is not None
+        self._task_wait = task_wait = TaskWait(
+            self.sops_task_id, self.hook.project, self.policy, had_answer=earlier_poke is not None
         )
         if earlier_poke is not None:
-            watch.told_until = time.time() - self.poke_interval - _SCHEDULING_DELAY
-        return watch
+            task_wait.told_until = time.time() - self.poke_interval - _SCHEDULING_DELAY
+        return task_wait
 
-    def _look(self, context: Context, watch: Watch) -> Look:
-        look = self._shown(self.hook.run(watch.look(time.time())))
-        if watch.task_url != self._pushed_url:
-            self._pushed_url = watch.task_url
-            push_task_url(context, self, watch.task_url)
-        return look
+    def _observe(self, context: Context, task_wait: TaskWait) -> Observation:
+        observation = self._shown(self.hook.run(task_wait.observation(time.time())))
+        if task_wait.task_url != self._pushed_url:
+            self._pushed_url = task_wait.task_url
+            push_task_url(context, self, task_wait.task_url)
+        return observation
 
-    def _shown(self, look: Look) -> Look:
+    def _shown(self, observation: Observation) -> Observation:
         """Write a look into the log; after a refusal of the credentials they are looked up again."""
-        from airflow_provider_sops.waiting import log_lines
+        from airflow_provider_sops.wait_results import log_lines
 
-        log_lines(self.log, look.lines)
-        if isinstance(look.error, SopsAuthenticationError):
+        log_lines(self.log, observation.lines)
+        if isinstance(observation.error, SopsAuthenticationError):
             self.hook.forget_connection()
-        return look
+        return observation
 
-    def _fail(self, look: Look) -> NoReturn:
+    def _fail(self, observation: Observation) -> NoReturn:
         """Raise what ended the wait; ``soft_fail`` skips on a bad end of the task only."""
-        from airflow_provider_sops.waiting import bad_end, read_error, with_page
+        from airflow_provider_sops.wait_results import bad_end, read_error, with_page
 
-        if look.error is not None:
-            error = read_error(look)
+        if observation.error is not None:
+            error = read_error(observation)
             raise error from error.__cause__
-        assert look.status is not None
-        failure = bad_end(self.hook, self.hook.place, with_page(self.hook, look.status), look.reason)
+        assert observation.status is not None
+        failure = bad_end(self.hook, self.hook.project, with_page(self.hook, observation.status), observation.reason)
         if self.soft_fail:
             self.log.warning("%s", failure)
             raise AirflowSkipException(str(failure)) from failure
@@ -365,7 +372,7 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
 
     def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
         interval: float = super()._get_next_poke_interval(*args, **kwargs)
-        if self._own_interval and self._watch is not None and not self._watch.grants.status:
+        if self._own_interval and self._task_wait is not None and not self._task_wait.grants.status:
             return max(interval, float(DETAIL_CACHE_SECONDS))
         return interval
 

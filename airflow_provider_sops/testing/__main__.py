@@ -21,7 +21,7 @@ from airflow_provider_sops.testing.templates import TemplateError
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m airflow_provider_sops.testing",
-        description="A fake SOPS server for tests and demonstrations. It speaks both doors of BlueKing SOPS.",
+        description="A fake SOPS server for tests and demonstrations. It speaks both endpoints of BlueKing SOPS.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=0, help="port; 0: a free one (default)")

@@ -35,10 +35,10 @@ NO_PROJECT = Project(0, 0, "")
 
 @dataclass(slots=True)
 class Call:
-    """A call that has come through a door.
+    """A call that has come through a endpoint.
 
     :param ids: the numbers from the path by name.
-    :param query: query parameters, without credentials in the ESB door.
+    :param query: query parameters, without credentials in the ESB endpoint.
     :param raw: body of a POST.
     :param stale: a replica answers that lags behind.
     :param racing: says for a task whether its end has not been written yet.

@@ -48,7 +48,7 @@ class FakeSopsClient:
         return status
 
     def connection(self, api_type: str = "apigw") -> dict[str, Any]:
-        """An Airflow connection to one of the doors."""
+        """An Airflow connection to one of the endpoints."""
         connection: dict[str, Any] = self.call("GET", "connection", {"api_type": api_type})
         return connection
 

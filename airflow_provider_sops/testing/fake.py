@@ -12,9 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from airflow_provider_sops.testing import doors
+from airflow_provider_sops.testing import endpoints
 from airflow_provider_sops.testing.calling import Call, handle
-from airflow_provider_sops.testing.doors import DIRECT, ESB, HTML, Caller, Incoming, Refusal, Reply
+from airflow_provider_sops.testing.endpoints import DIRECT, ESB, HTML, Caller, Incoming, Refusal, Reply
 from airflow_provider_sops.testing.engine import Clock, Task
 from airflow_provider_sops.testing.faults import LOGIN_PAGE, Fault, Faults, with_wrong_types
 from airflow_provider_sops.testing.refusals import PARAMETER, Crash, refusal
@@ -29,7 +29,7 @@ class Request:
     """A call that has reached the fake.
 
     :ivar time: on the fake's clock.
-    :ivar door: ``apigw``, ``esb`` or ``direct``.
+    :ivar endpoint: ``apigw``, ``esb`` or ``direct``.
     :ivar task_ids: the tasks that it is about.
     :ivar connection: number of its TCP connection.
     :ivar params: query or body, without credentials.
@@ -40,7 +40,7 @@ class Request:
 
     number: int
     time: float
-    door: str
+    endpoint: str
     api: str
     method: str
     path: str
@@ -177,21 +177,21 @@ class FakeSops:
 
     @property
     def apigw_url(self) -> str:
-        """Base URL of the API gateway's door."""
-        return self.url + doors.GATEWAY_PATH
+        """Base URL of the API gateway's endpoint."""
+        return self.url + endpoints.GATEWAY_PATH
 
     @property
     def esb_url(self) -> str:
-        """Base URL of the ESB's door."""
-        return self.url + doors.ESB_PATH
+        """Base URL of the ESB's endpoint."""
+        return self.url + endpoints.ESB_PATH
 
     @property
     def direct_url(self) -> str:
         """Base URL of SOPS itself, as the gateway calls it."""
-        return self.url + doors.DIRECT_PATH
+        return self.url + endpoints.DIRECT_PATH
 
     def connection(self, api_type: str = "apigw", **extra: Any) -> dict[str, Any]:
-        """An Airflow connection to one of the doors, as a dict for ``AIRFLOW_CONN_…``.
+        """An Airflow connection to one of the endpoints, as a dict for ``AIRFLOW_CONN_…``.
 
         :param api_type: ``apigw`` or ``esb``.
         :param extra: more fields of the connection's extra; None leaves a field out.
@@ -482,15 +482,15 @@ class FakeSops:
         if "drop" in faults:
             raise Drop
         if "delayed_effect" in faults:
-            self._delay(faults["delayed_effect"], lambda: self._through_door(incoming, request, faults))
+            self._delay(faults["delayed_effect"], lambda: self._through_endpoint(incoming, request, faults))
             raise Drop
         reply = _planned_reply(request, faults)
         if reply is None:
             with self.site.lock:
                 self._release_due()
-                reply = self._through_door(incoming, request, faults)
-            if request.door == ESB:
-                reply = doors.through_esb(reply, request.api)
+                reply = self._through_endpoint(incoming, request, faults)
+            if request.endpoint == ESB:
+                reply = endpoints.through_esb(reply, request.api)
         if "wrong_types" in faults:
             reply.body = with_wrong_types(reply.body)
         if isinstance(reply.body, dict):
@@ -508,13 +508,13 @@ class FakeSops:
             request = Request(
                 number=len(self._log) + 1,
                 time=self.clock.now(),
-                door=address.door,
+                endpoint=address.endpoint,
                 api=address.name,
                 method=incoming.method,
                 path=incoming.path,
                 connection=connection,
                 task_ids=incoming.task_ids(),
-                params={name: value for name, value in incoming.params.items() if name not in doors.CREDENTIALS},
+                params={name: value for name, value in incoming.params.items() if name not in endpoints.CREDENTIALS},
             )
             self._log.append(request)
         return request
@@ -524,34 +524,34 @@ class FakeSops:
         with self.site.lock:
             self._delayed.append((None if seconds is None else self.clock.now() + seconds, act))
 
-    def _through_door(self, incoming: Incoming, request: Request, faults: Mapping[str, Fault]) -> Reply:
+    def _through_endpoint(self, incoming: Incoming, request: Request, faults: Mapping[str, Fault]) -> Reply:
         address = incoming.address
-        door, api = address.door, address.api
+        endpoint, api = address.endpoint, address.api
         if api is None or address.name in self._removed:
-            if door == DIRECT:
-                return doors.page_not_found(self.url + incoming.path)
-            return doors.refuse(door, 1640401)
+            if endpoint == DIRECT:
+                return endpoints.page_not_found(self.url + incoming.path)
+            return endpoints.refuse(endpoint, 1640401)
         try:
             caller = self._caller(incoming)
-            if door != DIRECT and not doors.is_granted(self._granted, self._denied, api.name):
-                return doors.refuse(door, 1640301, f'app_code="{caller.app}" api="{api.name}"')
+            if endpoint != DIRECT and not endpoints.is_granted(self._granted, self._denied, api.name):
+                return endpoints.refuse(endpoint, 1640301, f'app_code="{caller.app}" api="{api.name}"')
             request.user = caller.user
-            ids = doors.esb_ids(api, incoming.params) if door == ESB else address.ids
+            ids = endpoints.esb_ids(api, incoming.params) if endpoint == ESB else address.ids
         except Refusal as refused:
-            return doors.refuse(door, refused.code, refused.detail)
-        if door == DIRECT and caller == Caller("", ""):
+            return endpoints.refuse(endpoint, refused.code, refused.detail)
+        if endpoint == DIRECT and caller == Caller("", ""):
             # 3.3 turns every 403 into a 405
             status = 403 if self.site.release.has("permission by code") else 405
             return Reply(status, "This API can only be accessed through API gateway", {}, HTML)
         if ids is None or not self.site.release.has_api(api.name):
-            return doors.page_not_found(f"{self.direct_url}/{address.rest}")
+            return endpoints.page_not_found(f"{self.direct_url}/{address.rest}")
         if incoming.method != api.method:
             return Reply(405, "", {"Allow": api.method}, HTML)
         if api.name in self._canned:
             return Reply(200, self._canned[api.name])
         if not caller.user:
             message = "username cannot be empty, make sure api gateway has sent correct params: "
-            return doors.business(refusal(message, PARAMETER), traced=False)
+            return endpoints.business(refusal(message, PARAMETER), traced=False)
         replicas = self.site.replicas
         poison = faults.get("poison")
         call = Call(
@@ -574,8 +574,8 @@ class FakeSops:
             answer, traced, status = handle(call)
         except Crash:
             answer = {"result": False, "code": "50000", "message": "系统异常,请联系管理员处理", "data": None}
-            return doors.business(answer, traced=False, status=500)
-        reply = doors.business(answer, traced=traced, status=status)
+            return endpoints.business(answer, traced=False, status=500)
+        reply = endpoints.business(answer, traced=traced, status=status)
         if not self.site.release.has("trace_id"):
             del reply.headers["Sops-Trace-Id"]
         if api.rest:
@@ -583,19 +583,19 @@ class FakeSops:
         return reply
 
     def _caller(self, incoming: Incoming) -> Caller:
-        given = doors.credentials(incoming)
-        if incoming.address.door == DIRECT:  # the gateway has checked them
+        given = endpoints.credentials(incoming)
+        if incoming.address.endpoint == DIRECT:  # the gateway has checked them
             return Caller(given.get("bk_app_code", ""), given.get("bk_username", ""))
-        return doors.authenticate(given, self.apps, self.user_tokens, self.access_tokens)
+        return endpoints.authenticate(given, self.apps, self.user_tokens, self.access_tokens)
 
 
 def _asked(incoming: Incoming) -> dict[str, str]:
     """The query as it reaches SOPS: the ESB keeps the credentials for itself."""
     if incoming.method != "GET":
         return {}
-    if incoming.address.door != ESB:
+    if incoming.address.endpoint != ESB:
         return incoming.query
-    return {name: value for name, value in incoming.query.items() if name not in doors.CREDENTIALS}
+    return {name: value for name, value in incoming.query.items() if name not in endpoints.CREDENTIALS}
 
 
 def _planned_reply(request: Request, faults: Mapping[str, Fault]) -> Reply | None:
@@ -607,7 +607,7 @@ def _planned_reply(request: Request, faults: Mapping[str, Fault]) -> Reply | Non
     if "status" in faults:
         fault = faults["status"]
         status = fault.get("status", 502)
-        reply = doors.refuse(request.door, fault.get("code") or doors.code_of_status(status))
+        reply = endpoints.refuse(request.endpoint, fault.get("code") or endpoints.code_of_status(status))
         reply.status = status
         if fault.get("retry_after") is not None:
             reply.headers["Retry-After"] = str(fault.get("retry_after"))

@@ -14,7 +14,7 @@ KINDS = {
     "drop": "close the connection before anything is done",
     "drop_after": "do what is asked, then close the connection without an answer",
     "delayed_effect": "close the connection; do what is asked at release(), or `seconds` later on the fake's clock",
-    "status": "answer with HTTP `status`, `code`, `message`, `retry_after` in the door's own shape",
+    "status": "answer with HTTP `status`, `code`, `message`, `retry_after` in the endpoint's own shape",
     "html": "HTTP 200 with a login page",
     "redirect": "302 to `location`",
     "truncate": "promise more bytes than are sent, then close the connection",

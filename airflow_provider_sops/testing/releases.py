@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The releases of SOPS that the fake can be: what each has, ignores and caches.
 
-Source: SOPS' public code by tag, as in :mod:`airflow_provider_sops.sops.releases`; only 3.34 was measured.
+Source: SOPS' public code by tag, as in :mod:`airflow_provider_sops.core.api.releases`; only 3.34 was measured.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_sops.sops import releases
+from airflow_provider_sops.core.api import releases
 
 #: The releases that the fake can be, the newest first. Two numbers stand for the last one of them.
 RELEASES = ("3.34", "3.28", "3.20", "3.9", "3.6.22", "3.5.5", "3.3")

@@ -10,8 +10,8 @@ import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sops.testing import control, doors
-from airflow_provider_sops.testing.doors import HTML, Incoming, Reply
+from airflow_provider_sops.testing import control, endpoints
+from airflow_provider_sops.testing.endpoints import HTML, Incoming, Reply
 from airflow_provider_sops.testing.page import NOT_FOUND_PAGE, SITE_PAGE, task_page
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Handler(BaseHTTPRequestHandler):
             status, body = control.handle(self.server.fake, self.command, parts.path, query, raw)
             self._send(Reply(status, body))
             return
-        address = doors.find(parts.path)
+        address = endpoints.find(parts.path)
         if address is None:
             self._send(self._page(parts.path, query))
             return
@@ -123,7 +123,7 @@ class Handler(BaseHTTPRequestHandler):
         except Drop:
             self._close()
             return
-        if address.door != doors.DIRECT:
+        if address.endpoint != endpoints.DIRECT:
             reply.headers.setdefault("X-Bkapi-Request-Id", uuid.uuid4().hex)
         self._send(reply, kinds)
 
@@ -134,7 +134,7 @@ class Handler(BaseHTTPRequestHandler):
         if path == "/":
             return Reply(200, SITE_PAGE, {}, HTML)
         if not path.startswith(("/taskflow/execute/", "/function/execute/")):
-            return doors.page_not_found(fake.url + path)
+            return endpoints.page_not_found(fake.url + path)
         wanted = query.get("instance_id", "")
         with fake.site.lock:
             task = fake.site.task(int(wanted)) if wanted.isdigit() else None

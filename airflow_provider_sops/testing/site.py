@@ -46,7 +46,7 @@ class Replica:
 
 
 class Site(Hooks):
-    """The site behind the doors. Not thread-safe by itself: callers hold :attr:`lock`.
+    """The site behind the endpoints. Not thread-safe by itself: callers hold :attr:`lock`.
 
     :ivar release: what SOPS it is.
     :ivar start_delay: seconds from a start request to the start; None: no worker takes it up.

@@ -9,14 +9,14 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_sops.sops.states import TaskState
+from airflow_provider_sops.core.states import TaskState
 
 
 class SopsTaskTrigger(BaseTrigger):
     """Wait until a SOPS task has ended; all triggers of one connection and business share one poll.
 
     It carries ids and plain values only, no secret. It fires one event, see
-    :func:`airflow_provider_sops.waiting.make_event`.
+    :func:`airflow_provider_sops.wait_results.make_event`.
 
     :param sops_task_id: id of the SOPS task.
     :param bk_biz_id: its business (or project, see ``scope``).
@@ -104,7 +104,7 @@ class SopsTaskTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, writing changes of state into the task's log, and fire one event."""
-        from airflow_provider_sops.triggers.waits import hold, wait
+        from airflow_provider_sops.triggers.wait_loop import hold, wait
 
         started = time.monotonic()
         self.logger()  # one for all, which self.log then gives too: thousands of waits would each keep their own
@@ -120,6 +120,6 @@ class SopsTaskTrigger(BaseTrigger):
         nobody has acted, so it is asked first.
         """
         if self.revoke_on_kill:
-            from airflow_provider_sops.triggers.waits import revoke_when_killed, see_through
+            from airflow_provider_sops.triggers.wait_loop import revoke_when_killed, see_through
 
             await see_through(revoke_when_killed(self))

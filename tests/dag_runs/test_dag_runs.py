@@ -80,7 +80,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
         }
         found = run_dags(fake, home, DAGS, {DAGS / name: conf for name, conf in confs.items()})
         by_id = {dag_id: run for dags in found.values() for dag_id, run in dags.items()}
-        secrets.FINDER.look(own_words(by_id["ends"].log), "output of the runs")
+        secrets.FINDER.observation(own_words(by_id["ends"].log), "output of the runs")
         secrets.FINDER.look_at_files(home)
         yield Runs(fake, ids, by_id, home)
 

@@ -24,8 +24,8 @@ import pytest
 
 from airflow_provider_sops import __version__
 from airflow_provider_sops.connection import EXTRA_FIELDS, Site, parse_connection
-from airflow_provider_sops.sops.client import SopsClient
-from airflow_provider_sops.sops.errors import SopsNotFoundError
+from airflow_provider_sops.core.errors import SopsNotFoundError
+from airflow_provider_sops.core.http.client import SopsClient
 from airflow_provider_sops.testing import FakeSops, Request
 from tests.docs.blocks import (
     DESIGN,
@@ -277,7 +277,7 @@ def _try_out(connection: dict[str, Any]) -> None:
     assert connection["conn_type"] == "sops"
     site = _site(connection)
     assert site.unknown_fields == ()
-    with SopsClient(site.door, bk_biz_id=site.bk_biz_id, scope=site.scope, settings=site.settings) as client:
+    with SopsClient(site.endpoint, bk_biz_id=site.bk_biz_id, scope=site.scope, settings=site.settings) as client:
         assert client.call("get_task_detail", task_id=TASK_ID).data["id"] == TASK_ID
         with pytest.raises(SopsNotFoundError):
             client.call("get_task_detail", task_id=1)

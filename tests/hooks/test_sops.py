@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The hook over real HTTP, in both doors: connections, typed results, errors, and what `Test` says."""
+"""The hook over real HTTP, in both endpoints: connections, typed results, errors, and what `Test` says."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowException
 
 from airflow_provider_sops import exceptions
+from airflow_provider_sops.core import errors
+from airflow_provider_sops.core.http.network import CA_VARIABLES
+from airflow_provider_sops.core.http.retry import NO_RETRY, RetryPolicy
+from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.exceptions import SopsConfigException, SopsException, airflow_errors, as_airflow
 from airflow_provider_sops.hooks import sops as module
 from airflow_provider_sops.hooks.sops import SopsHook
-from airflow_provider_sops.sops import errors
-from airflow_provider_sops.sops.network import CA_VARIABLES
-from airflow_provider_sops.sops.retry import NO_RETRY, RetryPolicy
-from airflow_provider_sops.sops.states import TaskState
 from airflow_provider_sops.testing import FakeSops, Request
 from tests import secrets
 from tests.servers import Proxy, make_certificate
@@ -29,7 +29,7 @@ Connect = Callable[..., None]
 
 @pytest.fixture
 def hook(sops: FakeSops, connect: Connect, api_type: str) -> SopsHook:
-    """A hook of each door, which tries each call once."""
+    """A hook of each endpoint, which tries each call once."""
     connect(sops, api_type)
     return SopsHook(retry=NO_RETRY)
 
@@ -281,9 +281,9 @@ def test_headers_and_tenant_are_sent(sops: FakeSops, connect: Connect, api_type:
     connect(sops, api_type, headers={"X-Site": "a"}, tenant_id="t1")
     hook = SopsHook()
     session = hook.get_conn()
-    from airflow_provider_sops.sops.calls import make_call
+    from airflow_provider_sops.core.api.calls import make_call
 
-    request = session.door.request(make_call("get_user_project_list", {}))
+    request = session.endpoint.request(make_call("get_user_project_list", {}))
     seen += [request.headers["X-Site"], request.headers["X-Bk-Tenant-Id"]]
     assert seen == ["a", "t1"]
 

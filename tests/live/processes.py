@@ -149,14 +149,14 @@ def free_ports(count: int) -> list[int]:
         return found
 
 
-def wait_until(what: str, look: Callable[[], T], *, seconds: float, every: float = 0.5) -> T:
+def wait_until(what: str, observation: Callable[[], T], *, seconds: float, every: float = 0.5) -> T:
     """Look again and again until what is looked for is there.
 
     :param look: gives something false while it is not.
     :raises AssertionError: naming what did not come, and what was seen last.
     """
     deadline = time.monotonic() + seconds
-    while not (seen := look()):
+    while not (seen := observation()):
         assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}; seen last: {seen!r}"
         time.sleep(every)
     return seen

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_sops.sops import poller
+from airflow_provider_sops.core.poll import poller
 from airflow_provider_sops.testing import FakeSops
 from tests.clients import secret_sops
 from tests.operators.airflow_task import Triggerer

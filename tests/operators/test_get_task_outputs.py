@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The outputs operator: what it pushes, what it refuses, in both doors and with both generations of answers."""
+"""The outputs operator: what it pushes, what it refuses, in both endpoints and with both generations of answers."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def refused(error: type[BaseException], sops_task_id: Any, **arguments: Any) -> 
 
 @pytest.fixture
 def finished(sops: FakeSops, connect: Connect, api_type: str) -> int:
-    """A finished task, and a connection to each door."""
+    """A finished task, and a connection to each endpoint."""
     connect(sops, api_type)
     task_id = sops.create_task()
     sops.advance(10)
@@ -73,18 +73,18 @@ def put_out(sops: FakeSops, task_id: int, outputs: dict[str, Any]) -> None:
     sops.task(task_id).outputs = [{"key": f"${{{name}}}", "value": one, "name": name} for name, one in outputs.items()]
 
 
-# ---- both generations of answers, through the door that grants the detail alone, and through the other ----
+# ---- both generations of answers, through the endpoint that grants the detail alone, and through the other ----
 
 
 @pytest.mark.parametrize("generation", ["old", "current"])
-@pytest.mark.parametrize("door", ["esb", "apigw"])
+@pytest.mark.parametrize("endpoint", ["esb", "apigw"])
 def test_a_site_that_grants_the_detail_alone(
-    make_sops: Callable[..., FakeSops], connect: Connect, generation: str, door: str
+    make_sops: Callable[..., FakeSops], connect: Connect, generation: str, endpoint: str
 ) -> None:
     sops = make_sops(granted=["get_task_detail"])
     body = OLD_DETAIL if generation == "old" else answer_of("01-lifecycle-two-sleeps/20").body
     sops.serve_canned({"get_task_detail": body})
-    connect(sops, door)
+    connect(sops, endpoint)
     task_id = body["data"]["id"]
     ti = TaskInstance()
     sensor = SopsTaskSensor(task_id="wait", sops_task_id=str(task_id))
@@ -369,7 +369,7 @@ def test_values_of_password_variables_are_masked(
     task_id = sops.create_task("Password output")
     sops.advance(5)
     masked: list[str] = []
-    monkeypatch.setattr("airflow_provider_sops.operators.outputs.mask_secret", masked.append)
+    monkeypatch.setattr("airflow_provider_sops.xcom_outputs.mask_secret", masked.append)
     ran = Ran(task_id)
     assert "fake-pass-word-1" in masked
     assert ran.pushed["password"] == "fake-pass-word-1"
@@ -444,8 +444,8 @@ def test_another_business_scope_and_connection(sops: FakeSops, connect: Connect,
     connect(sops, api_type, conn_id="my_site", bk_biz_id=None)
     task_id = sops.create_task()
     sops.advance(10)
-    place = {"bk_biz_id": str(sops.project_id), "scope": "project", "sops_conn_id": "my_site"}
-    assert Ran(f" {task_id}", **place).returned == THREE
+    project = {"bk_biz_id": str(sops.project_id), "scope": "project", "sops_conn_id": "my_site"}
+    assert Ran(f" {task_id}", **project).returned == THREE
     assert "bk_biz_id: is not given" in refused(SopsConfigException, task_id, sops_conn_id="my_site")
 
 

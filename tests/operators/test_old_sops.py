@@ -22,7 +22,7 @@ from airflow_provider_sops.exceptions import (
     SopsTimedOutException,
 )
 from airflow_provider_sops.hooks.sops import SopsHook
-from airflow_provider_sops.testing import Request, answers, doors
+from airflow_provider_sops.testing import Request, answers, endpoints
 from tests.hostile import refuse
 from tests.operators.airflow_task import AirflowTask, Store, Triggerer, Try
 from tests.operators.conftest import Died, World, die
@@ -80,7 +80,7 @@ def lacks(world: World, *apis: str) -> None:
 def lacks_through_esb(world: World, *apis: str) -> None:
     """Let SOPS not have APIs: the ESB tells of the redirect in words of its own."""
     for api in apis:
-        reply = doors.through_esb(doors.page_not_found(f"{world.fake.url}/{api}/"), api)
+        reply = endpoints.through_esb(endpoints.page_not_found(f"{world.fake.url}/{api}/"), api)
         answer = (reply.status, reply.body)
         world.fake.faults.add(api, kind="function", times=None, function=lambda request, answer=answer: answer)
 

@@ -23,10 +23,10 @@ from airflow_provider_sops.exceptions import (
 )
 from airflow_provider_sops.operators.sops import SopsRunTaskOperator
 from airflow_provider_sops.testing import Request
+from tests.core.test_redact import ENCODINGS
 from tests.hostile import refuse
 from tests.operators.airflow_task import AirflowTask, Triggerer
 from tests.operators.conftest import World
-from tests.sops.test_redact import ENCODINGS
 
 TWO_STEPS = {"template_id": 101}
 LONG = {"template_id": 103}
@@ -55,11 +55,11 @@ def test_id_and_address_are_pushed_before_it_is_started(world: World) -> None:
     one = AirflowTask(TWO_STEPS).next_try()
     pushed: list[set[str]] = []
 
-    def look(when: str, request: Request) -> None:
+    def observation(when: str, request: Request) -> None:
         if request.api == "start_task" and when == "before":
             pushed.append(set(one.ti.xcoms))
 
-    world.fake.on_request = look
+    world.fake.on_request = observation
     assert one.execute().outcome
     assert pushed == [{"sops_task_id", "sops_task_url"}]
 
@@ -408,7 +408,7 @@ def test_constants_that_were_rendered_to_something_else_are_named(world: World, 
 @pytest.mark.parametrize("value", ["hidden-word", {"tag": "value", "value": "hidden-word"}, [1, "hidden-word"]])
 def test_passwords_are_masked(world: World, monkeypatch: pytest.MonkeyPatch, value: Any) -> None:
     masked: list[str] = []
-    monkeypatch.setattr("airflow_provider_sops.operators.run_task.mask_secret", masked.append)
+    monkeypatch.setattr("airflow_provider_sops.operators.run_attempt.mask_secret", masked.append)
     (template,) = [one for one in world.fake.site.templates.values() if one.name == "Password output"]
     (name,) = [key for key, one in template.graph.constants.items() if one["custom_type"] == "password"]
     AirflowTask({"template_id": template.id, "constants": {name: value}}).run().outcome  # noqa: B018

@@ -20,7 +20,7 @@ from airflow_provider_sops.exceptions import (
     SopsTimedOutException,
 )
 from airflow_provider_sops.testing import FakeSops
-from airflow_provider_sops.triggers import waits as triggers
+from airflow_provider_sops.triggers import wait_loop as triggers
 from airflow_provider_sops.triggers.sops import SopsTaskTrigger
 from tests.operators.airflow_task import AirflowTask, Instance, Store, Triggerer, Try
 from tests.operators.conftest import World

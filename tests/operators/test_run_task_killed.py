@@ -15,7 +15,7 @@ try:
 except ImportError:  # Airflow 2
     from airflow.models.taskinstance import set_current_context
 
-from airflow_provider_sops.operators import killing
+from airflow_provider_sops.operators import run_kill as killing
 from airflow_provider_sops.operators.sops import SopsRunTaskOperator
 from airflow_provider_sops.testing import Request
 from tests.operators.airflow_task import AirflowTask, Store, Try

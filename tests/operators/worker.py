@@ -27,9 +27,9 @@ from tests.operators.airflow_task import Instance  # noqa: E402
 
 for name in (
     "airflow_provider_sops.hooks.sops",
-    "airflow_provider_sops.operators.run_task",
-    "airflow_provider_sops.sops.async_client",
-    "airflow_provider_sops.triggers.waits",
+    "airflow_provider_sops.operators.run_attempt",
+    "airflow_provider_sops.core.http.async_client",
+    "airflow_provider_sops.triggers.wait_loop",
     "httpx",
     "pendulum",
     "requests",

@@ -10,8 +10,8 @@ from typing import Any
 import jinja2
 import pytest
 
+from airflow_provider_sops.core.variables import render
 from airflow_provider_sops.plugins.sops import SopsPlugin
-from airflow_provider_sops.sops.variables import render
 
 OUTPUTS = {"IP": "10.0.0.1", "EXIT": "0", "evil": "$(rm -rf /)", "list": [1, "二"]}
 

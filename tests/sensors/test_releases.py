@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of situations on every older SOPS, through both doors, poked and deferred."""
+"""The table of situations on every older SOPS, through both endpoints, poked and deferred."""
 
 from __future__ import annotations
 

@@ -58,15 +58,15 @@ class Http:
 
 
 class Caller:
-    """Calls a fake through one of its doors.
+    """Calls a fake through one of its endpoints.
 
-    :param door: ``apigw``, ``esb`` or ``direct``.
+    :param endpoint: ``apigw``, ``esb`` or ``direct``.
     :param credentials: instead of the fake's own.
     """
 
-    def __init__(self, fake: FakeSops, door: str = "apigw", **credentials: Any) -> None:
+    def __init__(self, fake: FakeSops, endpoint: str = "apigw", **credentials: Any) -> None:
         self.fake = fake
-        self.door = door
+        self.endpoint = endpoint
         self.credentials = credentials or {
             "bk_app_code": fake.app_code,
             "bk_app_secret": fake.app_secret,
@@ -88,11 +88,11 @@ class Caller:
         known = APIS[api]
         ids = {name: task_id if name != "bk_biz_id" else params.pop("bk_biz_id", 2) for name in known.ids}
         headers = {}
-        if self.door == "esb":
+        if self.endpoint == "esb":
             url = f"{self.fake.esb_url}/{api}/"
             params |= ids | self.credentials
         else:
-            base = self.fake.apigw_url if self.door == "apigw" else self.fake.direct_url
+            base = self.fake.apigw_url if self.endpoint == "apigw" else self.fake.direct_url
             url = "/".join([base, api, *map(str, ids.values()), ""])
             headers = self.headers
         if known.method == "GET":

@@ -19,14 +19,16 @@ TRUSTED = "trusted-app"
 
 @dataclass
 class Scene:
-    """A fake of one release, with its clock stopped, and a caller at one of its doors."""
+    """A fake of one release, with its clock stopped, and a caller at one of its endpoints."""
 
     fake: FakeSops
     call: Caller
 
     def of(self, user: str = "admin", app: str = "demo-app") -> Caller:
-        """Give a caller at the same door who is somebody else."""
-        return Caller(self.fake, self.call.door, bk_app_code=app, bk_app_secret=self.fake.app_secret, bk_username=user)
+        """Give a caller at the same endpoint who is somebody else."""
+        return Caller(
+            self.fake, self.call.endpoint, bk_app_code=app, bk_app_secret=self.fake.app_secret, bk_username=user
+        )
 
     def task(self, template: str = "Long sleep", *, after: float = 1, **more: Any) -> int:
         """Give a started task, some seconds later."""
@@ -49,7 +51,7 @@ class Scene:
         return f"{good} {answer.get('code', '-')} {words}".strip()
 
 
-def scene(release: str, door: str, **arguments: Any) -> FakeSops:
+def scene(release: str, endpoint: str, **arguments: Any) -> FakeSops:
     """Make the fake of a scene."""
     fake = FakeSops(release=release, users=USERS, trusted_apps=[TRUSTED], **arguments)
     fake.apps[TRUSTED] = fake.app_secret
@@ -272,12 +274,12 @@ def detail_cache(at: Scene) -> float:
     return _cached_for(at, lambda task_id: at.call("get_task_detail", task_id)["data"]["elapsed_time"])
 
 
-def _cached_for(at: Scene, look: Any) -> float:
+def _cached_for(at: Scene, observation: Any) -> float:
     task_id = at.task()
-    first = look(task_id)
+    first = observation(task_id)
     for seconds in (5, 15, 55, 65):
         at.fake.advance(seconds - (at.fake.clock.now() - at.fake.task(task_id).starts[0] - 0.9))
-        if look(task_id) != first:
+        if observation(task_id) != first:
             return {5: 0, 15: 10, 65: 60}[seconds]
     raise AssertionError("cached for ever")
 

@@ -38,9 +38,9 @@ class Row:
     esb: Mapping[str, Any] | None = None
     fake: Mapping[str, Any] | None = None
 
-    def expected(self, release: str, door: str) -> Any:
+    def expected(self, release: str, endpoint: str) -> Any:
         """Give the answer of a release."""
-        answers = self.answers if door == "apigw" or self.esb is None else self.esb
+        answers = self.answers if endpoint == "apigw" or self.esb is None else self.esb
         reached = RELEASES[RELEASES.index(release) :]
         return next(answers[older] for older in reached if older in answers)
 
@@ -453,14 +453,14 @@ ROWS = [
 @pytest.mark.parametrize("release", RELEASES)
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.what)
 def test_release(row: Row, release: str) -> None:
-    doors = ("apigw", "esb")
+    endpoints = ("apigw", "esb")
     found = {}
-    for door in doors:
-        with play.scene(release, door, **(row.fake or {})) as fake:
-            caller = Caller(fake, door)
-            found[door] = row.play(Scene(fake, caller))
+    for endpoint in endpoints:
+        with play.scene(release, endpoint, **(row.fake or {})) as fake:
+            caller = Caller(fake, endpoint)
+            found[endpoint] = row.play(Scene(fake, caller))
             caller.http.close()
-    assert found == {door: row.expected(release, door) for door in doors}
+    assert found == {endpoint: row.expected(release, endpoint) for endpoint in endpoints}
 
 
 def test_a_release_that_it_cannot_be() -> None:

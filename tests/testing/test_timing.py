@@ -134,7 +134,7 @@ def test_the_race_at_the_end_looks_as_recorded(fake: FakeSops) -> None:
     fake.faults.add(kind="end_race", seconds=3)
     fake.advance(4)
 
-    def look(nonce: int) -> dict[str, str]:
+    def observation(nonce: int) -> dict[str, str]:
         status = call("get_task_status", task_id, nonce=nonce)["data"]
         row = call("get_tasks_status", task_id_list=[task_id], nonce=nonce)["data"][0]
         detail = call("get_task_detail", task_id, nonce=nonce)["data"]
@@ -145,12 +145,12 @@ def test_the_race_at_the_end_looks_as_recorded(fake: FakeSops) -> None:
             "get_task_detail": json.dumps([bool(detail["finish_time"]), len(detail["outputs"])]),
         }
 
-    racing = look(1)
+    racing = observation(1)
     assert racing["get_tasks_status"] == json.dumps(["FINISHED", False, "execute_task"])
     assert racing["get_task_detail"] == json.dumps([False, 3])
     assert {(what, noted) for what, noted in racing.items() if what != "get_task_status"} <= seen
     fake.advance(3)
-    assert set(look(2).items()) <= seen
+    assert set(observation(2).items()) <= seen
 
 
 def test_a_callback_is_really_posted(fake: FakeSops) -> None:

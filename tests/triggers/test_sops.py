@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_sops.core import errors
+from airflow_provider_sops.core.poll.poller import Poller, Waiter
+from airflow_provider_sops.core.wait import verdict
 from airflow_provider_sops.exceptions import SopsTriggerEventException
-from airflow_provider_sops.sops import errors, verdict
-from airflow_provider_sops.sops.poller import Poller, Waiter
 from airflow_provider_sops.testing import FakeSops
-from airflow_provider_sops.triggers import waits as triggers
+from airflow_provider_sops.triggers import wait_loop as triggers
 from airflow_provider_sops.triggers.sops import SopsTaskTrigger
-from airflow_provider_sops.waiting import EVENT_VERSION, Outcome, read_event
+from airflow_provider_sops.wait_results import EVENT_VERSION, Outcome, read_event
 from tests import secrets
 
 INTERVAL = 0.2
@@ -101,8 +102,8 @@ def test_it_fires_when_the_task_has_ended(connected: FakeSops) -> None:
     event = fire(trigger(task_id), end)
     ended = read_event(task_id, json.loads(json.dumps(event)))
     assert ended.outcome is Outcome.SUCCESS
-    assert ended.look.status is not None
-    assert ended.look.status.finish_time is not None
+    assert ended.observation.status is not None
+    assert ended.observation.status.finish_time is not None
     assert event["status"]["task_name"] == "Long sleep"
     assert event["status"]["end_time"].endswith("+08:00")
     assert len(json.dumps(event)) < 1000
@@ -161,9 +162,9 @@ def test_what_became_due_in_a_long_turn_is_due_at_once(connected: FakeSops) -> N
         begun = time.time() - 90.0
         one, waiter = trigger(1, deadline=begun + 20.0), Waiter(1, INTERVAL)
         waiter.error = errors.SopsError("no answer")
-        poller = triggers.join_poller("sops_default", triggers._place(2, "cmdb_biz"), waiter)
+        poller = triggers.join_poller("sops_default", triggers._project(2, "cmdb_biz"), waiter)
         try:
-            return triggers._until_next_look(one, begun, waiter, triggers._watch(one, poller), triggers._Progress())
+            return triggers._until_next_look(one, begun, waiter, triggers._task_wait(one, poller), triggers._Progress())
         finally:
             triggers.leave_poller(poller, waiter)
 
@@ -292,7 +293,7 @@ def test_triggers_of_one_place_share_a_poller(connected: FakeSops) -> None:
 def test_a_task_that_waits_for_a_person_says_so(
     connected: FakeSops, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_sops.sops.watch.INTERVENTION_AFTER", 0.5)
+    monkeypatch.setattr("airflow_provider_sops.core.wait.task_wait.INTERVENTION_AFTER", 0.5)
     caplog.set_level(logging.INFO)
     task_id = connected.create_task("Pause for a person")
     connected.advance(30)

@@ -20,9 +20,10 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException, TaskDeferred
 
 from airflow_provider_sops import exceptions
-from airflow_provider_sops.sops import async_client, poller
-from airflow_provider_sops.triggers import waits as triggers
-from airflow_provider_sops.waiting import Outcome, make_event
+from airflow_provider_sops.core.http import async_client
+from airflow_provider_sops.core.poll import poller
+from airflow_provider_sops.triggers import wait_loop as triggers
+from airflow_provider_sops.wait_results import Outcome, make_event
 from tests.sensors.test_sops import BAD, Run, check, start  # noqa: F401 (a fixture)
 from tests.tasks import _Lines
 from tests.verdict_cases import CASES, HOUR, Case, World, fault, heal, operate

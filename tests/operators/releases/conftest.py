@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The run operator's tables on every older SOPS, through both doors; and what a release cannot do."""
+"""The run operator's tables on every older SOPS, through both endpoints; and what a release cannot do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def release(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def world(make_world: Callable[..., World], connect: Callable[..., None], release: str, api_type: str) -> World:
-    """A fake SOPS of that release, through one of its doors."""
+    """A fake SOPS of that release, through one of its endpoints."""
     world = make_world(release=release)
     connect(world.fake, api_type)
     return world

@@ -24,12 +24,12 @@ def read_connections() -> None:
 
         site = SopsHook(conn_id).site
         return {
-            "api_type": site.door.api_type,
-            "base_url": site.door.base_url,
+            "api_type": site.endpoint.api_type,
+            "base_url": site.endpoint.base_url,
             "credentials": {
-                name: sha256(value.encode()).hexdigest() for name, value in asdict(site.door.credentials).items()
+                name: sha256(value.encode()).hexdigest() for name, value in asdict(site.endpoint.credentials).items()
             },
-            "headers": sha256(repr(dict(site.door.headers)).encode()).hexdigest(),
+            "headers": sha256(repr(dict(site.endpoint.headers)).encode()).hexdigest(),
             "bk_biz_id": site.bk_biz_id,
             "scope": site.scope,
             "read_timeout": site.settings.read_timeout,

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a call gets to SOPS, and its answer back."""

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Is a created task the one that is wanted? An old SOPS drops parameters that it does not know, without a word.
+
+It is found out before the start, when the task does nothing yet: by the tree that ``create_task`` answers, or, when an
+earlier try has created it, by the one of ``get_task_detail``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from airflow_provider_sops.core import errors, models
+from airflow_provider_sops.core.api.calls import nocache
+from airflow_provider_sops.core.api.project import Project
+from airflow_provider_sops.core.api.releases import SINCE
+from airflow_provider_sops.core.errors import SopsConfigError
+from airflow_provider_sops.core.flow import Flow
+from airflow_provider_sops.core.models import CreatedTask, Template
+from airflow_provider_sops.core.operate.operate import REFUSED
+from airflow_provider_sops.core.pipeline_tree import Activity, activities
+from airflow_provider_sops.core.run.task_spec import NODE_FIELDS, SCHEMES, TaskSpec
+from airflow_provider_sops.core.text import text_of
+
+#: What to do once the DAG is put right.
+_ANEW = (
+    "A retry finds this same SOPS task: clear the Airflow task, or with on_clear='reattach' trigger a new DAG run, so "
+    "that another one is created."
+)
+
+
+def compare(
+    project: Project,
+    task_spec: TaskSpec,
+    template_id: int,
+    template: Template | None,
+    task_id: int,
+    made: CreatedTask | None,
+    tell: Callable[[str, bool], None],
+) -> Flow[None]:
+    """Compare a task that is about to be started with the one wanted.
+
+    :param wanted: with ids of nodes, not names.
+    :param template: where it could be read.
+    :param made: what ``create_task`` has answered; ``None`` when an earlier try has created the task.
+    :param tell: is given what to write into the log, and whether it is a warning.
+    :raises SopsConfigError: it would run other nodes, or with other constants.
+    :raises errors.SopsError: which nodes it would run cannot be read.
+    """
+    tree = made.pipeline_tree if made else (yield from _read_tree(project, task_spec, task_id))
+    subject = f"SOPS task {task_id}" + (f" ({made.task_url})" if made and made.task_url else "")
+    if task_spec.node_fields and not tree.get("activities"):
+        tell(f"{subject} has no nodes that could be compared with those wanted.", True)
+    elif task_spec.node_fields:
+        nodes = activities(template.pipeline_tree) if template else ()
+        names = {node.id: node.name for node in nodes if not node.path}
+        of_schemes = None
+        if SCHEMES in task_spec.node_fields:
+            of_schemes = yield from _scheme_nodes(project, task_spec, template_id, tell)
+        if differs := differing_nodes(task_spec.params, tree, names, of_schemes):
+            raise _not_as_wanted(task_spec, subject, differs)
+    constants = Template(0, "", tree).constants
+    other = differing_constants(task_spec.constants, tree)
+    if made is None and other:
+        # an earlier try may have given others, or a person: not taken is what has the template's own value
+        own = template.constants if template else {}
+        tell(f"{subject} was created with other values of {', '.join(other)}; it keeps them.", False)
+        other = [key for key in other if key in own and is_same(own[key].get("value"), constants[key].get("value"))]
+    if other:
+        raise SopsConfigError(
+            "constants", f"{subject} is not started: it does not have the value given to {', '.join(other)}. {_ANEW}"
+        )
+    dropped = [key for key in task_spec.constants if key not in constants]
+    if dropped and tree and template is None:  # else their names were checked
+        tell(f"{subject} has no {', '.join(dropped)}: no node that runs refers to it, or the template has not.", True)
+
+
+def _read_tree(project: Project, task_spec: TaskSpec, task_id: int) -> Flow[Mapping[str, Any]]:
+    """Read the tree of a task that an earlier try has created."""
+    cannot = (
+        f"Without it this retry cannot compare the nodes of SOPS task {task_id}, which an earlier try has created, "
+        "with those wanted, so it has started nothing."
+    )
+    try:
+        answer = yield project.call("get_task_detail", task_id=task_id, **nocache())
+    except REFUSED as error:
+        if not task_spec.node_fields:
+            return {}
+        raise errors.advised(error, f"{cannot} Grant the API, or clear the Airflow task.") from error.__cause__
+    tree = models.task_detail(answer).pipeline_tree
+    if "activities" not in tree and task_spec.node_fields:
+        since = f"SOPS has it since {SINCE['get_task_detail.pipeline_tree']}"
+        raise answer.wrong(f"it has no pipeline_tree ({since}). {cannot} Clear the Airflow task")
+    return tree
+
+
+def _scheme_nodes(
+    project: Project, task_spec: TaskSpec, template_id: int, tell: Callable[[str, bool], None]
+) -> Flow[set[str] | None]:
+    """Read which nodes the wanted execution schemes run; ``None`` where that cannot be read."""
+    nodes, why = None, "SOPS does not list it"
+    try:
+        answer = yield project.call("get_template_schemes", template_id=template_id)
+        nodes = scheme_nodes(answer.data, task_spec.params[SCHEMES])
+    except errors.SopsError as error:
+        why = str(error)
+    if not nodes:
+        tell(f"Whether SOPS has taken {SCHEMES} is not checked. {why}", True)
+    return nodes
+
+
+def differing_nodes(
+    params: Mapping[str, Any],
+    tree: Mapping[str, Any],
+    names: Mapping[str, str],
+    of_schemes: Collection[str] | None,
+) -> str:
+    """Compare the nodes that a task would run with those wanted: an old SOPS drops parameters that it does not know.
+
+    Looked at are the task's own nodes, not those in its subprocesses; what every task of the template has is wanted.
+
+    :param params: those of ``create_task``, with ids of nodes.
+    :param tree: the task's pipeline tree.
+    :param names: names of the template's nodes by id, where it could be read.
+    :param of_schemes: ids of the nodes of the execution schemes; ``None`` when they are not known: only the nodes to
+        leave out can be looked for then.
+    :return: what differs, in words that follow on "it"; empty when nothing does.
+    """
+    left_out, run = ({str(own) for own in params.get(name) or ()} for name in NODE_FIELDS)
+    executed = run - left_out
+    if params.get(SCHEMES):
+        run = run | set(of_schemes) if of_schemes is not None else set()
+
+    def is_wanted(own: str) -> bool:
+        return own not in left_out and (not run or own in run)
+
+    nodes = [node for node in activities(tree) if not node.path]
+    ids = _template_ids(tree, nodes, names, is_wanted)
+    told = [node for node in nodes if ids[node.id]]
+    unwanted = [repr(node.name) for node in told if node.optional and not is_wanted(ids[node.id])]
+    missing = [repr(names.get(own, own)) for own in sorted(executed - set(ids.values()))]
+    if len(told) < len(nodes):  # which of the template's nodes they are is not known, but how many
+        missing = []
+        untold = [repr(node.name) for node in nodes if node.optional and not ids[node.id]]
+        too_many = len(untold) - len(run - left_out - set(ids.values())) if run else 0
+        unwanted += [f"{too_many} of {', '.join(untold)}"] if too_many > 0 else []
+    parts = [f"would run {', '.join(unwanted)}, which was not wanted,"] if unwanted else []
+    parts += [f"would not run {', '.join(missing)}"] if missing else []
+    return " and ".join(parts).rstrip(",")
+
+
+def _template_ids(
+    tree: Mapping[str, Any], nodes: Iterable[Activity], names: Mapping[str, str], is_wanted: Callable[[str], bool]
+) -> dict[str, str]:
+    """Tell which node of the template each node of a task is; empty where neither its ids nor its name tell."""
+    found: dict[str, str] = {}
+    for node in nodes:
+        said = text_of(tree["activities"].get(node.id, {}).get("template_node_id"))
+        own = said or (node.id if node.id in names else "")
+        if not own:  # of several with this name one that is wanted: SOPS has left the others out
+            alike = [own for own, name in names.items() if name == node.name and own not in found.values()]
+            own = min(alike, key=lambda own: not is_wanted(own), default="")
+        found[node.id] = own
+    return found
+
+
+def scheme_nodes(rows: object, schemes: object) -> set[str] | None:
+    """Give the nodes of execution schemes.
+
+    :param rows: the answer's data of ``get_template_schemes``: objects with ``id``, and in ``data`` JSON with node ids.
+    :param schemes: id or ids of the schemes.
+    :return: ids of the nodes; ``None`` when a scheme is not there or cannot be read.
+    """
+    listed = rows if isinstance(rows, list) else []
+    by_id = {str(row.get("id")): row.get("data") for row in listed if isinstance(row, dict)}
+    found: set[str] = set()
+    for scheme in schemes if isinstance(schemes, list | tuple) else [schemes]:
+        try:
+            nodes = json.loads(str(by_id[str(scheme)]))
+        except (KeyError, TypeError, ValueError):
+            return None
+        if not isinstance(nodes, list):
+            return None
+        found |= {text_of(node) for node in nodes}
+    return found
+
+
+def differing_constants(given: Mapping[str, Any], tree: Mapping[str, Any]) -> list[str]:
+    """Compare the values of a task's constants with those given.
+
+    Not those of passwords, which SOPS may keep in another form, nor what the task does not have: SOPS drops what no
+    node that runs refers to. ``5`` and ``"5"`` are the same.
+
+    :return: keys of those that have another value.
+    """
+    made = Template(0, "", tree)
+    return [
+        key
+        for key, value in given.items()
+        if isinstance(constant := made.constants.get(key), dict)
+        and key not in made.secret_keys
+        and not is_same(value, constant.get("value"))
+    ]
+
+
+def is_same(one: object, other: object) -> bool:
+    """Tell whether two values of a constant are the same, but for how SOPS stores them."""
+    return _plain(one) == _plain(other)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, str):
+        with suppress(ValueError, RecursionError):
+            value = json.loads(value)
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def _not_as_wanted(task_spec: TaskSpec, subject: str, differs: str) -> SopsConfigError:
+    """Make the error of a task whose nodes are not those wanted.
+
+    :param subject: the task.
+    :param differs: see :func:`differing_nodes`.
+    """
+    fields = task_spec.node_fields
+    advice = [
+        f"SOPS has {name} since {SINCE[f'create_task.{name}']}, and drops it without a word before"
+        for name in fields
+        if f"create_task.{name}" in SINCE
+    ]
+    if advice:
+        advice = [", and ".join(advice), "Name what is to be left out in exclude_task_nodes_id, which every SOPS has"]
+    return SopsConfigError(
+        " and ".join(fields), f"{subject} is not started: it {differs}. {'. '.join((*advice, _ANEW))}"
+    )

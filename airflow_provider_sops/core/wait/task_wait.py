@@ -1,0 +1,392 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Watching one SOPS task until it ends, without I/O: flows that both clients and every mode of a wait carry out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from airflow_provider_sops.core import errors, models
+from airflow_provider_sops.core.api.calls import nocache
+from airflow_provider_sops.core.api.project import Project
+from airflow_provider_sops.core.api.releases import SINCE
+from airflow_provider_sops.core.errors import nobody_answers
+from airflow_provider_sops.core.flow import Flow, LogLine
+from airflow_provider_sops.core.models import TaskDetail, TaskStatus
+from airflow_provider_sops.core.pipeline_tree import count_activities
+from airflow_provider_sops.core.states import TaskState
+from airflow_provider_sops.core.status_reading import DEFINITE, ApiGrants, is_denied, is_lacking, read_status
+from airflow_provider_sops.core.wait.auto_retry import LONGEST_WINDOW, retry_window
+from airflow_provider_sops.core.wait.policy import WaitPolicy
+from airflow_provider_sops.core.wait.verdict import Next, Verdict, WaitState, judge
+
+#: What a failed task is asked for besides its state; an old SOPS leaves out what it does not know.
+_FLAGS = ("with_ex_data", "with_failed_node_info", "with_auto_retry_status")
+#: Seconds without any change after which it is asked whether the task waits for a person.
+INTERVENTION_AFTER = 300.0
+#: Seconds after which new processes, which do not know what was told, tell again that a task is paused.
+REMIND_AFTER = 600.0
+
+NO_STATUS_NOTICE = (
+    "The app may not call get_task_status, so it is decided by get_tasks_status alone: whether SOPS will retry a "
+    "failed node by itself is not known. Apply for the API permission 'get_task_status' of bk-sops."
+)
+NO_TREE_NOTICE = (
+    "Whether SOPS will retry the failed node by itself is not known: SOPS has not said it (it does since "
+    f"{SINCE['get_task_status.failed_node_info']}), and the settings of the task's nodes cannot be read by "
+    f"get_task_detail. So the failure is believed only when it has lasted for {LONGEST_WINDOW:.0f} s."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What one look at a task gave: what follows, the status read (if it could be read), and lines for the log."""
+
+    next: Next
+    status: TaskStatus | None = None
+    reason: str = ""
+    lines: tuple[LogLine, ...] = ()
+    #: the error that ends the wait when it is not a bad end of the task
+    error: errors.SopsError | None = None
+    #: the wait ends because of ``max_outage``, not because of one error
+    outage: bool = False
+
+
+@dataclass(slots=True)
+class TaskWait:
+    """The wait for one task: policy, and what was seen up to now. Used by one wait, looked through once a poll.
+
+    :param had_answer: SOPS has answered before (in an earlier poke, or before deferring). Wrong credentials then may be
+        a rotation under way, and an address behind which nobody answers a restart; they are tolerated like an outage.
+        Without it they end the wait at once.
+    """
+
+    task_id: int
+    project: Project
+    policy: WaitPolicy
+    had_answer: bool = False
+    grants: ApiGrants = field(default_factory=ApiGrants)
+    wait_state: WaitState = field(default_factory=WaitState)
+    #: the last state and progress written into the log
+    shown_state: TaskState | None = None
+    shown: str = ""
+    changed_at: float | None = None
+    outage_since: float | None = None
+    intervention_asked: bool = False
+    #: who asks whether it waits for a person gets no answer here
+    never_intervention: bool = False
+    told: frozenset[str] = frozenset()
+    #: seconds since the epoch up to which an earlier process has written the changes into the log
+    told_until: float | None = None
+    task_url: str = ""
+    #: the task's name, which not every answer has
+    name: str = ""
+    detail: TaskDetail | None = None
+    final: TaskStatus | None = None
+
+    @property
+    def must_be_kept(self) -> bool:
+        """Whether this watch remembers what a new one could not learn: an outage, an end without end time, or since
+        when it has waited for a retry that SOPS does not tell of."""
+        retry_timed = self.wait_state.retry_until is not None and self.wait_state.failed_at is None
+        return self.outage_since is not None or self.wait_state.finished is not None or retry_timed
+
+    @property
+    def intervention_due(self) -> float | None:
+        """When to ask whether the task waits for a person; ``None``: not before something changes."""
+        if self.shown_state is not TaskState.RUNNING or self.changed_at is None:
+            return None
+        if self.intervention_asked or self.never_intervention:
+            return None
+        return self.changed_at + INTERVENTION_AFTER
+
+    def observation(self, now: float) -> Flow[Observation]:
+        """Read the task's status and say what follows.
+
+        :param now: seconds since the epoch.
+        """
+        lines: list[LogLine] = []
+        try:
+            notices: list[str] = []
+            status = yield from read_status(self.project, self.task_id, self.grants, notices, keep=self._keep)
+            if self.told_until is None:  # an earlier process has said it
+                lines += [LogLine(notice, warning=True) for notice in notices]
+            if self.detail is None and not status.is_deleted:
+                yield from self._read_detail_once()
+            observation = yield from self.evaluate(status, now, progress=True)
+        except errors.SopsError as error:
+            observation = self.failed_read(error, now)
+        return replace(observation, lines=(*lines, *observation.lines))
+
+    def evaluate(
+        self,
+        status: TaskStatus,
+        now: float,
+        *,
+        progress: bool = False,
+        courtesy: Callable[[], bool] = lambda: True,
+    ) -> Flow[Observation]:
+        """Say what follows from a status that was read already; asks further where that is needed to decide.
+
+        :param progress: the status has the task's nodes, so that the log may name them.
+        :param courtesy: asked before a question that only makes the log richer; ``False`` puts it off.
+        :raises errors.SopsError: when a further question fails; hand it to :meth:`failed_read`.
+        """
+        if status.state is TaskState.UNKNOWN:
+            return self.failed_read(_unknown_state(status), now)
+        self.had_answer = True
+        if self.final is not None and (self.final.is_deleted or not status.state.is_final):
+            status = self.final  # a replica with an older answer takes no end back
+        elif status.state.is_final or status.is_deleted:
+            self.final = status
+        status = self._named(status)
+        self.task_url = status.task_url or self.task_url
+        verdict = judge(status, self.policy, self.wait_state, now)
+        lines: list[LogLine] = []
+        if verdict.next is Next.ASK_STATUS:
+            status, verdict = yield from self._ask_again(status, now, lines)
+        if verdict.next is Next.ASK_DETAIL:
+            status, verdict = yield from self._ask_detail(status)
+        if verdict.next is Next.SUCCESS and status.is_deleted is None and self.grants.status:
+            single = yield from read_status(self.project, self.task_id, self.grants, [], keep=self._keep)
+            if single.is_deleted:
+                status, verdict = single, judge(single, self.policy, self.wait_state, now)
+        # not before: a status whose further questions fail is of no use, and the outage goes on
+        lines = [*self._recovered(now), *lines, *self._changes(status, now, progress)]
+        if verdict.next is Next.WAIT:
+            lines += yield from self._intervention(status, now, courtesy)
+            return Observation(Next.WAIT, status, lines=tuple(lines))
+        if verdict.next is Next.SUCCESS:
+            status = yield from self._complete(status)
+        status = replace(self._named(status), task_url=self.task_url)
+        return Observation(verdict.next, status, verdict.reason, tuple(lines))
+
+    def progress(self, now: float) -> Flow[list[LogLine]]:
+        """Read how far the task's nodes are, for the log alone; nothing is judged.
+
+        A task that is found deleted stands in :attr:`final` then: the batches of an old SOPS never tell.
+        """
+        try:
+            answer = yield self.project.call("get_task_status", task_id=self.task_id)
+            return self._changes(self._named(models.task_status(answer)), now, progress=True)
+        except errors.SopsNotFoundError:
+            yield from self._find_deleted()
+            return []
+        except errors.SopsError as error:
+            if is_denied(error):
+                self.grants.status = False
+            return []
+
+    def _find_deleted(self) -> Flow[None]:
+        try:
+            status = yield from read_status(self.project, self.task_id, self.grants, [], fresh=True, keep=self._keep)
+        except errors.SopsError:
+            return
+        if status.is_deleted:
+            self.final = status
+
+    def failed_read(self, error: errors.SopsError, now: float, *, what: str = "status") -> Observation:
+        """Say what follows from a status that could not be read.
+
+        :param what: what could not be, if it is not the status.
+        """
+        if self._ends_at_once(error):
+            return Observation(Next.FAILURE, error=error, reason=str(error))
+        lines: tuple[LogLine, ...] = ()
+        if self.outage_since is None:
+            self.outage_since = now
+            lines = (
+                LogLine(
+                    f"Cannot read the {what} of SOPS task {self.task_id}; going on for up to "
+                    f"{self.policy.max_outage:.0f} s (max_outage). {error}",
+                    warning=True,
+                ),
+            )
+        if now - self.outage_since >= self.policy.max_outage:
+            reason = (
+                f"the {what} of SOPS task {self.task_id} could not be read for {now - self.outage_since:.0f} s "
+                f"(max_outage is {self.policy.max_outage:.0f} s). The task itself was not touched and may still run. "
+                f"Last error: {error}"
+            )
+            return Observation(Next.FAILURE, error=error, reason=reason, outage=True, lines=lines)
+        return Observation(Next.WAIT, error=error, lines=lines)
+
+    def _ends_at_once(self, error: errors.SopsError) -> bool:
+        if isinstance(error, errors.SopsAuthenticationError) or nobody_answers(error):
+            return not self.had_answer
+        return isinstance(error, DEFINITE)
+
+    def _recovered(self, now: float) -> list[LogLine]:
+        if self.outage_since is None:
+            return []
+        lasted, self.outage_since = now - self.outage_since, None
+        return [LogLine(f"SOPS answers again after {lasted:.0f} s.")]
+
+    def _read_detail_once(self) -> Flow[None]:
+        """Read the detail for the task's address and the names of its nodes; a wait can do without."""
+        try:
+            answer = yield self.project.call("get_task_detail", task_id=self.task_id)
+            self._keep(models.task_detail(answer))
+        except errors.SopsError:
+            return
+
+    def _keep(self, detail: TaskDetail) -> None:
+        self.detail = detail
+        self.task_url = detail.task_url or self.task_url
+        self.name = detail.name or self.name
+
+    def _named(self, status: TaskStatus) -> TaskStatus:
+        """Give a status the task's name where it has none, as from ``get_task_status`` before SOPS 3.6.46."""
+        self.name = status.name or self.name
+        return status if status.name or not self.name else replace(status, name=self.name)
+
+    def _ask_again(self, status: TaskStatus, now: float, lines: list[LogLine]) -> Flow[tuple[TaskStatus, Verdict]]:
+        """Read the status past the caches, with the reasons of failures and whether SOPS will retry by itself."""
+        if not self.grants.status:  # the detail knows neither FAILED nor SUSPENDED; a batch did
+            return (yield from self._decide_without(status, now, lines))
+        flags = dict.fromkeys(_FLAGS, "1") if status.state is TaskState.FAILED else {}
+        try:
+            answer = yield self.project.call("get_task_status", task_id=self.task_id, **flags, **nocache())
+            fresh = models.task_status(answer)
+        except errors.SopsNotFoundError:  # deleted just now, or a batch does not tell
+            fresh = yield from read_status(self.project, self.task_id, self.grants, [], fresh=True, keep=self._keep)
+        except errors.SopsError as error:
+            if not is_denied(error):
+                raise
+            self.grants.status = False
+            return (yield from self._decide_without(status, now, lines))
+        fresh = self._named(replace(fresh, task_url=fresh.task_url or status.task_url))
+        if fresh.state is TaskState.UNKNOWN:
+            raise _unknown_state(fresh)
+        return fresh, (yield from self._decide(fresh, now, lines))
+
+    def _decide_without(self, status: TaskStatus, now: float, lines: list[LogLine]) -> Flow[tuple[TaskStatus, Verdict]]:
+        """Decide by what a batch has said, as no more may be asked."""
+        self._tell_once(NO_STATUS_NOTICE, lines)
+        return status, (yield from self._decide(status, now, lines))
+
+    def _decide(self, status: TaskStatus, now: float, lines: list[LogLine]) -> Flow[Verdict]:
+        """Judge a status to be decided on; if nothing else, the tree tells whether SOPS may yet retry by itself."""
+        verdict = judge(status, self.policy, self.wait_state, now, fresh=True)
+        if verdict.next is not Next.ASK_TREE:
+            return verdict
+        if self.detail is None:
+            yield from self._read_detail_once()
+        tree = self.detail.pipeline_tree if self.detail else {}
+        if not tree.get("activities"):
+            self._tell_once(NO_TREE_NOTICE, lines)
+        window = retry_window(status, tree)
+        return judge(status, self.policy, self.wait_state, now, fresh=True, retry_window=window)
+
+    def _tell_once(self, notice: str, lines: list[LogLine]) -> None:
+        """Say something of a failure, unless it was said before, perhaps by an earlier process."""
+        said = self.told_until is not None and (self.wait_state.failed or 0.0) < self.told_until
+        if notice not in self.told and not said:
+            self.told |= {notice}
+            lines.append(LogLine(notice, warning=True))
+
+    def _ask_detail(self, status: TaskStatus) -> Flow[tuple[TaskStatus, Verdict]]:
+        """FINISHED for long without an end time: a fresh detail decides."""
+        answer = yield self.project.call("get_task_detail", task_id=self.task_id, **nocache())
+        detail = models.task_detail(answer)
+        self._keep(detail)
+        if detail.finish_time is None:
+            return status, Verdict(
+                Next.FAILURE,
+                "is FINISHED, but SOPS has given no end time for two minutes, nor does its detail: "
+                "look at the task's page, and tell those who run SOPS",
+            )
+        ended = replace(status, finish_time=detail.finish_time)
+        return ended, judge(ended, self.policy, self.wait_state, 0.0)
+
+    def _complete(self, status: TaskStatus) -> Flow[TaskStatus]:
+        """Add what a wait returns but the status lacks: REVOKED never gets an end time, EXPIRED has nothing."""
+        if status.finish_time is not None and status.start_time is not None and self.task_url and status.name:
+            return replace(status, task_url=self.task_url)
+        try:
+            answer = yield self.project.call("get_task_detail", task_id=self.task_id, **nocache())
+            detail = models.task_detail(answer)
+        except errors.SopsError:
+            return replace(status, task_url=self.task_url)
+        self._keep(detail)
+        return replace(
+            status,
+            name=status.name or detail.name,
+            start_time=status.start_time or detail.start_time,
+            finish_time=status.finish_time or detail.finish_time,
+            elapsed_time=status.elapsed_time or detail.elapsed_time,
+            task_url=self.task_url,
+        )
+
+    def _changes(self, status: TaskStatus, now: float, progress: bool) -> list[LogLine]:
+        """Give one line when the state, the nodes done or the nodes running have changed."""
+        if not progress and not status.nodes and status.state is self.shown_state:
+            return []  # a batch, which says nothing of the nodes
+        shown = describe_progress(status, self.detail) if progress or status.nodes else str(status.state)
+        if shown == self.shown:
+            return []
+        self.shown_state = status.state
+        first, self.shown, self.changed_at, self.intervention_asked = not self.shown, shown, now, False
+        if first and self.told_until is not None:
+            since = status.since(status.last_change, now) if status.last_change else 0.0
+            self.changed_at = since or now
+            self.intervention_asked = self.changed_at + INTERVENTION_AFTER < self.told_until
+            # a pause leaves no time behind: whether it was told of is not known, so it is told of now and then
+            remind = status.is_paused and now // REMIND_AFTER != self.told_until // REMIND_AFTER
+            if since < self.told_until and not remind:
+                return []
+        where = f" {self.task_url}" if status.is_paused and self.task_url else ""
+        named = f" {status.name!r}" if status.name else ""
+        lines = [LogLine(f"SOPS task {self.task_id}{named}: {shown}.{where}")]
+        if status.state is TaskState.FAILED and self.wait_state.auto_retry_pending:
+            will = "will" if self.wait_state.retry_until is None else "may"
+            lines.append(LogLine(f"A node failed; SOPS {will} retry it by itself."))
+        return lines
+
+    def _intervention(self, status: TaskStatus, now: float, courtesy: Callable[[], bool]) -> Flow[list[LogLine]]:
+        """Say so when the task waits for a person: a pause node looks like plain RUNNING."""
+        due = self.intervention_due
+        if due is None or now < due or status.state is not TaskState.RUNNING or not courtesy():
+            return []
+        self.intervention_asked = True
+        try:
+            answer = yield self.project.call("get_tasks_manual_intervention_state", task_id_list=[self.task_id])
+            waits = models.interventions(answer).get(self.task_id, False)
+        except errors.SopsError as error:
+            self.never_intervention = is_lacking(error)
+            if not self.never_intervention or isinstance(error, errors.SopsApiPermissionError):
+                return []
+            since = SINCE["get_tasks_manual_intervention_state"]
+            return [
+                LogLine(f"Whether it waits for a person to confirm cannot be told (SOPS can since {since}). {error}")
+            ]
+        if not waits:
+            return []
+        return [LogLine(f"SOPS task {self.task_id} waits for a person to confirm. {self.task_url}".rstrip())]
+
+
+def describe_progress(status: TaskStatus, detail: TaskDetail | None) -> str:
+    """Say a task's state, how many nodes are done and which run, e.g. ``RUNNING, 2 of 5 nodes done, now: sleep``."""
+    leaves = status.steps
+    done = sum(node.state is TaskState.FINISHED for node in leaves)
+    failed = [node.name for node in leaves if node.state is TaskState.FAILED]
+    over = (TaskState.FINISHED, TaskState.CREATED, TaskState.FAILED)
+    now = [node.name for node in leaves if node.state not in over]
+    total = count_activities(detail.pipeline_tree) if detail else 0
+    parts = [f"{status.state} and paused" if status.is_paused and not status.state.is_suspended else str(status.state)]
+    if leaves or (total and status.state is TaskState.CREATED):  # a detail says nothing of the nodes
+        parts.append(f"{done} of {total} nodes done" if total >= done and total else f"{done} nodes done")
+    if failed:
+        parts.append(f"failed: {', '.join(failed)}")
+    if now:
+        parts.append(f"now: {', '.join(now)}")
+    return ", ".join(parts)
+
+
+def _unknown_state(status: TaskStatus) -> errors.SopsInvalidAnswerError:
+    error = errors.SopsInvalidAnswerError(
+        f"SOPS task {status.task_id} is in a state that this provider does not know: {status.raw_state!r}. "
+        "It is taken neither for success nor for failure; look for a newer version of the provider."
+    )
+    error.task_id = status.task_id
+    return error

@@ -1,0 +1,910 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The poller: many waits, few requests, and no wait's trouble reaching another."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+
+from airflow_provider_sops.connection import parse_connection
+from airflow_provider_sops.core import errors
+from airflow_provider_sops.core.api.project import Project
+from airflow_provider_sops.core.flow import Flow
+from airflow_provider_sops.core.http.async_client import MAX_CONNECTIONS, AsyncSopsClient
+from airflow_provider_sops.core.poll import poller
+from airflow_provider_sops.core.poll.poller import Poller, Waiter
+from airflow_provider_sops.core.states import TaskState
+from airflow_provider_sops.core.status_reading import read_status
+from airflow_provider_sops.core.wait.policy import WaitPolicy
+from airflow_provider_sops.core.wait.task_wait import TaskWait
+from airflow_provider_sops.testing import FakeSops
+
+INTERVAL = 0.2
+
+
+class Site:
+    """A fake SOPS, and a poller of its tasks that counts the look-ups of the connection."""
+
+    def __init__(self, fake: FakeSops, api_type: str) -> None:
+        self.fake, self.api_type, self.lookups = fake, api_type, 0
+        self.poller = Poller(self.connect, Project(fake.bk_biz_id), min_interval=INTERVAL)
+
+    async def connect(self) -> AsyncSopsClient:
+        self.lookups += 1
+        fields = self.fake.connection(self.api_type)
+        site = parse_connection(
+            host=fields["host"], login=fields["login"], password=fields["password"], extra=fields["extra"]
+        )
+        return AsyncSopsClient(site.endpoint, settings=site.settings)
+
+    def wait_for(self, *task_ids: int) -> list[Waiter]:
+        waiters = [Waiter(task_id, INTERVAL) for task_id in task_ids]
+        for waiter in waiters:
+            self.poller.join(waiter)
+        return waiters
+
+    @asynccontextmanager
+    async def waiting(self, *task_ids: int) -> AsyncIterator[list[Waiter]]:
+        waiters = self.wait_for(*task_ids)
+        try:
+            yield waiters
+        finally:
+            for waiter in waiters:
+                self.poller.leave(waiter)
+            await ended(self.poller)
+
+
+async def ended(poller: Poller) -> None:
+    task = poller._loop_task
+    assert task is not None
+    await asyncio.wait([task], timeout=10)
+    assert task.done()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something to become true, for long enough on a slow machine."""
+    for _ in range(3000):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it never came true")
+
+
+def run(test: Callable[[], Awaitable[Any]]) -> None:
+    asyncio.run(asyncio.wait_for(test(), 60))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def site(sops: FakeSops) -> Site:
+    return Site(sops, "apigw")
+
+
+@pytest.fixture
+def either_site(sops: FakeSops, api_type: str) -> Site:
+    return Site(sops, api_type)
+
+
+def batches(site: Site) -> list[Any]:
+    return [request for request in site.fake.requests if request.api == "get_tasks_status"]
+
+
+CRASHED = {"result": False, "code": "50000", "message": "系统异常", "data": None}
+
+
+def states(waiters: list[Waiter]) -> set[TaskState | None]:
+    return {waiter.status.state if waiter.status else None for waiter in waiters}
+
+
+def test_many_waits_share_requests_a_connection_and_a_lookup(either_site: Site) -> None:
+    async def test() -> None:
+        # a round that is long enough not to begin again before it has ended, when the machine stands still for a moment
+        either_site.poller = Poller(either_site.connect, Project(either_site.fake.bk_biz_id), min_interval=2.0)
+        ids = [either_site.fake.create_task("Long sleep") for _ in range(120)]
+        async with either_site.waiting(*ids) as waiters:
+            await until(lambda: states(waiters) == {TaskState.RUNNING})
+            first = either_site.fake.requests[:3]
+            assert {task_id for request in first for task_id in request.task_ids} == set(ids)
+            assert {request.api for request in either_site.fake.requests} == {"get_tasks_status"}
+            assert max(len(request.task_ids) for request in either_site.fake.requests) == 50
+            assert either_site.lookups == 1
+            assert either_site.fake.connections <= 3
+            await until(lambda: either_site.fake.count() >= 9)
+            assert either_site.fake.count("get_task_status") == 0
+
+    run(test)
+
+
+def test_many_that_join_do_not_wait_for_the_pace_of_the_few(site: Site) -> None:
+    async def test() -> None:
+        site.poller = Poller(site.connect, Project(site.fake.bk_biz_id), min_interval=60.0)
+        ids = [site.fake.create_task("Long sleep") for _ in range(1000)]
+        async with site.waiting(ids[0]) as first:
+            await until(lambda: states(first) == {TaskState.RUNNING})
+            many = site.wait_for(*ids[1:])
+            await until(lambda: TaskState.RUNNING in states(many))  # alone, the first one would be read once a minute
+            for waiter in many:
+                site.poller.leave(waiter)
+
+    run(test)
+
+
+def test_those_that_end_together_do_not_slow_the_others_down(site: Site) -> None:
+    async def test() -> None:
+        now = time.monotonic()
+        waiters = site.wait_for(*range(1, 1001))
+        pace = site.poller._spacing(now)
+        for waiter in waiters[:990]:
+            site.poller.leave(waiter)
+        assert site.poller._spacing(now + 0.9 * INTERVAL) == pace
+        assert site.poller._spacing(now + 1.5 * INTERVAL) == pace
+        assert site.poller._spacing(now + 2.6 * INTERVAL) == 20 * pace
+        for waiter in waiters[990:]:
+            site.poller.leave(waiter)
+
+    run(test)
+
+
+def test_a_lost_request_is_made_up_for_sooner_than_after_an_interval(site: Site) -> None:
+    async def test() -> None:
+        site.poller = Poller(site.connect, Project(site.fake.bk_biz_id), min_interval=900.0)
+        site.fake.faults.add(kind="drop")
+        async with site.waiting(site.fake.create_task("Long sleep")) as waiters:
+            await until(lambda: states(waiters) == {TaskState.RUNNING})
+
+    run(test)
+
+
+def test_questions_that_are_refused_for_their_number_are_not_asked_again_at_once(site: Site) -> None:
+    async def test() -> None:
+        task_id = site.fake.create_task("Long sleep")
+        refused = site.fake.faults.add(
+            "get_task_status", kind="status", status=429, code=1642902, retry_after=1, times=None
+        )
+        async with site.waiting(task_id) as waiters:
+            await until(lambda: states(waiters) == {TaskState.RUNNING})
+            for other_id in (task_id, task_id, task_id + 1):
+                with pytest.raises(errors.SopsRateLimitError, match=f"SOPS task {other_id}:.*1642902") as caught:
+                    await site.poller.run(read_status(site.poller.project, other_id, site.poller.grants, []))
+                assert (caught.value.task_id, caught.value.retry_after) == (other_id, 1)
+            assert refused.hits == 1
+            site.fake.faults.clear()
+            while True:
+                with suppress(errors.SopsRateLimitError):
+                    await site.poller.run(read_status(site.poller.project, task_id, site.poller.grants, []))
+                    break
+                await asyncio.sleep(0.05)
+
+    run(test)
+
+
+def test_steps_that_ask_nothing_wait_for_nothing(site: Site) -> None:
+    def silent() -> Flow[str]:
+        return "nothing to ask"
+        yield
+
+    async def test() -> None:
+        async with site.waiting(site.fake.create_task("Long sleep")) as waiters:
+            await until(lambda: states(waiters) == {TaskState.RUNNING})
+            async with AsyncExitStack() as slots:
+                for _ in range(MAX_CONNECTIONS):
+                    await slots.enter_async_context(site.poller._slots)
+                assert await site.poller.run(silent()) == "nothing to ask"
+
+    run(test)
+
+
+def test_an_end_is_told_to_every_wait_for_the_task(site: Site) -> None:
+    async def test() -> None:
+        task_id = site.fake.create_task()
+        async with site.waiting(task_id, task_id) as waiters:
+            await until(lambda: states(waiters) == {TaskState.RUNNING})
+            site.fake.advance(60)
+            await until(lambda: states(waiters) == {TaskState.FINISHED})
+            assert waiters[0].status is not None
+            assert waiters[0].status.finish_time is not None
+            assert waiters[0].status.task_url.endswith(f"instance_id={task_id}")
+
+    run(test)
+
+
+def test_a_wait_is_woken_by_changes_alone(site: Site) -> None:
+    async def test() -> None:
+        task_id = site.fake.create_task("Long sleep")
+        async with site.waiting(task_id) as (waiter,):
+            await waiter.sleep(30)
+            assert states([waiter]) == {TaskState.RUNNING}
+            read = site.fake.count()
+            woken = asyncio.ensure_future(waiter.sleep(30))
+            await until(lambda: site.fake.count() >= read + 4)
+            assert not woken.done()
+            site.fake.operate(task_id, "pause")
+            await woken
+            assert states([waiter]) == {TaskState.SUSPENDED}
+
+    run(test)
+
+
+def test_what_is_told_before_the_sleep_is_not_slept_through() -> None:
+    async def test() -> None:
+        waiter = Waiter(1, INTERVAL)
+        waiter.tell()
+        await waiter.sleep(1000)
+
+    run(test)
+
+
+def test_unknown_and_foreign_tasks_fail_alone(either_site: Site) -> None:
+    async def test() -> None:
+        good = either_site.fake.create_task("Long sleep")
+        foreign = either_site.fake.create_task(130, project_id=either_site.fake.other_project_id)
+        async with either_site.waiting(good, foreign, 999_999) as (waiting, elsewhere, unknown):
+            await until(lambda: unknown.error is not None and elsewhere.error is not None)
+            assert isinstance(unknown.error, errors.SopsNotFoundError)
+            assert isinstance(elsewhere.error, errors.SopsNotFoundError)
+            assert unknown.error.task_id == 999_999
+            assert waiting.error is None
+            assert states([waiting]) == {TaskState.RUNNING}
+
+    run(test)
+
+
+def test_a_deleted_task_is_told_as_deleted(site: Site) -> None:
+    async def test() -> None:
+        task_id = site.fake.create_task("Long sleep")
+        site.fake.delete_task(task_id)
+        async with site.waiting(task_id) as (waiter,):
+            await until(lambda: waiter.status is not None)
+            assert waiter.status is not None
+            assert waiter.status.is_deleted
+
+    run(test)
+
+
+def test_a_refused_batch_is_split_until_only_the_culprit_is_left(site: Site) -> None:
+    async def test() -> None:
+        ids = [site.fake.create_task("Long sleep") for _ in range(50)]
+        site.fake.faults.add(kind="poison", api="get_tasks_status", task_id=ids[17], times=None)
+        async with site.waiting(*ids) as waiters:
+            await until(lambda: all(waiter.status or waiter.error for waiter in waiters))
+            assert states(waiters) == {TaskState.RUNNING}  # the culprit was read singly
+            assert site.fake.count() < 20
+            site.fake.clear_requests()
+            await until(lambda: site.fake.count("get_tasks_status") >= 4)
+            assert all(
+                request.result is not False for request in site.fake.requests
+            )  # it is not asked for in a batch again
+
+    run(test)
+
+
+def test_culprits_in_both_halves_leave_the_others_alone(either_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller.random, "sample", lambda population, k: list(population))
+
+    async def test() -> None:
+        ids = [either_site.fake.create_task("Long sleep") for _ in range(50)]
+        for culprit in (ids[0], ids[30]):
+            either_site.fake.faults.add(kind="poison", api="get_tasks_status", task_id=culprit, times=None)
+        async with either_site.waiting(*ids) as waiters:
+            await until(lambda: all(waiter.status or waiter.error for waiter in waiters))
+            assert states(waiters) == {TaskState.RUNNING}
+
+    run(test)
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 3])
+def test_a_refusal_of_the_only_batch_is_of_single_tasks(site: Site, tasks: int) -> None:
+    async def test() -> None:
+        ids = [site.fake.create_task("Long sleep") for _ in range(tasks)]
+        for task_id in ids:
+            site.fake.faults.add(kind="poison", api="get_tasks_status", task_id=task_id, times=None)
+        async with site.waiting(*ids) as waiters:
+            await until(lambda: states(waiters) == {TaskState.RUNNING})
+            site.fake.clear_requests()
+            await until(lambda: site.fake.count("get_task_status") >= 3 * tasks)
+            assert site.fake.count("get_tasks_status") == 0
+
+    run(test)
+
+
+def test_a_crash_because_of_one_task_is_split_too(either_site: Site) -> None:
+    async def test() -> None:
+        ids = [either_site.fake.create_task("Long sleep") for _ in range(110)]
+
+        def crash(request: Any) -> tuple[int, Any] | None:
+            if request.api == "get_tasks_status" and ids[17] not in request.task_ids:
+                return None
+            return None if request.api != "get_tasks_status" else (500, CRASHED)
+
+        either_site.fake.faults.add(kind="function", times=None, function=crash)
+        async with either_site.waiting(*ids) as waiters:
+            await until(lambda: all(waiter.status is not None for waiter in waiters))
+            assert states(waiters) == {TaskState.RUNNING}
+            assert {waiter.error for waiter in waiters} == {None}
+
+    run(test)
+
+
+REFUSALS: dict[str, tuple[int, Any]] = {
+    "no": (200, {"result": False, "code": 3599999, "message": "(2003, 'cannot connect to MySQL')"}),
+    "crash": (500, CRASHED),
+}
+
+
+def test_a_refused_batch_is_no_definite_word_about_any_task(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "_SPLIT_EVERY", 1000)  # while SOPS is not well, it is not split
+    heard: list[errors.SopsError] = []
+
+    class Overheard(Poller):
+        def _deliver_error(self, task: Any, error: errors.SopsError) -> None:
+            heard.append(error)
+            super()._deliver_error(task, error)
+
+    missing = {"result": False, "code": 3540400, "message": "TaskFlowInstance matching query does not exist."}
+
+    async def test() -> None:
+        site.poller = Overheard(site.connect, Project(site.fake.bk_biz_id), min_interval=INTERVAL)
+        ids = [site.fake.create_task("Long sleep") for _ in range(120)]
+        site.fake.faults.add("get_tasks_status", kind="status", status=502)
+        refused = site.fake.faults.add(
+            "get_tasks_status", kind="function", after=1, times=3, function=lambda request: (200, missing)
+        )
+        async with site.waiting(*ids) as waiters:
+            await until(lambda: states(waiters) == {TaskState.RUNNING})
+        assert refused.hits == 3
+        of_the_batch = [error for error in heard if isinstance(error, errors.SopsApiError)]
+        assert {type(error) for error in of_the_batch} == {errors.SopsApiError}
+        assert "matching query" in str(of_the_batch[0])
+        assert of_the_batch[0].code == 3540400
+
+    run(test)
+
+
+@pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS)
+def test_a_refusal_for_everyone_is_a_failed_read(site: Site, refusal: tuple[int, Any]) -> None:
+    async def test() -> None:
+        ids = [site.fake.create_task("Long sleep") for _ in range(400)]
+        async with site.waiting(*ids) as waiters:
+            await until(lambda: states(waiters) == {TaskState.RUNNING})
+            refused = site.fake.faults.add(kind="function", times=None, function=lambda request: refusal)
+            await until(lambda: all(waiter.error is not None for waiter in waiters))
+            site.fake.clear_requests()
+            begun, hits = time.monotonic(), refused.hits
+            await until(lambda: refused.hits >= hits + 40)
+            assert site.fake.count() < 0.75 * 8 * (time.monotonic() - begun) / INTERVAL
+            site.fake.faults.clear()
+            site.fake.clear_requests()
+            begun = time.monotonic()
+            await until(lambda: all(waiter.error is None for waiter in waiters))
+            # no task is thought to be to blame; a question that was under way may still be asked
+            assert site.fake.count("get_task_status") <= 2
+            # each batch once, and the usual ones for as long as this machine takes to see it
+            assert site.fake.count() < 20 + 8 * (time.monotonic() - begun) / INTERVAL
+
+    run(test)
+
+
+def test_a_culprit_is_asked_for_with_the_others_again_later(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "BATCH_RETRY", 1.0)
+
+    async def test() -> None:
+        ids = [site.fake.create_task("Long sleep") for _ in range(10)]
+        site.fake.faults.add(kind="poison", api="get_tasks_status", task_id=ids[3], times=None)
+        async with site.waiting(*ids) as waiters:
+            await until(lambda: states(waiters) == {TaskState.RUNNING})
+            site.fake.faults.clear()
+            site.fake.clear_requests()
+            await until(lambda: any(ids[3] in batch.task_ids for batch in batches(site)))
+            await until(lambda: len(batches(site)[-1].task_ids) == 10)
+
+    run(test)
+
+
+def test_tasks_that_are_read_alone_keep_nobody_waiting(site: Site) -> None:
+    async def test() -> None:
+        ids = [site.fake.create_task("Long sleep") for _ in range(60)]
+        for culprit in ids[:6]:
+            site.fake.faults.add(kind="poison", api="get_tasks_status", task_id=culprit, times=None)
+        async with site.waiting(*ids) as waiters:
+            await until(lambda: states(waiters) == {TaskState.RUNNING})
+            await until(lambda: all(request.result for request in site.fake.requests[-60:]))
+            site.fake.clear_requests()
+            begun = time.monotonic()
+            await until(lambda: sum(ids[59] in batch.task_ids for batch in batches(site)) >= 10)
+            assert time.monotonic() - begun < 10 * INTERVAL * 2.5
+
+    run(test)
+
+
+def test_what_a_batch_leaves_out_is_not_read_through_refusals(site: Site) -> None:
+    async def test() -> None:
+        ids = [site.fake.create_task("Long sleep") for _ in range(20)]
+        unknown = range(900_000, 900_020)
+        refused = site.fake.faults.add("get_task_status", kind="status", status=429, code=1642902, times=None)
+        async with site.waiting(*ids, *unknown) as waiters:
+            await until(lambda: all(waiter.status or waiter.error for waiter in waiters))
+            assert refused.hits < 5
+            assert states(waiters[:20]) == {TaskState.RUNNING}
+            assert {waiter.error for waiter in waiters[:20]} == {None}
+            assert {type(waiter.error) for waiter in waiters[20:]} == {errors.SopsRateLimitError}
+            site.fake.faults.clear()
+            await until(lambda: all(isinstance(waiter.error, errors.SopsNotFoundError) for waiter in waiters[20:]))
+
+    run(test)
+
+
+@pytest.mark.parametrize("answer", [(200, "<html>log in</html>"), *REFUSALS.values()], ids=["html", *REFUSALS])
+def test_single_reads_slow_down_too(site: Site, answer: tuple[int, Any]) -> None:
+    async def test() -> None:
+        site.fake.deny("get_tasks_status")
+        ids = [site.fake.create_task("Long sleep") for _ in range(80)]
+        async with site.waiting(*ids) as waiters:
+            await until(lambda: states(waiters) == {TaskState.RUNNING})
+            refused = site.fake.faults.add(kind="function", times=None, function=lambda request: answer)
+            await until(lambda: all(waiter.error is not None for waiter in waiters))
+            begun, hits = time.monotonic(), refused.hits
+            await until(lambda: refused.hits >= hits + 64)
+            assert refused.hits - hits < 0.5 * 80 * (time.monotonic() - begun) / INTERVAL
+            site.fake.faults.clear()
+            await until(lambda: all(waiter.error is None for waiter in waiters))
+
+    run(test)
+
+
+def test_read_singly_one_bad_task_does_not_hold_up_the_others(site: Site) -> None:
+    async def test() -> None:
+        site.fake.deny("get_tasks_status")
+        ids = [site.fake.create_task("Long sleep") for _ in range(8)]
+        site.fake.faults.add("get_task_status", kind="status", status=500, body=CRASHED, task_id=ids[0], times=None)
+        async with site.waiting(*ids) as (bad, *good):
+            await until(lambda: bad.error is not None and states(good) == {TaskState.RUNNING})
+            for task_id in ids[1:]:
+                site.fake.operate(task_id, "pause")
+            await until(lambda: states(good) == {TaskState.SUSPENDED})
+            assert {waiter.error for waiter in good} == {None}
+
+    run(test)
+
+
+def test_one_lost_request_is_told_to_the_waits_of_its_chunk_alone(site: Site) -> None:
+    async def test() -> None:
+        ids = [site.fake.create_task("Long sleep") for _ in range(200)]
+        async with site.waiting(*ids) as waiters:
+            await until(lambda: states(waiters) == {TaskState.RUNNING})
+            lost = site.fake.faults.add("get_tasks_status", kind="drop", times=1)
+            await until(lambda: lost.hits == 1 and any(waiter.error for waiter in waiters))
+            site.fake.clear_requests()
+            told = {waiter.task_id for waiter in waiters if waiter.error}
+            await until(lambda: len(batches(site)) >= 8)
+            assert len(told) <= 50
+            assert not any(waiter.error for waiter in waiters)
+
+    run(test)
+
+
+@pytest.mark.parametrize("news", ["an error", "a notice"])
+def test_news_for_all_do_not_wake_all_at_once(site: Site, news: str) -> None:
+    async def test() -> None:
+        ids = [site.fake.create_task("Long sleep") for _ in range(200)]
+        turns = 0
+        woken: Counter[int] = Counter()
+
+        async def count_turns() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        async def sleep(waiter: Waiter) -> None:
+            while waiter.error is None and not waiter.notices:
+                await waiter.sleep(60)
+                woken[turns] += 1
+
+        async with site.waiting(*ids) as waiters:
+            await until(lambda: states(waiters) == {TaskState.RUNNING})
+            counter = asyncio.create_task(count_turns())
+            sleepers = [asyncio.create_task(sleep(waiter)) for waiter in waiters]
+            if news == "an error":
+                site.fake.faults.add(kind="drop", times=None)
+            else:
+                site.fake.deny("get_tasks_status")
+            await asyncio.gather(*sleepers)
+            counter.cancel()
+            # several reads may have news at the same time
+            assert max(count for turn, count in woken.items() if turn > 10) <= 4 * poller.NEWS_AT_ONCE
+
+    run(test)
+
+
+def test_without_batches_each_task_is_read_singly_and_it_is_said_once(either_site: Site) -> None:
+    async def test() -> None:
+        either_site.fake.deny("get_tasks_status")
+        ids = [either_site.fake.create_task("Long sleep") for _ in range(4)]
+        async with either_site.waiting(*ids) as waiters:
+            await until(lambda: states(waiters) == {TaskState.RUNNING})
+            await until(lambda: either_site.fake.count("get_task_status") >= 12)
+            assert either_site.fake.count("get_tasks_status") == 1
+            for waiter in waiters:
+                assert [poller.NO_BATCH_NOTICE in notice for notice in waiter.notices] == [True]
+            (late,) = either_site.wait_for(ids[0])
+            assert late.notices == (poller.NO_BATCH_NOTICE,)
+            either_site.poller.leave(late)
+
+    run(test)
+
+
+def test_an_old_site_without_batches_falls_back_too(either_site: Site) -> None:
+    async def test() -> None:
+        either_site.fake.remove_api("get_tasks_status")
+        async with either_site.waiting(either_site.fake.create_task("Long sleep")) as waiters:
+            await until(lambda: states(waiters) == {TaskState.RUNNING} or waiters[0].error is not None)
+            assert states(waiters) == {TaskState.RUNNING}
+
+    run(test)
+
+
+def test_with_details_alone_it_reads_details(either_site: Site) -> None:
+    async def test() -> None:
+        either_site.fake.deny("get_tasks_status", "get_task_status")
+        task_id = either_site.fake.create_task()
+        either_site.fake.advance(60)
+        async with either_site.waiting(task_id) as waiters:
+            await until(lambda: states(waiters) == {TaskState.FINISHED})
+            assert any("get_task_detail alone" in notice for notice in waiters[0].notices)
+
+    run(test)
+
+
+def test_the_better_way_is_tried_again_later(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "BATCH_RETRY", 1.0)
+
+    async def test() -> None:
+        site.fake.deny("get_tasks_status")
+        async with site.waiting(site.fake.create_task("Long sleep")) as waiters:
+            await until(lambda: states(waiters) == {TaskState.RUNNING})
+            site.fake.grant("get_tasks_status")
+            site.fake.clear_requests()
+            await until(lambda: site.fake.count("get_tasks_status") >= 3)
+            singles = site.fake.count("get_task_status")
+            await until(lambda: site.fake.count("get_tasks_status") >= 6)
+            assert site.fake.count("get_task_status") == singles
+
+    run(test)
+
+
+def test_a_refusal_that_lasts_is_told_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "BATCH_RETRY", 0.5)
+    monkeypatch.setattr(poller, "DETAIL_CACHE_SECONDS", INTERVAL)
+
+    async def test() -> None:
+        site.fake.deny("get_tasks_status", "get_task_status")
+        ids = [site.fake.create_task("Long sleep") for _ in range(20)]
+        async with site.waiting(*ids) as waiters:
+            await until(lambda: site.fake.count("get_tasks_status") >= 3)
+            await until(lambda: site.fake.count("get_tasks_status") >= 4)
+            for waiter in waiters:
+                assert sum(poller.NO_BATCH_NOTICE in notice for notice in waiter.notices) == 1
+                assert sum("get_task_detail alone" in notice for notice in waiter.notices) == 1
+
+    run(test)
+
+
+def test_all_better_ways_are_tried_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "BATCH_RETRY", 1.0)
+    monkeypatch.setattr(poller, "DETAIL_CACHE_SECONDS", 0.4)
+
+    async def test() -> None:
+        site.fake.deny("get_tasks_status", "get_task_status")
+        async with site.waiting(site.fake.create_task("Always fails")) as waiters:
+            await until(lambda: waiters[0].status is not None)
+            await until(lambda: site.poller._interval == 0.4)
+            site.fake.advance(3600)
+            site.fake.grant("get_task_status")
+            await until(lambda: states(waiters) == {TaskState.FAILED})  # no detail tells that
+            assert site.poller.grants.status
+            assert site.poller._interval == INTERVAL
+
+    run(test)
+
+
+def test_batches_without_single_statuses(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "BATCH_RETRY", 1.0)
+
+    async def test() -> None:
+        site.fake.deny("get_task_status")
+        task_id = site.fake.create_task("Long sleep")
+        async with site.waiting(task_id) as (waiter,):
+            await until(lambda: waiter.status is not None)
+            task_wait = TaskWait(task_id, site.poller.project, WaitPolicy(), grants=site.poller.grants)
+            assert await site.poller.run(task_wait.progress(time.time())) == []
+            assert not site.poller.grants.status
+            assert site.poller._interval == INTERVAL  # batches tell the state as before
+            site.fake.grant("get_task_status")
+            await until(lambda: site.poller.grants.status)
+            assert len(await site.poller.run(task_wait.progress(time.time()))) == 1
+
+    run(test)
+
+
+def test_an_address_where_nobody_answers_is_no_reason_to_do_without_batches(site: Site) -> None:
+    async def test() -> None:
+        ids = [site.fake.create_task("Long sleep") for _ in range(20)]
+        away = {"kind": "html", "status": 404, "times": None}
+        site.fake.faults.add(**away)
+        async with site.waiting(*ids) as waiters:
+            await until(lambda: all(waiter.error is not None for waiter in waiters))
+            site.fake.faults.clear()
+            await until(lambda: states(waiters) == {TaskState.RUNNING})
+            site.fake.faults.add(**away)
+            await until(lambda: all(waiter.error is not None for waiter in waiters))
+            site.fake.faults.clear()
+            await until(lambda: all(waiter.error is None for waiter in waiters))
+            site.fake.clear_requests()
+            await until(lambda: site.fake.count() >= 3)
+            assert {request.api for request in site.fake.requests} == {"get_tasks_status"}
+            assert [notice for waiter in waiters for notice in waiter.notices] == []
+
+    run(test)
+
+
+FAILURES: dict[str, dict[str, Any]] = {
+    "502": {"kind": "status", "status": 502, "code": 1650201},
+    "429": {"kind": "status", "status": 429, "code": 1642902},
+    "html": {"kind": "html"},
+    "not json": {"kind": "not_json"},
+    "reset": {"kind": "drop"},
+    "truncated": {"kind": "truncate"},
+    "redirect": {"kind": "redirect"},
+}
+
+
+@pytest.mark.parametrize("fault", FAILURES.values(), ids=FAILURES)
+def test_a_failing_server_is_asked_less_and_never_given_up(site: Site, fault: dict[str, Any]) -> None:
+    async def test() -> None:
+        ids = [site.fake.create_task("Long sleep") for _ in range(200)]
+        async with site.waiting(*ids) as waiters:
+            await until(lambda: states(waiters) == {TaskState.RUNNING})
+            set_fault = site.fake.faults.add(times=None, **fault)
+            await until(lambda: all(waiter.error is not None for waiter in waiters))
+            site.fake.clear_requests()
+            begun = time.monotonic()
+            await until(lambda: set_fault.hits >= 6)
+            healthy = 4 * (time.monotonic() - begun) / INTERVAL  # requests of a healthy server in that time
+            assert site.fake.count() < healthy * 0.75
+            site.fake.faults.clear()
+            await until(lambda: all(waiter.error is None for waiter in waiters))
+            assert states(waiters) == {TaskState.RUNNING}
+
+    run(test)
+
+
+def test_retry_after_is_honoured(site: Site) -> None:
+    async def test() -> None:
+        async with site.waiting(site.fake.create_task("Long sleep")) as (waiter,):
+            await until(lambda: waiter.status is not None)
+            site.fake.faults.add(kind="status", status=429, code=1642902, retry_after=2, times=1)
+            await until(lambda: waiter.error is not None)
+            refused = next(request for request in site.fake.requests if request.status == 429)
+            await until(lambda: waiter.error is None)
+            answered = next(request for request in site.fake.requests if request.number > refused.number)
+            assert answered.time - refused.time >= 2
+
+    run(test)
+
+
+def test_changed_secrets_are_looked_up_again(either_site: Site) -> None:
+    async def test() -> None:
+        async with either_site.waiting(either_site.fake.create_task("Long sleep")) as (waiter,):
+            await until(lambda: waiter.status is not None)
+            either_site.fake.apps = {either_site.fake.app_code: "rotated-secret"}
+            either_site.fake.app_secret = "rotated-secret"
+            either_site.fake.clear_requests()
+            await until(lambda: any(request.result for request in either_site.fake.requests))
+            assert waiter.error is None  # nobody noticed
+            assert either_site.lookups == 2
+
+    run(test)
+
+
+def test_secrets_that_are_wrong_reach_the_waits(site: Site) -> None:
+    async def test() -> None:
+        async with site.waiting(site.fake.create_task("Long sleep")) as (waiter,):
+            await until(lambda: waiter.status is not None)
+            site.fake.apps = {site.fake.app_code: "another"}
+            await until(lambda: waiter.error is not None)
+            assert isinstance(waiter.error, errors.SopsAuthenticationError)
+
+    run(test)
+
+
+def test_the_connection_is_looked_up_again_after_a_while(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "CONNECTION_LIFETIME", 0.5)
+
+    async def test() -> None:
+        async with site.waiting(site.fake.create_task("Long sleep")) as (waiter,):
+            await until(lambda: site.lookups >= 3)
+            await until(lambda: waiter.status is not None)
+            assert waiter.error is None
+
+    run(test)
+
+
+def test_a_look_up_that_fails_later_does_no_harm(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "CONNECTION_LIFETIME", 0.5)
+
+    async def test() -> None:
+        async with site.waiting(site.fake.create_task("Long sleep")) as (waiter,):
+            await until(lambda: waiter.status is not None)
+            failed = []
+
+            async def no_database() -> AsyncSopsClient:
+                failed.append(1)
+                raise RuntimeError("the metadata database is away")
+
+            site.poller._connect = no_database
+            site.fake.clear_requests()
+            await until(lambda: len(failed) >= 2 and site.fake.count() >= 3)
+            assert waiter.error is None
+
+    run(test)
+
+
+def test_a_look_up_that_hangs_is_an_error_of_the_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "CONNECT_TIMEOUT", 0.3)
+    lookups = 0
+
+    async def test() -> None:
+        async def hang() -> AsyncSopsClient:
+            nonlocal lookups
+            lookups += 1
+            await asyncio.Event().wait()
+            raise AssertionError("it hangs")
+
+        shared = Poller(hang, Project(2), min_interval=INTERVAL)
+        waiters = [Waiter(number, INTERVAL) for number in range(1, 301)]
+        for waiter in waiters:
+            shared.join(waiter)
+        await until(lambda: all(waiter.error is not None for waiter in waiters))
+        assert "looking the connection up took longer than" in str(waiters[0].error)
+        assert lookups <= 3  # those who waited for it share its end
+        for waiter in waiters:
+            shared.leave(waiter)
+        await ended(shared)
+
+    run(test)
+
+
+def test_a_connection_that_cannot_be_used_is_everyones_error(sops: FakeSops) -> None:
+    async def test() -> None:
+        async def nothing() -> AsyncSopsClient:
+            raise errors.SopsConfigError("host", "is empty")
+
+        shared = Poller(nothing, Project(2), min_interval=INTERVAL)
+        waiter = Waiter(1, INTERVAL)
+        shared.join(waiter)
+        await until(lambda: waiter.error is not None)
+        assert "host: is empty" in str(waiter.error)
+        shared.leave(waiter)
+        await ended(shared)
+
+    run(test)
+
+
+def test_it_starts_in_an_empty_context_and_ends_with_the_last_wait(site: Site) -> None:
+    async def test() -> None:
+        mark: contextvars.ContextVar[str] = contextvars.ContextVar("mark", default="none")
+        mark.set("of the first wait")
+        seen: list[str] = []
+        connect = site.poller._connect
+
+        async def spy() -> AsyncSopsClient:
+            seen.append(mark.get())
+            return await connect()
+
+        site.poller._connect = spy
+        first, second = site.wait_for(site.fake.create_task("Long sleep"), site.fake.create_task("Long sleep"))
+        await until(lambda: first.status is not None and second.status is not None)
+        assert seen == ["none"]
+        site.poller.leave(first)
+        read = site.fake.count()
+        await until(lambda: site.fake.count() > read)  # it goes on for the second
+        site.poller.leave(second)
+        assert site.poller.idle
+        await ended(site.poller)
+        client = site.poller._client
+        assert client is not None
+        assert client._session is None
+
+    run(test)
+
+
+def test_a_cancelled_wait_leaves_the_others_alone(site: Site) -> None:
+    async def test() -> None:
+        ids = [site.fake.create_task("Long sleep") for _ in range(3)]
+        async with site.waiting(*ids) as waiters:
+            sleepers = [asyncio.ensure_future(waiter.sleep(60)) for waiter in waiters]
+            await asyncio.sleep(0)
+            sleepers[0].cancel()
+            site.poller.leave(waiters[0])
+            await asyncio.gather(*sleepers[1:])
+            assert states(waiters[1:]) == {TaskState.RUNNING}
+            read = site.fake.count()
+            await until(lambda: site.fake.count() > read)
+            assert ids[0] not in site.fake.requests[-1].task_ids
+
+    run(test)
+
+
+def test_wrong_types_for_one_task_reach_no_other(site: Site) -> None:
+    async def test() -> None:
+        ids = [site.fake.create_task("Long sleep") for _ in range(2)]
+
+        def number_as_state(request: Any) -> tuple[int, dict[str, Any]] | None:
+            item = {"name": "n", "is_deleted": False, "status": {"state": "RUNNING"}}
+            return 200, {
+                "result": True,
+                "code": 0,
+                "data": [{**item, "id": ids[0]}, {**item, "id": ids[1], "status": {"state": 5}}],
+            }
+
+        site.fake.faults.add(kind="function", api="get_tasks_status", times=None, function=number_as_state)
+        async with site.waiting(*ids) as (good, bad):
+            await until(lambda: bad.error is not None and good.status is not None)
+            assert isinstance(bad.error, errors.SopsInvalidAnswerError)
+            assert good.error is None
+
+    run(test)
+
+
+def test_courtesy_reads_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(poller.time, "time", lambda: now)
+
+    async def connect() -> AsyncSopsClient:
+        raise AssertionError("nothing is read")
+
+    async def test() -> None:
+        nonlocal now
+        shared = Poller(connect, Project(2))
+        waiters = [Waiter(number, INTERVAL) for number in range(100)]
+        taken = [shared.take_courtesy(waiter) for waiter in waiters]
+        assert taken == [True] + [False] * 99  # one after the other
+        now += 4
+        taken = [shared.take_courtesy(waiter) for waiter in waiters[1:]]
+        assert taken == [True] * 9 + [False] * 90  # ten soon
+        now += 60
+        taken = [shared.take_courtesy(waiter) for waiter in waiters[10:]]
+        assert taken == [True] * 12 + [False] * 78  # then twelve a minute, in their turn
+
+    run(test)
+
+
+def test_a_wait_that_leaves_gives_its_turn_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(poller.time, "time", lambda: now)
+
+    async def connect() -> AsyncSopsClient:
+        raise errors.SopsConfigError("host", "is empty")
+
+    async def test() -> None:
+        nonlocal now
+        shared = Poller(connect, Project(2))
+        for generation in range(50):  # a busy site: waits come, want to be read, and end
+            waiters = [Waiter(1 + 100 * generation + number, INTERVAL) for number in range(100)]
+            for waiter in waiters:
+                shared.join(waiter)
+                shared.take_courtesy(waiter)
+            last = max(waiter.turn or 0.0 for waiter in waiters)
+            for waiter in waiters:
+                shared.leave(waiter)
+            now += 1
+            assert last - now < 100 * 5 + 10
+        await asyncio.sleep(0)
+
+    run(test)
