@@ -337,7 +337,7 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
             self.sops_task_id, self.hook.project, self.policy, had_answer=earlier_poke is not None
         )
         if earlier_poke is not None:
-            task_wait.told_until = time.time() - self.poke_interval - _SCHEDULING_DELAY
+            task_wait.logged_until = time.time() - self.poke_interval - _SCHEDULING_DELAY
         return task_wait
 
     def _observe(self, context: Context, task_wait: TaskWait) -> Observation:

@@ -20,7 +20,7 @@ from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.calls import parse_scope
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.operate.operate import revoke
-from airflow_provider_sops.core.poll.poller import Poller, Waiter
+from airflow_provider_sops.core.poll.poller import Poller, Subscription
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.core.wait.task_wait import Observation, TaskWait
 from airflow_provider_sops.core.wait.verdict import Next
@@ -88,19 +88,19 @@ def _import_site_of() -> Callable[[Connection, Mapping[str, Any]], Site]:
     return site_of
 
 
-def join_poller(sops_conn_id: str, project: Project, waiter: Waiter) -> Poller:
+def subscribe_to_poller(sops_conn_id: str, project: Project, subscription: Subscription) -> Poller:
     """Let a wait join the poller that this event loop's waits of the same connection and place share."""
     pollers = _pollers.setdefault(asyncio.get_running_loop(), {})
     poller = pollers.get((sops_conn_id, project))
     if poller is None:
         poller = pollers[(sops_conn_id, project)] = Poller(lambda: connect(sops_conn_id), project)
-    poller.join(waiter)
+    poller.subscribe(subscription)
     return poller
 
 
-def leave_poller(poller: Poller, waiter: Waiter) -> None:
+def unsubscribe_from_poller(poller: Poller, subscription: Subscription) -> None:
     """Let a wait leave; the last one ends the poller."""
-    poller.leave(waiter)
+    poller.unsubscribe(subscription)
     if poller.idle:
         for pollers in _pollers.values():
             for key in [key for key, one in pollers.items() if one is poller]:
@@ -109,19 +109,19 @@ def leave_poller(poller: Poller, waiter: Waiter) -> None:
 
 async def wait(trigger: SopsTaskTrigger) -> dict[str, Any]:
     """Wait, writing changes of state into the task's log, and give the event to fire."""
-    waiter = Waiter(trigger.sops_task_id, trigger.poll_interval)
-    poller = join_poller(trigger.sops_conn_id, _project(trigger.bk_biz_id, trigger.scope), waiter)
+    subscription = Subscription(trigger.sops_task_id, trigger.poll_interval)
+    poller = subscribe_to_poller(trigger.sops_conn_id, _project(trigger.bk_biz_id, trigger.scope), subscription)
     try:
         task_wait = _task_wait(trigger, poller)
         progress = _Progress(first_read_by=time.time() + _FIRST_READ)
         while True:
             now = time.time()
-            event = await _turn(trigger, now, poller, waiter, task_wait, progress)
+            event = await _step(trigger, now, poller, subscription, task_wait, progress)
             if event is not None:
                 return event
-            await waiter.sleep(_until_next_look(trigger, now, waiter, task_wait, progress))
+            await subscription.sleep(_until_next_step(trigger, now, subscription, task_wait, progress))
     finally:
-        leave_poller(poller, waiter)
+        unsubscribe_from_poller(poller, subscription)
 
 
 def _task_wait(trigger: SopsTaskTrigger, poller: Poller) -> TaskWait:
@@ -228,14 +228,19 @@ async def hold(started: float, deferred_at: float | None) -> None:
     await asyncio.sleep(started + seconds - time.monotonic())
 
 
-async def _turn(
-    trigger: SopsTaskTrigger, now: float, poller: Poller, waiter: Waiter, task_wait: TaskWait, progress: _Progress
+async def _step(
+    trigger: SopsTaskTrigger,
+    now: float,
+    poller: Poller,
+    subscription: Subscription,
+    task_wait: TaskWait,
+    progress: _Progress,
 ) -> dict[str, Any] | None:
     """Take in what the poller told; give the event when the wait is over."""
-    notices, waiter.notices = waiter.notices, ()
+    notices, subscription.notices = subscription.notices, ()
     for notice in notices:
         trigger.log.warning("%s", notice)
-    observation = await _observe(poller, waiter, task_wait, now)
+    observation = await _observe(poller, subscription, task_wait, now)
     if observation is not None:
         log_lines(trigger.log, observation.lines)
         if observation.next is not Next.WAIT:
@@ -246,49 +251,49 @@ async def _turn(
             progress.due = now + (_PROGRESS_INTERVAL if progress.state is None else 0.0)
             progress.state = observation.status.state
             trigger.has_started |= observation.status.state is not TaskState.CREATED
-    deadline = _deadline(trigger, waiter, progress)
+    deadline = _deadline(trigger, subscription, progress)
     if deadline is not None and now >= deadline:
         return make_event(trigger.sops_task_id, Outcome.TIMEOUT, observation)
     start_is_due = trigger.start_deadline is not None and now >= trigger.start_deadline
     if start_is_due and progress.state is TaskState.CREATED:
         return make_event(trigger.sops_task_id, Outcome.NOT_STARTED, observation)
-    readable = waiter.error is None and task_wait.grants.status
-    if now >= progress.due and readable and poller.take_courtesy(waiter):
+    readable = subscription.error is None and task_wait.grants.status
+    if now >= progress.due and readable and poller.may_read_for_log(subscription):
         progress.due = now + _PROGRESS_INTERVAL
         with suppress(errors.SopsError):
             log_lines(trigger.log, await poller.run(task_wait.progress(now)))
         if task_wait.final is not None:  # it was deleted, which a batch may never tell
-            return await _turn(trigger, now, poller, waiter, task_wait, progress)
+            return await _step(trigger, now, poller, subscription, task_wait, progress)
     return None
 
 
-def _deadline(trigger: SopsTaskTrigger, waiter: Waiter, progress: _Progress) -> float | None:
-    if trigger.deadline is None or waiter.status is not None or waiter.error is not None:
+def _deadline(trigger: SopsTaskTrigger, subscription: Subscription, progress: _Progress) -> float | None:
+    if trigger.deadline is None or subscription.status is not None or subscription.error is not None:
         return trigger.deadline
     return max(trigger.deadline, progress.first_read_by)
 
 
-async def _observe(poller: Poller, waiter: Waiter, task_wait: TaskWait, now: float) -> Observation | None:
+async def _observe(poller: Poller, subscription: Subscription, task_wait: TaskWait, now: float) -> Observation | None:
     """Judge what the poller told last; ``None`` when it has told nothing yet."""
-    if waiter.error is not None:
-        return task_wait.failed_read(waiter.error, now)
-    if waiter.status is None:
+    if subscription.error is not None:
+        return task_wait.failed_read(subscription.error, now)
+    if subscription.status is None:
         return None
     try:
-        courtesy = partial(poller.take_courtesy, waiter)
-        return await poller.run(task_wait.evaluate(waiter.status, now, courtesy=courtesy))
+        may_read_for_log = partial(poller.may_read_for_log, subscription)
+        return await poller.run(task_wait.evaluate(subscription.status, now, may_read_for_log=may_read_for_log))
     except errors.SopsError as error:
         return task_wait.failed_read(error, now)
 
 
-def _until_next_look(
-    trigger: SopsTaskTrigger, now: float, waiter: Waiter, task_wait: TaskWait, progress: _Progress
+def _until_next_step(
+    trigger: SopsTaskTrigger, now: float, subscription: Subscription, task_wait: TaskWait, progress: _Progress
 ) -> float:
     """Give the seconds after which there is something to do although nothing is told: for most waits many.
 
     :param now: when the last turn began; what became due since then is due at once.
     """
-    moments = [_deadline(trigger, waiter, progress), trigger.start_deadline, now + _LONGEST_SLEEP]
+    moments = [_deadline(trigger, subscription, progress), trigger.start_deadline, now + _LONGEST_SLEEP]
     if task_wait.outage_since is not None:
         moments.append(task_wait.outage_since + trigger.max_outage)
     if task_wait.wait_state.failed is not None and task_wait.policy.grace is not None:
@@ -296,7 +301,11 @@ def _until_next_look(
     if task_wait.must_be_kept or task_wait.wait_state.failed is not None:
         moments.append(now + _RECHECK)
     # reads that only make the log richer may have to wait for their turn
-    moments += [max(due, waiter.turn or 0.0) for due in (progress.due, task_wait.intervention_due) if due is not None]
+    moments += [
+        max(due, subscription.log_read_at or 0.0)
+        for due in (progress.due, task_wait.intervention_due)
+        if due is not None
+    ]
     return max(0.05, min(moment for moment in moments if moment is not None and moment > now) - time.time())
 
 

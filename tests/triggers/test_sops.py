@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_sops.core import errors
-from airflow_provider_sops.core.poll.poller import Poller, Waiter
+from airflow_provider_sops.core.poll.poller import Poller, Subscription
 from airflow_provider_sops.core.wait import verdict
 from airflow_provider_sops.exceptions import SopsTriggerEventException
 from airflow_provider_sops.testing import FakeSops
@@ -160,13 +160,15 @@ def test_a_deadline_that_has_passed_needs_no_answer(connected: FakeSops, monkeyp
 def test_what_became_due_in_a_long_turn_is_due_at_once(connected: FakeSops) -> None:
     async def sleep() -> float:
         begun = time.time() - 90.0
-        one, waiter = trigger(1, deadline=begun + 20.0), Waiter(1, INTERVAL)
-        waiter.error = errors.SopsError("no answer")
-        poller = triggers.join_poller("sops_default", triggers._project(2, "cmdb_biz"), waiter)
+        one, subscription = trigger(1, deadline=begun + 20.0), Subscription(1, INTERVAL)
+        subscription.error = errors.SopsError("no answer")
+        poller = triggers.subscribe_to_poller("sops_default", triggers._project(2, "cmdb_biz"), subscription)
         try:
-            return triggers._until_next_look(one, begun, waiter, triggers._task_wait(one, poller), triggers._Progress())
+            return triggers._until_next_step(
+                one, begun, subscription, triggers._task_wait(one, poller), triggers._Progress()
+            )
         finally:
-            triggers.leave_poller(poller, waiter)
+            triggers.unsubscribe_from_poller(poller, subscription)
 
     assert asyncio.run(sleep()) == 0.05
 

@@ -47,7 +47,7 @@ class AsyncSopsClient:
         connect, read = self.settings.connect_timeout, self.settings.read_timeout
         #: each bounds one piece
         self._timeouts = {"connect": connect, "read": read, "write": read, "pool": read}
-        self._answering = ApiAvailability()
+        self._availability = ApiAvailability()
         self._session: httpx.AsyncHTTPTransport | None = None
         self._opening = asyncio.Lock()
 
@@ -97,8 +97,8 @@ class AsyncSopsClient:
         try:
             answer = self.endpoint.read(call, reply)
         except errors.SopsError as error:
-            return None, self._answering.judge(call, error)
-        self._answering.heard(call)
+            return None, self._availability.note_failure(call, error)
+        self._availability.note_answer(call)
         return answer, None
 
     async def _send_once(self, request: HttpRequest, call: Call) -> HttpReply | errors.SopsError:

@@ -39,19 +39,19 @@ class ApiAvailability:
         #: by API that has not answered: when it first failed so, and how many answers there had been
         self._failed: dict[str, tuple[float, int]] = {}
 
-    def heard(self, call: Call) -> None:
+    def note_answer(self, call: Call) -> None:
         """Take down that SOPS has answered a call, with yes or no."""
         self._answers += 1
         self._answered.add(call.name)
         self._failed.pop(call.name, None)
 
-    def judge(self, call: Call, error: errors.SopsError) -> errors.SopsError:
+    def note_failure(self, call: Call, error: errors.SopsError) -> errors.SopsError:
         """Take down how a call has failed.
 
         :return: the error, or in its place the one that says for certain that this SOPS does not have the API.
         """
         if isinstance(error, errors.SopsApiError):
-            self.heard(call)
+            self.note_answer(call)
         if call.name in self._answered or not perhaps_missing(error) or _REFUSED.search(error.remote_message or ""):
             return error
         now = self._clock()

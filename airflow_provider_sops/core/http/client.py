@@ -47,7 +47,7 @@ class SopsClient:
         self.scope: Scope = scope
         self.settings = settings or TransportSettings()
         self.retry = retry or RetryPolicy()
-        self._answering = ApiAvailability()
+        self._availability = ApiAvailability()
         self._session: requests.Session | None = None
 
     def __enter__(self) -> SopsClient:
@@ -137,8 +137,8 @@ class SopsClient:
         try:
             answer = self.endpoint.read(call, reply)
         except errors.SopsError as error:
-            return None, self._answering.judge(call, error)
-        self._answering.heard(call)
+            return None, self._availability.note_failure(call, error)
+        self._availability.note_answer(call)
         return answer, None
 
     def _send_once(self, request: HttpRequest, call: Call) -> HttpReply | errors.SopsError:

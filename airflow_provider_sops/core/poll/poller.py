@@ -61,10 +61,10 @@ _SPLIT_BUDGET = 40
 #: While nothing is answered, one refused batch of so many is split: the rest would only be more load for a sick server.
 _SPLIT_EVERY = 4
 #: Reads that only make the log richer: so many one after the other, and then one every so many seconds.
-_COURTESY_BURST = 10
-_COURTESY_GAP = 5.0
+_LOG_READ_BURST = 10
+_LOG_READ_GAP = 5.0
 #: Seconds between two of them at least: side by side they would open connections of their own.
-_COURTESY_PAUSE = 0.25
+_LOG_READ_PAUSE = 0.25
 
 #: What a task's own trouble may look like, as well as SOPS' own.
 _PERHAPS_OF_ONE_TASK = (errors.SopsApiError, errors.SopsInvalidAnswerError, errors.SopsGatewayUnavailableError)
@@ -80,7 +80,7 @@ MISSING_BATCH_NOTICE = (
 
 
 @dataclass(eq=False, slots=True)
-class Waiter:
+class Subscription:
     """One wait for one task. The newest status or error stands here until the wait takes it."""
 
     task_id: int
@@ -88,27 +88,27 @@ class Waiter:
     status: TaskStatus | None = None
     #: why the status cannot be read at present
     error: errors.SopsError | None = None
-    #: seconds since the epoch from which on it may have a read that it was refused, see :meth:`Poller.take_courtesy`
-    turn: float | None = None
+    #: seconds since the epoch from which on it may have a read that it was refused, see :meth:`Poller.may_read_for_log`
+    log_read_at: float | None = None
     #: for the wait's own log, each kind once
     notices: tuple[str, ...] = ()
-    heard: frozenset[str] = frozenset()
+    notice_kinds: frozenset[str] = frozenset()
     _wake: asyncio.Future[None] | None = None
     _timer: asyncio.TimerHandle | None = None
-    _told: bool = False
+    _notified: bool = False
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """Wake the wait; one that is not asleep will not fall asleep before it has looked."""
         if self._wake is None or self._wake.done():
-            self._told = True
+            self._notified = True
         else:
             self._wake.set_result(None)
 
-    def hear(self, kind: str, notice: str) -> bool:
+    def add_notice(self, kind: str, notice: str) -> bool:
         """Take a notice for the log, unless one of its kind was taken before."""
-        if kind in self.heard:
+        if kind in self.notice_kinds:
             return False
-        self.heard |= {kind}
+        self.notice_kinds |= {kind}
         self.notices += (notice,)
         return True
 
@@ -120,11 +120,11 @@ class Waiter:
         self.stay_awake()
         loop = asyncio.get_running_loop()
         self._wake = loop.create_future()
-        if self._told:
-            self._told = False
+        if self._notified:
+            self._notified = False
             self._wake.set_result(None)
         else:
-            self._timer = loop.call_later(max(0.0, seconds), self.tell)
+            self._timer = loop.call_later(max(0.0, seconds), self.notify)
         return self._wake
 
     def stay_awake(self) -> None:
@@ -139,7 +139,7 @@ class _Task:
     """A task that is waited for."""
 
     id: int
-    waiters: tuple[Waiter, ...] = ()
+    subscriptions: tuple[Subscription, ...] = ()
     #: what the last answer said of it; unchanged, nobody is woken
     seen: object = None
     #: monotonic time of its next read
@@ -152,12 +152,15 @@ class _Task:
     @property
     def failing(self) -> bool:
         """Whether its last read failed."""
-        return any(waiter.error is not None for waiter in self.waiters)
+        return any(subscription.error is not None for subscription in self.subscriptions)
 
     @property
     def starting(self) -> bool:
         """Whether it was started, but does not run yet."""
-        return any(waiter.status is not None and waiter.status.state is TaskState.READY for waiter in self.waiters)
+        return any(
+            subscription.status is not None and subscription.status.state is TaskState.READY
+            for subscription in self.subscriptions
+        )
 
 
 class Poller:
@@ -207,9 +210,9 @@ class Poller:
         self._slots = asyncio.Semaphore(MAX_CONNECTIONS)
         self._reads: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
-        self._courtesies_until = 0.0
-        self._last_turn = 0.0
-        self._turns_given_back: list[float] = []
+        self._log_reads_until = 0.0
+        self._last_log_read = 0.0
+        self._log_reads_given_back: list[float] = []
         self._loop_task: asyncio.Task[None] | None = None
 
     @property
@@ -217,19 +220,19 @@ class Poller:
         """Whether nobody waits."""
         return not self._tasks
 
-    def join(self, waiter: Waiter) -> None:
+    def subscribe(self, subscription: Subscription) -> None:
         """Let a wait take part; the first one starts the loop."""
-        task = self._tasks.get(waiter.task_id)
+        task = self._tasks.get(subscription.task_id)
         if task is None:
-            task = self._tasks[waiter.task_id] = _Task(waiter.task_id)
+            task = self._tasks[subscription.task_id] = _Task(subscription.task_id)
             self._most = max(self._most, len(self._tasks))
-        task.waiters += (waiter,)
+        task.subscriptions += (subscription,)
         task.seen = None
-        waiter.error = self._error
+        subscription.error = self._error
         if not self._batches:
-            waiter.hear(NO_BATCH_NOTICE, self._no_batch_notice)
+            subscription.add_notice(NO_BATCH_NOTICE, self._no_batch_notice)
         self._schedule(task, time.monotonic() + GATHER)
-        self._asked_intervals[waiter.interval] += 1
+        self._asked_intervals[subscription.interval] += 1
         self._set_interval()
         self._changed.set()
         if self._loop_task is None:
@@ -238,21 +241,21 @@ class Poller:
                 self._loop(), name=f"SOPS poller of {self.project}", context=contextvars.Context()
             )
 
-    def leave(self, waiter: Waiter) -> None:
+    def unsubscribe(self, subscription: Subscription) -> None:
         """Let a wait go; the last one ends the loop, which closes the session."""
-        waiter.stay_awake()
-        task = self._tasks.get(waiter.task_id)
-        if task is None or waiter not in task.waiters:
+        subscription.stay_awake()
+        task = self._tasks.get(subscription.task_id)
+        if task is None or subscription not in task.subscriptions:
             return
-        task.waiters = tuple(other for other in task.waiters if other is not waiter)
-        if waiter.turn is not None:
-            heapq.heappush(self._turns_given_back, waiter.turn)
-            waiter.turn = None
-        if not task.waiters:
-            del self._tasks[waiter.task_id]
-        self._asked_intervals[waiter.interval] -= 1
-        if not self._asked_intervals[waiter.interval]:
-            del self._asked_intervals[waiter.interval]
+        task.subscriptions = tuple(other for other in task.subscriptions if other is not subscription)
+        if subscription.log_read_at is not None:
+            heapq.heappush(self._log_reads_given_back, subscription.log_read_at)
+            subscription.log_read_at = None
+        if not task.subscriptions:
+            del self._tasks[subscription.task_id]
+        self._asked_intervals[subscription.interval] -= 1
+        if not self._asked_intervals[subscription.interval]:
+            del self._asked_intervals[subscription.interval]
         if self._tasks:
             self._set_interval()
         elif self._loop_task is not None:
@@ -276,25 +279,25 @@ class Poller:
                 self._refused = (time.monotonic() + max(self._interval, _asked_to_wait(error)), error)
                 raise
 
-    def take_courtesy(self, waiter: Waiter) -> bool:
+    def may_read_for_log(self, subscription: Subscription) -> bool:
         """Allow a wait one read that only makes its log richer; while there are many, each has its turn."""
         now = time.time()
-        if waiter.turn is None:
-            waiter.turn = self._next_turn(now)
-        if waiter.turn > now:
+        if subscription.log_read_at is None:
+            subscription.log_read_at = self._next_log_read(now)
+        if subscription.log_read_at > now:
             return False
-        waiter.turn = None
+        subscription.log_read_at = None
         return True
 
-    def _next_turn(self, now: float) -> float:
+    def _next_log_read(self, now: float) -> float:
         """Give the seconds since the epoch of the next free turn: one that was given back, else a new one."""
-        while self._turns_given_back:
-            turn = heapq.heappop(self._turns_given_back)
-            if turn > now:
-                return turn
-        self._courtesies_until = max(self._courtesies_until, now - _COURTESY_BURST * _COURTESY_GAP) + _COURTESY_GAP
-        self._last_turn = max(now, self._courtesies_until, self._last_turn + _COURTESY_PAUSE)
-        return self._last_turn
+        while self._log_reads_given_back:
+            log_read_at = heapq.heappop(self._log_reads_given_back)
+            if log_read_at > now:
+                return log_read_at
+        self._log_reads_until = max(self._log_reads_until, now - _LOG_READ_BURST * _LOG_READ_GAP) + _LOG_READ_GAP
+        self._last_log_read = max(now, self._log_reads_until, self._last_log_read + _LOG_READ_PAUSE)
+        return self._last_log_read
 
     # -- the loop
 
@@ -544,7 +547,7 @@ class Poller:
             return None if isinstance(error, DEFINITE) else error
         if notices:
             self._note_grants()
-            await self._tell_all(DETAIL_ONLY_NOTICE, notices[0])
+            await self._notify_all(DETAIL_ONLY_NOTICE, notices[0])
         # SOPS' clock goes on in every answer
         self._deliver(task, status, replace(status, elapsed_time=0))
         return None
@@ -592,16 +595,16 @@ class Poller:
     def _deliver(self, task: _Task, status: TaskStatus, seen: object) -> None:
         """Hand a status over; who waits is woken when it says something new."""
         news, task.seen = seen != task.seen, seen
-        for waiter in task.waiters:
-            waiter.status, waiter.error = status, None
+        for subscription in task.subscriptions:
+            subscription.status, subscription.error = status, None
             if news:
-                waiter.tell()
+                subscription.notify()
 
     def _deliver_error(self, task: _Task, error: errors.SopsError) -> None:
         task.seen = None
-        for waiter in task.waiters:
-            waiter.error = error
-            waiter.tell()
+        for subscription in task.subscriptions:
+            subscription.error = error
+            subscription.notify()
 
     async def _deliver_errors(self, tasks: Sequence[_Task], error: errors.SopsError) -> None:
         for number, task in enumerate(tasks, 1):
@@ -664,16 +667,16 @@ class Poller:
         missing = isinstance(error, errors.SopsApiNotFoundError)
         self._batches, self._no_batch_notice = False, MISSING_BATCH_NOTICE if missing else NO_BATCH_NOTICE
         self._note_grants()
-        await self._tell_all(NO_BATCH_NOTICE, f"{self._no_batch_notice} (What it said: {error})")
+        await self._notify_all(NO_BATCH_NOTICE, f"{self._no_batch_notice} (What it said: {error})")
         if not unsure:
             await self._read_singly(chunk)
 
-    async def _tell_all(self, kind: str, notice: str) -> None:
+    async def _notify_all(self, kind: str, notice: str) -> None:
         number = 0
         for task in list(self._tasks.values()):
-            for waiter in task.waiters:
-                if waiter.hear(kind, notice):
-                    waiter.tell()
+            for subscription in task.subscriptions:
+                if subscription.add_notice(kind, notice):
+                    subscription.notify()
                     number += 1
                     if number % NEWS_AT_ONCE == 0:
                         await asyncio.sleep(0)

@@ -38,7 +38,7 @@ def compare(
     template: Template | None,
     task_id: int,
     made: CreatedTask | None,
-    tell: Callable[[str, bool], None],
+    log: Callable[[str, bool], None],
 ) -> Flow[None]:
     """Compare a task that is about to be started with the one wanted.
 
@@ -52,13 +52,13 @@ def compare(
     tree = made.pipeline_tree if made else (yield from _read_tree(project, task_spec, task_id))
     subject = f"SOPS task {task_id}" + (f" ({made.task_url})" if made and made.task_url else "")
     if task_spec.node_fields and not tree.get("activities"):
-        tell(f"{subject} has no nodes that could be compared with those wanted.", True)
+        log(f"{subject} has no nodes that could be compared with those wanted.", True)
     elif task_spec.node_fields:
         nodes = activities(template.pipeline_tree) if template else ()
         names = {node.id: node.name for node in nodes if not node.path}
         of_schemes = None
         if SCHEMES in task_spec.node_fields:
-            of_schemes = yield from _scheme_nodes(project, task_spec, template_id, tell)
+            of_schemes = yield from _scheme_nodes(project, task_spec, template_id, log)
         if differs := differing_nodes(task_spec.params, tree, names, of_schemes):
             raise _not_as_wanted(task_spec, subject, differs)
     constants = Template(0, "", tree).constants
@@ -66,7 +66,7 @@ def compare(
     if made is None and other:
         # an earlier try may have given others, or a person: not taken is what has the template's own value
         own = template.constants if template else {}
-        tell(f"{subject} was created with other values of {', '.join(other)}; it keeps them.", False)
+        log(f"{subject} was created with other values of {', '.join(other)}; it keeps them.", False)
         other = [key for key in other if key in own and is_same(own[key].get("value"), constants[key].get("value"))]
     if other:
         raise SopsConfigError(
@@ -74,7 +74,7 @@ def compare(
         )
     dropped = [key for key in task_spec.constants if key not in constants]
     if dropped and tree and template is None:  # else their names were checked
-        tell(f"{subject} has no {', '.join(dropped)}: no node that runs refers to it, or the template has not.", True)
+        log(f"{subject} has no {', '.join(dropped)}: no node that runs refers to it, or the template has not.", True)
 
 
 def _read_tree(project: Project, task_spec: TaskSpec, task_id: int) -> Flow[Mapping[str, Any]]:
@@ -97,7 +97,7 @@ def _read_tree(project: Project, task_spec: TaskSpec, task_id: int) -> Flow[Mapp
 
 
 def _scheme_nodes(
-    project: Project, task_spec: TaskSpec, template_id: int, tell: Callable[[str, bool], None]
+    project: Project, task_spec: TaskSpec, template_id: int, log: Callable[[str, bool], None]
 ) -> Flow[set[str] | None]:
     """Read which nodes the wanted execution schemes run; ``None`` where that cannot be read."""
     nodes, why = None, "SOPS does not list it"
@@ -107,7 +107,7 @@ def _scheme_nodes(
     except errors.SopsError as error:
         why = str(error)
     if not nodes:
-        tell(f"Whether SOPS has taken {SCHEMES} is not checked. {why}", True)
+        log(f"Whether SOPS has taken {SCHEMES} is not checked. {why}", True)
     return nodes
 
 

@@ -127,7 +127,7 @@ class TaskRun:
     #: a count has shown no task with the tag
     _none_before: bool = False
     _made: dict[int, CreatedTask] = field(default_factory=dict)
-    _told: set[str] = field(default_factory=set)
+    _logged: set[str] = field(default_factory=set)
 
     # ---- choosing ----
 
@@ -182,7 +182,7 @@ class TaskRun:
                 raise observation.error
             if given_up and (status.is_deleted or status.state in _OVER):
                 continue
-            self._tell(f"SOPS task {task_id} {status.name!r} is there from an earlier try: {status.state}.")
+            self._log(f"SOPS task {task_id} {status.name!r} is there from an earlier try: {status.state}.")
             if status.state is TaskState.CREATED and not status.is_deleted:
                 yield from self._check_made(task_id)
                 return replace(selection, action=Action.START)
@@ -293,7 +293,7 @@ class TaskRun:
         for item in items:
             if item is not selection:
                 state = "has been started too" if item.is_started else "stays CREATED for ever"
-                self._tell(
+                self._log(
                     f"SOPS task {item.task_id} {item.name!r} was created for the same run as task {selection.task_id}, "
                     f"which is the one that counts; task {item.task_id} {state}.",
                     warning=item.is_started,
@@ -320,7 +320,7 @@ class TaskRun:
             if not proved:
                 raise error
             what = f"This site does not have {_LIST}" if lacking else "The app may not call get_task_list"
-            self._tell(
+            self._log(
                 f"{what}: this first try goes on, but a retry could not find the SOPS task again and would fail. "
                 f"{error}",
                 warning=True,
@@ -329,7 +329,7 @@ class TaskRun:
         count = yield from self._count()
         if count == 0:
             self._none_before = True
-            self._tell(f"SOPS counts no task with the tag {self._keyword!r}, so that no earlier try has created one.")
+            self._log(f"SOPS counts no task with the tag {self._keyword!r}, so that no earlier try has created one.")
             return {}
         what = f"This site does not have {_LIST}. " if lacking else ""
         counted = f"SOPS counts {count} with the tag {self._keyword!r} in its name. " if count else ""
@@ -362,7 +362,7 @@ class TaskRun:
         try:
             return (yield from count_named(self.project, self._keyword))
         except errors.SopsError as error:
-            self._tell(f"Nor can the tasks be counted. {error}", True)
+            self._log(f"Nor can the tasks be counted. {error}", True)
             return None
 
     def _see_alone(self, task_id: int) -> Flow[None]:
@@ -491,7 +491,7 @@ class TaskRun:
             answer = yield self.project.call("get_template_info", template_id=template_id, template_source=source)
         except REFUSED as error:
             what = " and ".join(named)
-            self._tell(f"The names of the {what} are not checked, as the template may not be read. {error}", True)
+            self._log(f"The names of the {what} are not checked, as the template may not be read. {error}", True)
             return None
         return models.template(answer)
 
@@ -518,7 +518,7 @@ class TaskRun:
         if self.task_spec.constants or self.task_spec.node_fields:
             template_id = yield from self._check_task_spec()
             made = self._made.get(task_id)
-            yield from compare(self.project, self.task_spec, template_id, self._template, task_id, made, self._tell)
+            yield from compare(self.project, self.task_spec, template_id, self._template, task_id, made, self._log)
 
     # ---- after a clear ----
 
@@ -575,7 +575,7 @@ class TaskRun:
             if status.is_deleted or status.state in _OVER:
                 return True
             if status.state is not TaskState.FAILED:
-                self._tell(f"SOPS task {task_id} goes on after all: {status.state}.")
+                self._log(f"SOPS task {task_id} goes on after all: {status.state}.")
                 return False
             try:
                 revocation = yield from revoke(self.project, task_id, started=True)
@@ -669,10 +669,10 @@ class TaskRun:
         except errors.SopsError:
             return None
 
-    def _tell(self, text: str, warning: bool = False) -> None:
+    def _log(self, text: str, warning: bool = False) -> None:
         """Put a line into the log once, however often its reason is met."""
-        if text not in self._told:
-            self._told.add(text)
+        if text not in self._logged:
+            self._logged.add(text)
             self.lines.append(LogLine(text, warning))
 
 

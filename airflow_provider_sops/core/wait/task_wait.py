@@ -75,9 +75,9 @@ class TaskWait:
     intervention_asked: bool = False
     #: who asks whether it waits for a person gets no answer here
     never_intervention: bool = False
-    told: frozenset[str] = frozenset()
+    logged: frozenset[str] = frozenset()
     #: seconds since the epoch up to which an earlier process has written the changes into the log
-    told_until: float | None = None
+    logged_until: float | None = None
     task_url: str = ""
     #: the task's name, which not every answer has
     name: str = ""
@@ -109,7 +109,7 @@ class TaskWait:
         try:
             notices: list[str] = []
             status = yield from read_status(self.project, self.task_id, self.grants, notices, keep=self._keep)
-            if self.told_until is None:  # an earlier process has said it
+            if self.logged_until is None:  # an earlier process has said it
                 lines += [LogLine(notice, warning=True) for notice in notices]
             if self.detail is None and not status.is_deleted:
                 yield from self._read_detail_once()
@@ -124,12 +124,12 @@ class TaskWait:
         now: float,
         *,
         progress: bool = False,
-        courtesy: Callable[[], bool] = lambda: True,
+        may_read_for_log: Callable[[], bool] = lambda: True,
     ) -> Flow[Observation]:
         """Say what follows from a status that was read already; asks further where that is needed to decide.
 
         :param progress: the status has the task's nodes, so that the log may name them.
-        :param courtesy: asked before a question that only makes the log richer; ``False`` puts it off.
+        :param may_read_for_log: asked before a question that only makes the log richer; ``False`` puts it off.
         :raises errors.SopsError: when a further question fails; hand it to :meth:`failed_read`.
         """
         if status.state is TaskState.UNKNOWN:
@@ -154,7 +154,7 @@ class TaskWait:
         # not before: a status whose further questions fail is of no use, and the outage goes on
         lines = [*self._recovered(now), *lines, *self._changes(status, now, progress)]
         if verdict.next is Next.WAIT:
-            lines += yield from self._intervention(status, now, courtesy)
+            lines += yield from self._intervention(status, now, may_read_for_log)
             return Observation(Next.WAIT, status, lines=tuple(lines))
         if verdict.next is Next.SUCCESS:
             status = yield from self._complete(status)
@@ -262,7 +262,7 @@ class TaskWait:
 
     def _decide_without(self, status: TaskStatus, now: float, lines: list[LogLine]) -> Flow[tuple[TaskStatus, Verdict]]:
         """Decide by what a batch has said, as no more may be asked."""
-        self._tell_once(NO_STATUS_NOTICE, lines)
+        self._log_once(NO_STATUS_NOTICE, lines)
         return status, (yield from self._decide(status, now, lines))
 
     def _decide(self, status: TaskStatus, now: float, lines: list[LogLine]) -> Flow[Verdict]:
@@ -274,15 +274,15 @@ class TaskWait:
             yield from self._read_detail_once()
         tree = self.detail.pipeline_tree if self.detail else {}
         if not tree.get("activities"):
-            self._tell_once(NO_TREE_NOTICE, lines)
+            self._log_once(NO_TREE_NOTICE, lines)
         window = retry_window(status, tree)
         return judge(status, self.policy, self.wait_state, now, fresh=True, retry_window=window)
 
-    def _tell_once(self, notice: str, lines: list[LogLine]) -> None:
+    def _log_once(self, notice: str, lines: list[LogLine]) -> None:
         """Say something of a failure, unless it was said before, perhaps by an earlier process."""
-        said = self.told_until is not None and (self.wait_state.failed or 0.0) < self.told_until
-        if notice not in self.told and not said:
-            self.told |= {notice}
+        said = self.logged_until is not None and (self.wait_state.failed or 0.0) < self.logged_until
+        if notice not in self.logged and not said:
+            self.logged |= {notice}
             lines.append(LogLine(notice, warning=True))
 
     def _ask_detail(self, status: TaskStatus) -> Flow[tuple[TaskStatus, Verdict]]:
@@ -327,13 +327,13 @@ class TaskWait:
             return []
         self.shown_state = status.state
         first, self.shown, self.changed_at, self.intervention_asked = not self.shown, shown, now, False
-        if first and self.told_until is not None:
+        if first and self.logged_until is not None:
             since = status.since(status.last_change, now) if status.last_change else 0.0
             self.changed_at = since or now
-            self.intervention_asked = self.changed_at + INTERVENTION_AFTER < self.told_until
+            self.intervention_asked = self.changed_at + INTERVENTION_AFTER < self.logged_until
             # a pause leaves no time behind: whether it was told of is not known, so it is told of now and then
-            remind = status.is_paused and now // REMIND_AFTER != self.told_until // REMIND_AFTER
-            if since < self.told_until and not remind:
+            remind = status.is_paused and now // REMIND_AFTER != self.logged_until // REMIND_AFTER
+            if since < self.logged_until and not remind:
                 return []
         where = f" {self.task_url}" if status.is_paused and self.task_url else ""
         named = f" {status.name!r}" if status.name else ""
@@ -343,10 +343,12 @@ class TaskWait:
             lines.append(LogLine(f"A node failed; SOPS {will} retry it by itself."))
         return lines
 
-    def _intervention(self, status: TaskStatus, now: float, courtesy: Callable[[], bool]) -> Flow[list[LogLine]]:
+    def _intervention(
+        self, status: TaskStatus, now: float, may_read_for_log: Callable[[], bool]
+    ) -> Flow[list[LogLine]]:
         """Say so when the task waits for a person: a pause node looks like plain RUNNING."""
         due = self.intervention_due
-        if due is None or now < due or status.state is not TaskState.RUNNING or not courtesy():
+        if due is None or now < due or status.state is not TaskState.RUNNING or not may_read_for_log():
             return []
         self.intervention_asked = True
         try:

@@ -143,39 +143,39 @@ def away() -> errors.SopsError:
 
 def test_what_lies_far_apart_may_be_two_maintenances() -> None:
     now = 0.0
-    answering = ApiAvailability(lambda: now)
-    assert not is_denied(answering.judge(CALL, away()))
-    answering.heard(OTHER)
+    availability = ApiAvailability(lambda: now)
+    assert not is_denied(availability.note_failure(CALL, away()))
+    availability.note_answer(OTHER)
     now += WITHIN + 1
-    assert not is_denied(answering.judge(CALL, away()))
+    assert not is_denied(availability.note_failure(CALL, away()))
     now += 1
-    assert not is_denied(answering.judge(CALL, away()))
-    answering.heard(OTHER)
+    assert not is_denied(availability.note_failure(CALL, away()))
+    availability.note_answer(OTHER)
     now += WITHIN - 2
-    assert is_denied(answering.judge(CALL, away()))
+    assert is_denied(availability.note_failure(CALL, away()))
 
 
 def test_refused_by_405_is_not_missing() -> None:
     refused = errors.make_error(errors.SopsApiNotFoundError, CALL, "refused", remote_message="x: Status Code: 405, y")
-    answering = ApiAvailability()
+    availability = ApiAvailability()
     for _ in range(3):
-        assert answering.judge(CALL, refused) is refused
-        answering.heard(OTHER)
+        assert availability.note_failure(CALL, refused) is refused
+        availability.note_answer(OTHER)
 
 
 def test_the_error_keeps_what_was_met() -> None:
-    answering = ApiAvailability()
+    availability = ApiAvailability()
     met = away()
     met.request_id = "r-1"
-    answering.judge(CALL, met)
-    answering.heard(OTHER)
-    error = answering.judge(CALL, met)
+    availability.note_failure(CALL, met)
+    availability.note_answer(OTHER)
+    error = availability.note_failure(CALL, met)
     assert (error.api, error.http_status, error.request_id, error.__cause__) == (LIST, 302, "r-1", met)
     # what no release is known of
     unlisted = PLACE.call("get_my_own")
     for _ in range(2):
-        error = answering.judge(unlisted, met)
-        answering.heard(OTHER)
+        error = availability.note_failure(unlisted, met)
+        availability.note_answer(OTHER)
     assert "this SOPS does not have get_my_own (HTTP 302)" in str(error)
 
 

@@ -19,7 +19,7 @@ from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.flow import Flow
 from airflow_provider_sops.core.http.async_client import MAX_CONNECTIONS, AsyncSopsClient
 from airflow_provider_sops.core.poll import poller
-from airflow_provider_sops.core.poll.poller import Poller, Waiter
+from airflow_provider_sops.core.poll.poller import Poller, Subscription
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.core.status_reading import read_status
 from airflow_provider_sops.core.wait.policy import WaitPolicy
@@ -44,20 +44,20 @@ class Site:
         )
         return AsyncSopsClient(site.endpoint, settings=site.settings)
 
-    def wait_for(self, *task_ids: int) -> list[Waiter]:
-        waiters = [Waiter(task_id, INTERVAL) for task_id in task_ids]
-        for waiter in waiters:
-            self.poller.join(waiter)
-        return waiters
+    def wait_for(self, *task_ids: int) -> list[Subscription]:
+        subscriptions = [Subscription(task_id, INTERVAL) for task_id in task_ids]
+        for subscription in subscriptions:
+            self.poller.subscribe(subscription)
+        return subscriptions
 
     @asynccontextmanager
-    async def waiting(self, *task_ids: int) -> AsyncIterator[list[Waiter]]:
-        waiters = self.wait_for(*task_ids)
+    async def waiting(self, *task_ids: int) -> AsyncIterator[list[Subscription]]:
+        subscriptions = self.wait_for(*task_ids)
         try:
-            yield waiters
+            yield subscriptions
         finally:
-            for waiter in waiters:
-                self.poller.leave(waiter)
+            for subscription in subscriptions:
+                self.poller.unsubscribe(subscription)
             await ended(self.poller)
 
 
@@ -98,8 +98,8 @@ def batches(site: Site) -> list[Any]:
 CRASHED = {"result": False, "code": "50000", "message": "系统异常", "data": None}
 
 
-def states(waiters: list[Waiter]) -> set[TaskState | None]:
-    return {waiter.status.state if waiter.status else None for waiter in waiters}
+def states(subscriptions: list[Subscription]) -> set[TaskState | None]:
+    return {subscription.status.state if subscription.status else None for subscription in subscriptions}
 
 
 def test_many_waits_share_requests_a_connection_and_a_lookup(either_site: Site) -> None:
@@ -107,8 +107,8 @@ def test_many_waits_share_requests_a_connection_and_a_lookup(either_site: Site) 
         # a round that is long enough not to begin again before it has ended, when the machine stands still for a moment
         either_site.poller = Poller(either_site.connect, Project(either_site.fake.bk_biz_id), min_interval=2.0)
         ids = [either_site.fake.create_task("Long sleep") for _ in range(120)]
-        async with either_site.waiting(*ids) as waiters:
-            await until(lambda: states(waiters) == {TaskState.RUNNING})
+        async with either_site.waiting(*ids) as subscriptions:
+            await until(lambda: states(subscriptions) == {TaskState.RUNNING})
             first = either_site.fake.requests[:3]
             assert {task_id for request in first for task_id in request.task_ids} == set(ids)
             assert {request.api for request in either_site.fake.requests} == {"get_tasks_status"}
@@ -129,8 +129,8 @@ def test_many_that_join_do_not_wait_for_the_pace_of_the_few(site: Site) -> None:
             await until(lambda: states(first) == {TaskState.RUNNING})
             many = site.wait_for(*ids[1:])
             await until(lambda: TaskState.RUNNING in states(many))  # alone, the first one would be read once a minute
-            for waiter in many:
-                site.poller.leave(waiter)
+            for subscription in many:
+                site.poller.unsubscribe(subscription)
 
     run(test)
 
@@ -138,15 +138,15 @@ def test_many_that_join_do_not_wait_for_the_pace_of_the_few(site: Site) -> None:
 def test_those_that_end_together_do_not_slow_the_others_down(site: Site) -> None:
     async def test() -> None:
         now = time.monotonic()
-        waiters = site.wait_for(*range(1, 1001))
+        subscriptions = site.wait_for(*range(1, 1001))
         pace = site.poller._spacing(now)
-        for waiter in waiters[:990]:
-            site.poller.leave(waiter)
+        for subscription in subscriptions[:990]:
+            site.poller.unsubscribe(subscription)
         assert site.poller._spacing(now + 0.9 * INTERVAL) == pace
         assert site.poller._spacing(now + 1.5 * INTERVAL) == pace
         assert site.poller._spacing(now + 2.6 * INTERVAL) == 20 * pace
-        for waiter in waiters[990:]:
-            site.poller.leave(waiter)
+        for subscription in subscriptions[990:]:
+            site.poller.unsubscribe(subscription)
 
     run(test)
 
@@ -155,8 +155,8 @@ def test_a_lost_request_is_made_up_for_sooner_than_after_an_interval(site: Site)
     async def test() -> None:
         site.poller = Poller(site.connect, Project(site.fake.bk_biz_id), min_interval=900.0)
         site.fake.faults.add(kind="drop")
-        async with site.waiting(site.fake.create_task("Long sleep")) as waiters:
-            await until(lambda: states(waiters) == {TaskState.RUNNING})
+        async with site.waiting(site.fake.create_task("Long sleep")) as subscriptions:
+            await until(lambda: states(subscriptions) == {TaskState.RUNNING})
 
     run(test)
 
@@ -167,8 +167,8 @@ def test_questions_that_are_refused_for_their_number_are_not_asked_again_at_once
         refused = site.fake.faults.add(
             "get_task_status", kind="status", status=429, code=1642902, retry_after=1, times=None
         )
-        async with site.waiting(task_id) as waiters:
-            await until(lambda: states(waiters) == {TaskState.RUNNING})
+        async with site.waiting(task_id) as subscriptions:
+            await until(lambda: states(subscriptions) == {TaskState.RUNNING})
             for other_id in (task_id, task_id, task_id + 1):
                 with pytest.raises(errors.SopsRateLimitError, match=f"SOPS task {other_id}:.*1642902") as caught:
                     await site.poller.run(read_status(site.poller.project, other_id, site.poller.grants, []))
@@ -190,8 +190,8 @@ def test_steps_that_ask_nothing_wait_for_nothing(site: Site) -> None:
         yield
 
     async def test() -> None:
-        async with site.waiting(site.fake.create_task("Long sleep")) as waiters:
-            await until(lambda: states(waiters) == {TaskState.RUNNING})
+        async with site.waiting(site.fake.create_task("Long sleep")) as subscriptions:
+            await until(lambda: states(subscriptions) == {TaskState.RUNNING})
             async with AsyncExitStack() as slots:
                 for _ in range(MAX_CONNECTIONS):
                     await slots.enter_async_context(site.poller._slots)
@@ -203,13 +203,13 @@ def test_steps_that_ask_nothing_wait_for_nothing(site: Site) -> None:
 def test_an_end_is_told_to_every_wait_for_the_task(site: Site) -> None:
     async def test() -> None:
         task_id = site.fake.create_task()
-        async with site.waiting(task_id, task_id) as waiters:
-            await until(lambda: states(waiters) == {TaskState.RUNNING})
+        async with site.waiting(task_id, task_id) as subscriptions:
+            await until(lambda: states(subscriptions) == {TaskState.RUNNING})
             site.fake.advance(60)
-            await until(lambda: states(waiters) == {TaskState.FINISHED})
-            assert waiters[0].status is not None
-            assert waiters[0].status.finish_time is not None
-            assert waiters[0].status.task_url.endswith(f"instance_id={task_id}")
+            await until(lambda: states(subscriptions) == {TaskState.FINISHED})
+            assert subscriptions[0].status is not None
+            assert subscriptions[0].status.finish_time is not None
+            assert subscriptions[0].status.task_url.endswith(f"instance_id={task_id}")
 
     run(test)
 
@@ -217,25 +217,25 @@ def test_an_end_is_told_to_every_wait_for_the_task(site: Site) -> None:
 def test_a_wait_is_woken_by_changes_alone(site: Site) -> None:
     async def test() -> None:
         task_id = site.fake.create_task("Long sleep")
-        async with site.waiting(task_id) as (waiter,):
-            await waiter.sleep(30)
-            assert states([waiter]) == {TaskState.RUNNING}
+        async with site.waiting(task_id) as (subscription,):
+            await subscription.sleep(30)
+            assert states([subscription]) == {TaskState.RUNNING}
             read = site.fake.count()
-            woken = asyncio.ensure_future(waiter.sleep(30))
+            woken = asyncio.ensure_future(subscription.sleep(30))
             await until(lambda: site.fake.count() >= read + 4)
             assert not woken.done()
             site.fake.operate(task_id, "pause")
             await woken
-            assert states([waiter]) == {TaskState.SUSPENDED}
+            assert states([subscription]) == {TaskState.SUSPENDED}
 
     run(test)
 
 
 def test_what_is_told_before_the_sleep_is_not_slept_through() -> None:
     async def test() -> None:
-        waiter = Waiter(1, INTERVAL)
-        waiter.tell()
-        await waiter.sleep(1000)
+        subscription = Subscription(1, INTERVAL)
+        subscription.notify()
+        await subscription.sleep(1000)
 
     run(test)
 
@@ -259,10 +259,10 @@ def test_a_deleted_task_is_told_as_deleted(site: Site) -> None:
     async def test() -> None:
         task_id = site.fake.create_task("Long sleep")
         site.fake.delete_task(task_id)
-        async with site.waiting(task_id) as (waiter,):
-            await until(lambda: waiter.status is not None)
-            assert waiter.status is not None
-            assert waiter.status.is_deleted
+        async with site.waiting(task_id) as (subscription,):
+            await until(lambda: subscription.status is not None)
+            assert subscription.status is not None
+            assert subscription.status.is_deleted
 
     run(test)
 
@@ -271,9 +271,9 @@ def test_a_refused_batch_is_split_until_only_the_culprit_is_left(site: Site) -> 
     async def test() -> None:
         ids = [site.fake.create_task("Long sleep") for _ in range(50)]
         site.fake.faults.add(kind="poison", api="get_tasks_status", task_id=ids[17], times=None)
-        async with site.waiting(*ids) as waiters:
-            await until(lambda: all(waiter.status or waiter.error for waiter in waiters))
-            assert states(waiters) == {TaskState.RUNNING}  # the culprit was read singly
+        async with site.waiting(*ids) as subscriptions:
+            await until(lambda: all(subscription.status or subscription.error for subscription in subscriptions))
+            assert states(subscriptions) == {TaskState.RUNNING}  # the culprit was read singly
             assert site.fake.count() < 20
             site.fake.clear_requests()
             await until(lambda: site.fake.count("get_tasks_status") >= 4)
@@ -291,9 +291,9 @@ def test_culprits_in_both_halves_leave_the_others_alone(either_site: Site, monke
         ids = [either_site.fake.create_task("Long sleep") for _ in range(50)]
         for culprit in (ids[0], ids[30]):
             either_site.fake.faults.add(kind="poison", api="get_tasks_status", task_id=culprit, times=None)
-        async with either_site.waiting(*ids) as waiters:
-            await until(lambda: all(waiter.status or waiter.error for waiter in waiters))
-            assert states(waiters) == {TaskState.RUNNING}
+        async with either_site.waiting(*ids) as subscriptions:
+            await until(lambda: all(subscription.status or subscription.error for subscription in subscriptions))
+            assert states(subscriptions) == {TaskState.RUNNING}
 
     run(test)
 
@@ -304,8 +304,8 @@ def test_a_refusal_of_the_only_batch_is_of_single_tasks(site: Site, tasks: int) 
         ids = [site.fake.create_task("Long sleep") for _ in range(tasks)]
         for task_id in ids:
             site.fake.faults.add(kind="poison", api="get_tasks_status", task_id=task_id, times=None)
-        async with site.waiting(*ids) as waiters:
-            await until(lambda: states(waiters) == {TaskState.RUNNING})
+        async with site.waiting(*ids) as subscriptions:
+            await until(lambda: states(subscriptions) == {TaskState.RUNNING})
             site.fake.clear_requests()
             await until(lambda: site.fake.count("get_task_status") >= 3 * tasks)
             assert site.fake.count("get_tasks_status") == 0
@@ -323,10 +323,10 @@ def test_a_crash_because_of_one_task_is_split_too(either_site: Site) -> None:
             return None if request.api != "get_tasks_status" else (500, CRASHED)
 
         either_site.fake.faults.add(kind="function", times=None, function=crash)
-        async with either_site.waiting(*ids) as waiters:
-            await until(lambda: all(waiter.status is not None for waiter in waiters))
-            assert states(waiters) == {TaskState.RUNNING}
-            assert {waiter.error for waiter in waiters} == {None}
+        async with either_site.waiting(*ids) as subscriptions:
+            await until(lambda: all(subscription.status is not None for subscription in subscriptions))
+            assert states(subscriptions) == {TaskState.RUNNING}
+            assert {subscription.error for subscription in subscriptions} == {None}
 
     run(test)
 
@@ -355,8 +355,8 @@ def test_a_refused_batch_is_no_definite_word_about_any_task(site: Site, monkeypa
         refused = site.fake.faults.add(
             "get_tasks_status", kind="function", after=1, times=3, function=lambda request: (200, missing)
         )
-        async with site.waiting(*ids) as waiters:
-            await until(lambda: states(waiters) == {TaskState.RUNNING})
+        async with site.waiting(*ids) as subscriptions:
+            await until(lambda: states(subscriptions) == {TaskState.RUNNING})
         assert refused.hits == 3
         of_the_batch = [error for error in heard if isinstance(error, errors.SopsApiError)]
         assert {type(error) for error in of_the_batch} == {errors.SopsApiError}
@@ -370,10 +370,10 @@ def test_a_refused_batch_is_no_definite_word_about_any_task(site: Site, monkeypa
 def test_a_refusal_for_everyone_is_a_failed_read(site: Site, refusal: tuple[int, Any]) -> None:
     async def test() -> None:
         ids = [site.fake.create_task("Long sleep") for _ in range(400)]
-        async with site.waiting(*ids) as waiters:
-            await until(lambda: states(waiters) == {TaskState.RUNNING})
+        async with site.waiting(*ids) as subscriptions:
+            await until(lambda: states(subscriptions) == {TaskState.RUNNING})
             refused = site.fake.faults.add(kind="function", times=None, function=lambda request: refusal)
-            await until(lambda: all(waiter.error is not None for waiter in waiters))
+            await until(lambda: all(subscription.error is not None for subscription in subscriptions))
             site.fake.clear_requests()
             begun, hits = time.monotonic(), refused.hits
             await until(lambda: refused.hits >= hits + 40)
@@ -381,7 +381,7 @@ def test_a_refusal_for_everyone_is_a_failed_read(site: Site, refusal: tuple[int,
             site.fake.faults.clear()
             site.fake.clear_requests()
             begun = time.monotonic()
-            await until(lambda: all(waiter.error is None for waiter in waiters))
+            await until(lambda: all(subscription.error is None for subscription in subscriptions))
             # no task is thought to be to blame; a question that was under way may still be asked
             assert site.fake.count("get_task_status") <= 2
             # each batch once, and the usual ones for as long as this machine takes to see it
@@ -396,8 +396,8 @@ def test_a_culprit_is_asked_for_with_the_others_again_later(site: Site, monkeypa
     async def test() -> None:
         ids = [site.fake.create_task("Long sleep") for _ in range(10)]
         site.fake.faults.add(kind="poison", api="get_tasks_status", task_id=ids[3], times=None)
-        async with site.waiting(*ids) as waiters:
-            await until(lambda: states(waiters) == {TaskState.RUNNING})
+        async with site.waiting(*ids) as subscriptions:
+            await until(lambda: states(subscriptions) == {TaskState.RUNNING})
             site.fake.faults.clear()
             site.fake.clear_requests()
             await until(lambda: any(ids[3] in batch.task_ids for batch in batches(site)))
@@ -411,8 +411,8 @@ def test_tasks_that_are_read_alone_keep_nobody_waiting(site: Site) -> None:
         ids = [site.fake.create_task("Long sleep") for _ in range(60)]
         for culprit in ids[:6]:
             site.fake.faults.add(kind="poison", api="get_tasks_status", task_id=culprit, times=None)
-        async with site.waiting(*ids) as waiters:
-            await until(lambda: states(waiters) == {TaskState.RUNNING})
+        async with site.waiting(*ids) as subscriptions:
+            await until(lambda: states(subscriptions) == {TaskState.RUNNING})
             await until(lambda: all(request.result for request in site.fake.requests[-60:]))
             site.fake.clear_requests()
             begun = time.monotonic()
@@ -427,14 +427,18 @@ def test_what_a_batch_leaves_out_is_not_read_through_refusals(site: Site) -> Non
         ids = [site.fake.create_task("Long sleep") for _ in range(20)]
         unknown = range(900_000, 900_020)
         refused = site.fake.faults.add("get_task_status", kind="status", status=429, code=1642902, times=None)
-        async with site.waiting(*ids, *unknown) as waiters:
-            await until(lambda: all(waiter.status or waiter.error for waiter in waiters))
+        async with site.waiting(*ids, *unknown) as subscriptions:
+            await until(lambda: all(subscription.status or subscription.error for subscription in subscriptions))
             assert refused.hits < 5
-            assert states(waiters[:20]) == {TaskState.RUNNING}
-            assert {waiter.error for waiter in waiters[:20]} == {None}
-            assert {type(waiter.error) for waiter in waiters[20:]} == {errors.SopsRateLimitError}
+            assert states(subscriptions[:20]) == {TaskState.RUNNING}
+            assert {subscription.error for subscription in subscriptions[:20]} == {None}
+            assert {type(subscription.error) for subscription in subscriptions[20:]} == {errors.SopsRateLimitError}
             site.fake.faults.clear()
-            await until(lambda: all(isinstance(waiter.error, errors.SopsNotFoundError) for waiter in waiters[20:]))
+            await until(
+                lambda: all(
+                    isinstance(subscription.error, errors.SopsNotFoundError) for subscription in subscriptions[20:]
+                )
+            )
 
     run(test)
 
@@ -444,15 +448,15 @@ def test_single_reads_slow_down_too(site: Site, answer: tuple[int, Any]) -> None
     async def test() -> None:
         site.fake.deny("get_tasks_status")
         ids = [site.fake.create_task("Long sleep") for _ in range(80)]
-        async with site.waiting(*ids) as waiters:
-            await until(lambda: states(waiters) == {TaskState.RUNNING})
+        async with site.waiting(*ids) as subscriptions:
+            await until(lambda: states(subscriptions) == {TaskState.RUNNING})
             refused = site.fake.faults.add(kind="function", times=None, function=lambda request: answer)
-            await until(lambda: all(waiter.error is not None for waiter in waiters))
+            await until(lambda: all(subscription.error is not None for subscription in subscriptions))
             begun, hits = time.monotonic(), refused.hits
             await until(lambda: refused.hits >= hits + 64)
             assert refused.hits - hits < 0.5 * 80 * (time.monotonic() - begun) / INTERVAL
             site.fake.faults.clear()
-            await until(lambda: all(waiter.error is None for waiter in waiters))
+            await until(lambda: all(subscription.error is None for subscription in subscriptions))
 
     run(test)
 
@@ -467,7 +471,7 @@ def test_read_singly_one_bad_task_does_not_hold_up_the_others(site: Site) -> Non
             for task_id in ids[1:]:
                 site.fake.operate(task_id, "pause")
             await until(lambda: states(good) == {TaskState.SUSPENDED})
-            assert {waiter.error for waiter in good} == {None}
+            assert {subscription.error for subscription in good} == {None}
 
     run(test)
 
@@ -475,15 +479,15 @@ def test_read_singly_one_bad_task_does_not_hold_up_the_others(site: Site) -> Non
 def test_one_lost_request_is_told_to_the_waits_of_its_chunk_alone(site: Site) -> None:
     async def test() -> None:
         ids = [site.fake.create_task("Long sleep") for _ in range(200)]
-        async with site.waiting(*ids) as waiters:
-            await until(lambda: states(waiters) == {TaskState.RUNNING})
+        async with site.waiting(*ids) as subscriptions:
+            await until(lambda: states(subscriptions) == {TaskState.RUNNING})
             lost = site.fake.faults.add("get_tasks_status", kind="drop", times=1)
-            await until(lambda: lost.hits == 1 and any(waiter.error for waiter in waiters))
+            await until(lambda: lost.hits == 1 and any(subscription.error for subscription in subscriptions))
             site.fake.clear_requests()
-            told = {waiter.task_id for waiter in waiters if waiter.error}
+            told = {subscription.task_id for subscription in subscriptions if subscription.error}
             await until(lambda: len(batches(site)) >= 8)
             assert len(told) <= 50
-            assert not any(waiter.error for waiter in waiters)
+            assert not any(subscription.error for subscription in subscriptions)
 
     run(test)
 
@@ -501,15 +505,15 @@ def test_news_for_all_do_not_wake_all_at_once(site: Site, news: str) -> None:
                 turns += 1
                 await asyncio.sleep(0)
 
-        async def sleep(waiter: Waiter) -> None:
-            while waiter.error is None and not waiter.notices:
-                await waiter.sleep(60)
+        async def sleep(subscription: Subscription) -> None:
+            while subscription.error is None and not subscription.notices:
+                await subscription.sleep(60)
                 woken[turns] += 1
 
-        async with site.waiting(*ids) as waiters:
-            await until(lambda: states(waiters) == {TaskState.RUNNING})
+        async with site.waiting(*ids) as subscriptions:
+            await until(lambda: states(subscriptions) == {TaskState.RUNNING})
             counter = asyncio.create_task(count_turns())
-            sleepers = [asyncio.create_task(sleep(waiter)) for waiter in waiters]
+            sleepers = [asyncio.create_task(sleep(subscription)) for subscription in subscriptions]
             if news == "an error":
                 site.fake.faults.add(kind="drop", times=None)
             else:
@@ -526,15 +530,15 @@ def test_without_batches_each_task_is_read_singly_and_it_is_said_once(either_sit
     async def test() -> None:
         either_site.fake.deny("get_tasks_status")
         ids = [either_site.fake.create_task("Long sleep") for _ in range(4)]
-        async with either_site.waiting(*ids) as waiters:
-            await until(lambda: states(waiters) == {TaskState.RUNNING})
+        async with either_site.waiting(*ids) as subscriptions:
+            await until(lambda: states(subscriptions) == {TaskState.RUNNING})
             await until(lambda: either_site.fake.count("get_task_status") >= 12)
             assert either_site.fake.count("get_tasks_status") == 1
-            for waiter in waiters:
-                assert [poller.NO_BATCH_NOTICE in notice for notice in waiter.notices] == [True]
+            for subscription in subscriptions:
+                assert [poller.NO_BATCH_NOTICE in notice for notice in subscription.notices] == [True]
             (late,) = either_site.wait_for(ids[0])
             assert late.notices == (poller.NO_BATCH_NOTICE,)
-            either_site.poller.leave(late)
+            either_site.poller.unsubscribe(late)
 
     run(test)
 
@@ -542,9 +546,9 @@ def test_without_batches_each_task_is_read_singly_and_it_is_said_once(either_sit
 def test_an_old_site_without_batches_falls_back_too(either_site: Site) -> None:
     async def test() -> None:
         either_site.fake.remove_api("get_tasks_status")
-        async with either_site.waiting(either_site.fake.create_task("Long sleep")) as waiters:
-            await until(lambda: states(waiters) == {TaskState.RUNNING} or waiters[0].error is not None)
-            assert states(waiters) == {TaskState.RUNNING}
+        async with either_site.waiting(either_site.fake.create_task("Long sleep")) as subscriptions:
+            await until(lambda: states(subscriptions) == {TaskState.RUNNING} or subscriptions[0].error is not None)
+            assert states(subscriptions) == {TaskState.RUNNING}
 
     run(test)
 
@@ -554,9 +558,9 @@ def test_with_details_alone_it_reads_details(either_site: Site) -> None:
         either_site.fake.deny("get_tasks_status", "get_task_status")
         task_id = either_site.fake.create_task()
         either_site.fake.advance(60)
-        async with either_site.waiting(task_id) as waiters:
-            await until(lambda: states(waiters) == {TaskState.FINISHED})
-            assert any("get_task_detail alone" in notice for notice in waiters[0].notices)
+        async with either_site.waiting(task_id) as subscriptions:
+            await until(lambda: states(subscriptions) == {TaskState.FINISHED})
+            assert any("get_task_detail alone" in notice for notice in subscriptions[0].notices)
 
     run(test)
 
@@ -566,8 +570,8 @@ def test_the_better_way_is_tried_again_later(site: Site, monkeypatch: pytest.Mon
 
     async def test() -> None:
         site.fake.deny("get_tasks_status")
-        async with site.waiting(site.fake.create_task("Long sleep")) as waiters:
-            await until(lambda: states(waiters) == {TaskState.RUNNING})
+        async with site.waiting(site.fake.create_task("Long sleep")) as subscriptions:
+            await until(lambda: states(subscriptions) == {TaskState.RUNNING})
             site.fake.grant("get_tasks_status")
             site.fake.clear_requests()
             await until(lambda: site.fake.count("get_tasks_status") >= 3)
@@ -585,12 +589,12 @@ def test_a_refusal_that_lasts_is_told_once(site: Site, monkeypatch: pytest.Monke
     async def test() -> None:
         site.fake.deny("get_tasks_status", "get_task_status")
         ids = [site.fake.create_task("Long sleep") for _ in range(20)]
-        async with site.waiting(*ids) as waiters:
+        async with site.waiting(*ids) as subscriptions:
             await until(lambda: site.fake.count("get_tasks_status") >= 3)
             await until(lambda: site.fake.count("get_tasks_status") >= 4)
-            for waiter in waiters:
-                assert sum(poller.NO_BATCH_NOTICE in notice for notice in waiter.notices) == 1
-                assert sum("get_task_detail alone" in notice for notice in waiter.notices) == 1
+            for subscription in subscriptions:
+                assert sum(poller.NO_BATCH_NOTICE in notice for notice in subscription.notices) == 1
+                assert sum("get_task_detail alone" in notice for notice in subscription.notices) == 1
 
     run(test)
 
@@ -601,12 +605,12 @@ def test_all_better_ways_are_tried_again(site: Site, monkeypatch: pytest.MonkeyP
 
     async def test() -> None:
         site.fake.deny("get_tasks_status", "get_task_status")
-        async with site.waiting(site.fake.create_task("Always fails")) as waiters:
-            await until(lambda: waiters[0].status is not None)
+        async with site.waiting(site.fake.create_task("Always fails")) as subscriptions:
+            await until(lambda: subscriptions[0].status is not None)
             await until(lambda: site.poller._interval == 0.4)
             site.fake.advance(3600)
             site.fake.grant("get_task_status")
-            await until(lambda: states(waiters) == {TaskState.FAILED})  # no detail tells that
+            await until(lambda: states(subscriptions) == {TaskState.FAILED})  # no detail tells that
             assert site.poller.grants.status
             assert site.poller._interval == INTERVAL
 
@@ -619,8 +623,8 @@ def test_batches_without_single_statuses(site: Site, monkeypatch: pytest.MonkeyP
     async def test() -> None:
         site.fake.deny("get_task_status")
         task_id = site.fake.create_task("Long sleep")
-        async with site.waiting(task_id) as (waiter,):
-            await until(lambda: waiter.status is not None)
+        async with site.waiting(task_id) as (subscription,):
+            await until(lambda: subscription.status is not None)
             task_wait = TaskWait(task_id, site.poller.project, WaitPolicy(), grants=site.poller.grants)
             assert await site.poller.run(task_wait.progress(time.time())) == []
             assert not site.poller.grants.status
@@ -637,18 +641,18 @@ def test_an_address_where_nobody_answers_is_no_reason_to_do_without_batches(site
         ids = [site.fake.create_task("Long sleep") for _ in range(20)]
         away = {"kind": "html", "status": 404, "times": None}
         site.fake.faults.add(**away)
-        async with site.waiting(*ids) as waiters:
-            await until(lambda: all(waiter.error is not None for waiter in waiters))
+        async with site.waiting(*ids) as subscriptions:
+            await until(lambda: all(subscription.error is not None for subscription in subscriptions))
             site.fake.faults.clear()
-            await until(lambda: states(waiters) == {TaskState.RUNNING})
+            await until(lambda: states(subscriptions) == {TaskState.RUNNING})
             site.fake.faults.add(**away)
-            await until(lambda: all(waiter.error is not None for waiter in waiters))
+            await until(lambda: all(subscription.error is not None for subscription in subscriptions))
             site.fake.faults.clear()
-            await until(lambda: all(waiter.error is None for waiter in waiters))
+            await until(lambda: all(subscription.error is None for subscription in subscriptions))
             site.fake.clear_requests()
             await until(lambda: site.fake.count() >= 3)
             assert {request.api for request in site.fake.requests} == {"get_tasks_status"}
-            assert [notice for waiter in waiters for notice in waiter.notices] == []
+            assert [notice for subscription in subscriptions for notice in subscription.notices] == []
 
     run(test)
 
@@ -668,30 +672,30 @@ FAILURES: dict[str, dict[str, Any]] = {
 def test_a_failing_server_is_asked_less_and_never_given_up(site: Site, fault: dict[str, Any]) -> None:
     async def test() -> None:
         ids = [site.fake.create_task("Long sleep") for _ in range(200)]
-        async with site.waiting(*ids) as waiters:
-            await until(lambda: states(waiters) == {TaskState.RUNNING})
+        async with site.waiting(*ids) as subscriptions:
+            await until(lambda: states(subscriptions) == {TaskState.RUNNING})
             set_fault = site.fake.faults.add(times=None, **fault)
-            await until(lambda: all(waiter.error is not None for waiter in waiters))
+            await until(lambda: all(subscription.error is not None for subscription in subscriptions))
             site.fake.clear_requests()
             begun = time.monotonic()
             await until(lambda: set_fault.hits >= 6)
             healthy = 4 * (time.monotonic() - begun) / INTERVAL  # requests of a healthy server in that time
             assert site.fake.count() < healthy * 0.75
             site.fake.faults.clear()
-            await until(lambda: all(waiter.error is None for waiter in waiters))
-            assert states(waiters) == {TaskState.RUNNING}
+            await until(lambda: all(subscription.error is None for subscription in subscriptions))
+            assert states(subscriptions) == {TaskState.RUNNING}
 
     run(test)
 
 
 def test_retry_after_is_honoured(site: Site) -> None:
     async def test() -> None:
-        async with site.waiting(site.fake.create_task("Long sleep")) as (waiter,):
-            await until(lambda: waiter.status is not None)
+        async with site.waiting(site.fake.create_task("Long sleep")) as (subscription,):
+            await until(lambda: subscription.status is not None)
             site.fake.faults.add(kind="status", status=429, code=1642902, retry_after=2, times=1)
-            await until(lambda: waiter.error is not None)
+            await until(lambda: subscription.error is not None)
             refused = next(request for request in site.fake.requests if request.status == 429)
-            await until(lambda: waiter.error is None)
+            await until(lambda: subscription.error is None)
             answered = next(request for request in site.fake.requests if request.number > refused.number)
             assert answered.time - refused.time >= 2
 
@@ -700,13 +704,13 @@ def test_retry_after_is_honoured(site: Site) -> None:
 
 def test_changed_secrets_are_looked_up_again(either_site: Site) -> None:
     async def test() -> None:
-        async with either_site.waiting(either_site.fake.create_task("Long sleep")) as (waiter,):
-            await until(lambda: waiter.status is not None)
+        async with either_site.waiting(either_site.fake.create_task("Long sleep")) as (subscription,):
+            await until(lambda: subscription.status is not None)
             either_site.fake.apps = {either_site.fake.app_code: "rotated-secret"}
             either_site.fake.app_secret = "rotated-secret"
             either_site.fake.clear_requests()
             await until(lambda: any(request.result for request in either_site.fake.requests))
-            assert waiter.error is None  # nobody noticed
+            assert subscription.error is None  # nobody noticed
             assert either_site.lookups == 2
 
     run(test)
@@ -714,11 +718,11 @@ def test_changed_secrets_are_looked_up_again(either_site: Site) -> None:
 
 def test_secrets_that_are_wrong_reach_the_waits(site: Site) -> None:
     async def test() -> None:
-        async with site.waiting(site.fake.create_task("Long sleep")) as (waiter,):
-            await until(lambda: waiter.status is not None)
+        async with site.waiting(site.fake.create_task("Long sleep")) as (subscription,):
+            await until(lambda: subscription.status is not None)
             site.fake.apps = {site.fake.app_code: "another"}
-            await until(lambda: waiter.error is not None)
-            assert isinstance(waiter.error, errors.SopsAuthenticationError)
+            await until(lambda: subscription.error is not None)
+            assert isinstance(subscription.error, errors.SopsAuthenticationError)
 
     run(test)
 
@@ -727,10 +731,10 @@ def test_the_connection_is_looked_up_again_after_a_while(site: Site, monkeypatch
     monkeypatch.setattr(poller, "CONNECTION_LIFETIME", 0.5)
 
     async def test() -> None:
-        async with site.waiting(site.fake.create_task("Long sleep")) as (waiter,):
+        async with site.waiting(site.fake.create_task("Long sleep")) as (subscription,):
             await until(lambda: site.lookups >= 3)
-            await until(lambda: waiter.status is not None)
-            assert waiter.error is None
+            await until(lambda: subscription.status is not None)
+            assert subscription.error is None
 
     run(test)
 
@@ -739,8 +743,8 @@ def test_a_look_up_that_fails_later_does_no_harm(site: Site, monkeypatch: pytest
     monkeypatch.setattr(poller, "CONNECTION_LIFETIME", 0.5)
 
     async def test() -> None:
-        async with site.waiting(site.fake.create_task("Long sleep")) as (waiter,):
-            await until(lambda: waiter.status is not None)
+        async with site.waiting(site.fake.create_task("Long sleep")) as (subscription,):
+            await until(lambda: subscription.status is not None)
             failed = []
 
             async def no_database() -> AsyncSopsClient:
@@ -750,7 +754,7 @@ def test_a_look_up_that_fails_later_does_no_harm(site: Site, monkeypatch: pytest
             site.poller._connect = no_database
             site.fake.clear_requests()
             await until(lambda: len(failed) >= 2 and site.fake.count() >= 3)
-            assert waiter.error is None
+            assert subscription.error is None
 
     run(test)
 
@@ -767,14 +771,14 @@ def test_a_look_up_that_hangs_is_an_error_of_the_read(monkeypatch: pytest.Monkey
             raise AssertionError("it hangs")
 
         shared = Poller(hang, Project(2), min_interval=INTERVAL)
-        waiters = [Waiter(number, INTERVAL) for number in range(1, 301)]
-        for waiter in waiters:
-            shared.join(waiter)
-        await until(lambda: all(waiter.error is not None for waiter in waiters))
-        assert "looking the connection up took longer than" in str(waiters[0].error)
+        subscriptions = [Subscription(number, INTERVAL) for number in range(1, 301)]
+        for subscription in subscriptions:
+            shared.join(subscription)
+        await until(lambda: all(subscription.error is not None for subscription in subscriptions))
+        assert "looking the connection up took longer than" in str(subscriptions[0].error)
         assert lookups <= 3  # those who waited for it share its end
-        for waiter in waiters:
-            shared.leave(waiter)
+        for subscription in subscriptions:
+            shared.leave(subscription)
         await ended(shared)
 
     run(test)
@@ -786,11 +790,11 @@ def test_a_connection_that_cannot_be_used_is_everyones_error(sops: FakeSops) -> 
             raise errors.SopsConfigError("host", "is empty")
 
         shared = Poller(nothing, Project(2), min_interval=INTERVAL)
-        waiter = Waiter(1, INTERVAL)
-        shared.join(waiter)
-        await until(lambda: waiter.error is not None)
-        assert "host: is empty" in str(waiter.error)
-        shared.leave(waiter)
+        subscription = Subscription(1, INTERVAL)
+        shared.join(subscription)
+        await until(lambda: subscription.error is not None)
+        assert "host: is empty" in str(subscription.error)
+        shared.leave(subscription)
         await ended(shared)
 
     run(test)
@@ -811,10 +815,10 @@ def test_it_starts_in_an_empty_context_and_ends_with_the_last_wait(site: Site) -
         first, second = site.wait_for(site.fake.create_task("Long sleep"), site.fake.create_task("Long sleep"))
         await until(lambda: first.status is not None and second.status is not None)
         assert seen == ["none"]
-        site.poller.leave(first)
+        site.poller.unsubscribe(first)
         read = site.fake.count()
         await until(lambda: site.fake.count() > read)  # it goes on for the second
-        site.poller.leave(second)
+        site.poller.unsubscribe(second)
         assert site.poller.idle
         await ended(site.poller)
         client = site.poller._client
@@ -827,13 +831,13 @@ def test_it_starts_in_an_empty_context_and_ends_with_the_last_wait(site: Site) -
 def test_a_cancelled_wait_leaves_the_others_alone(site: Site) -> None:
     async def test() -> None:
         ids = [site.fake.create_task("Long sleep") for _ in range(3)]
-        async with site.waiting(*ids) as waiters:
-            sleepers = [asyncio.ensure_future(waiter.sleep(60)) for waiter in waiters]
+        async with site.waiting(*ids) as subscriptions:
+            sleepers = [asyncio.ensure_future(subscription.sleep(60)) for subscription in subscriptions]
             await asyncio.sleep(0)
             sleepers[0].cancel()
-            site.poller.leave(waiters[0])
+            site.poller.unsubscribe(subscriptions[0])
             await asyncio.gather(*sleepers[1:])
-            assert states(waiters[1:]) == {TaskState.RUNNING}
+            assert states(subscriptions[1:]) == {TaskState.RUNNING}
             read = site.fake.count()
             await until(lambda: site.fake.count() > read)
             assert ids[0] not in site.fake.requests[-1].task_ids
@@ -862,7 +866,7 @@ def test_wrong_types_for_one_task_reach_no_other(site: Site) -> None:
     run(test)
 
 
-def test_courtesy_reads_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_log_only_reads_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(poller.time, "time", lambda: now)
 
@@ -872,14 +876,14 @@ def test_courtesy_reads_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test() -> None:
         nonlocal now
         shared = Poller(connect, Project(2))
-        waiters = [Waiter(number, INTERVAL) for number in range(100)]
-        taken = [shared.take_courtesy(waiter) for waiter in waiters]
+        subscriptions = [Subscription(number, INTERVAL) for number in range(100)]
+        taken = [shared.may_read_for_log(subscription) for subscription in subscriptions]
         assert taken == [True] + [False] * 99  # one after the other
         now += 4
-        taken = [shared.take_courtesy(waiter) for waiter in waiters[1:]]
+        taken = [shared.may_read_for_log(subscription) for subscription in subscriptions[1:]]
         assert taken == [True] * 9 + [False] * 90  # ten soon
         now += 60
-        taken = [shared.take_courtesy(waiter) for waiter in waiters[10:]]
+        taken = [shared.may_read_for_log(subscription) for subscription in subscriptions[10:]]
         assert taken == [True] * 12 + [False] * 78  # then twelve a minute, in their turn
 
     run(test)
@@ -896,13 +900,13 @@ def test_a_wait_that_leaves_gives_its_turn_back(monkeypatch: pytest.MonkeyPatch)
         nonlocal now
         shared = Poller(connect, Project(2))
         for generation in range(50):  # a busy site: waits come, want to be read, and end
-            waiters = [Waiter(1 + 100 * generation + number, INTERVAL) for number in range(100)]
-            for waiter in waiters:
-                shared.join(waiter)
-                shared.take_courtesy(waiter)
-            last = max(waiter.turn or 0.0 for waiter in waiters)
-            for waiter in waiters:
-                shared.leave(waiter)
+            subscriptions = [Subscription(1 + 100 * generation + number, INTERVAL) for number in range(100)]
+            for subscription in subscriptions:
+                shared.join(subscription)
+                shared.may_read_for_log(subscription)
+            last = max(subscription.log_read_at or 0.0 for subscription in subscriptions)
+            for subscription in subscriptions:
+                shared.leave(subscription)
             now += 1
             assert last - now < 100 * 5 + 10
         await asyncio.sleep(0)

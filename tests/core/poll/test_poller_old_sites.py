@@ -29,18 +29,20 @@ def test_a_site_without_batches(site: Site, tasks: int) -> None:
     async def test() -> None:
         lack(site.fake, BATCH)
         ids = [site.fake.create_task("Long sleep") for _ in range(tasks)]
-        async with site.waiting(*ids) as waiters:
-            await until(lambda: states(waiters) == {TaskState.RUNNING} and all(one.notices for one in waiters))
+        async with site.waiting(*ids) as subscriptions:
+            await until(
+                lambda: states(subscriptions) == {TaskState.RUNNING} and all(one.notices for one in subscriptions)
+            )
             await until(lambda: site.fake.count(STATUS) >= 4 * tasks)
             assert site.fake.count(BATCH) == 2  # once more when another API had answered
-            for waiter in waiters:
-                (notice,) = waiter.notices
+            for subscription in subscriptions:
+                (notice,) = subscription.notices
                 assert notice.startswith(poller.MISSING_BATCH_NOTICE)
                 assert "This SOPS does not have get_tasks_status (SOPS has it since 3.5.5), so each" in notice
-                assert waiter.error is None
+                assert subscription.error is None
             (late,) = site.wait_for(ids[0])
             assert late.notices == (poller.MISSING_BATCH_NOTICE,)
-            site.poller.leave(late)
+            site.poller.unsubscribe(late)
 
     run(test)
 
@@ -49,11 +51,11 @@ def test_one_redirect_of_a_batch_is_not_believed(site: Site) -> None:
     async def test() -> None:
         lack(site.fake, BATCH, times=1)
         ids = [site.fake.create_task("Long sleep") for _ in range(4)]
-        async with site.waiting(*ids) as waiters:
-            await until(lambda: states(waiters) == {TaskState.RUNNING})
+        async with site.waiting(*ids) as subscriptions:
+            await until(lambda: states(subscriptions) == {TaskState.RUNNING})
             await until(lambda: len(batches(site)) >= 4)
             assert site.fake.count(STATUS) == 4
-            assert [one.notices for one in waiters] == [()] * 4
+            assert [one.notices for one in subscriptions] == [()] * 4
 
     run(test)
 
@@ -64,22 +66,22 @@ def test_a_site_that_redirects_all_is_away(site: Site, before: bool) -> None:
         ids = [site.fake.create_task("Long sleep") for _ in range(4)]
         if not before:
             lack(site.fake)
-        async with site.waiting(*ids) as waiters:
+        async with site.waiting(*ids) as subscriptions:
             if before:
-                await until(lambda: states(waiters) == {TaskState.RUNNING})
+                await until(lambda: states(subscriptions) == {TaskState.RUNNING})
                 lack(site.fake)
-            await until(lambda: all(one.error is not None for one in waiters))
+            await until(lambda: all(one.error is not None for one in subscriptions))
             site.fake.clear_requests()
             await until(lambda: site.fake.count() >= 3)
             if before:  # where it is known to be there, nothing else is asked in its place
                 assert site.fake.count(BATCH) == site.fake.count()
             site.fake.faults.clear()
-            await until(lambda: all(one.error is None for one in waiters))
-            assert states(waiters) == {TaskState.RUNNING}
+            await until(lambda: all(one.error is None for one in subscriptions))
+            assert states(subscriptions) == {TaskState.RUNNING}
             site.fake.clear_requests()
             await until(lambda: site.fake.count() >= 3)
             assert {request.api for request in site.fake.requests} == {BATCH}
-            assert [one.notices for one in waiters] == [()] * 4
+            assert [one.notices for one in subscriptions] == [()] * 4
 
     run(test)
 
@@ -89,10 +91,10 @@ def test_a_site_with_details_alone(site: Site) -> None:
         lack(site.fake, BATCH, STATUS)
         task_id = site.fake.create_task()
         site.fake.advance(60)
-        async with site.waiting(task_id) as (waiter,):
-            await until(lambda: waiter.status is not None and len(waiter.notices) == 2)
-            assert states([waiter]) == {TaskState.FINISHED}
-            assert any("get_task_detail alone" in notice for notice in waiter.notices)
+        async with site.waiting(task_id) as (subscription,):
+            await until(lambda: subscription.status is not None and len(subscription.notices) == 2)
+            assert states([subscription]) == {TaskState.FINISHED}
+            assert any("get_task_detail alone" in notice for notice in subscription.notices)
             assert not site.poller.grants.status
 
     run(test)
@@ -121,12 +123,14 @@ def test_a_task_just_started_makes_batches_crash_for_some_moments(
             return (500, "<h1>Server Error (500)</h1>") if page else (500, CRASHED)
 
         site.fake.faults.add(kind="function", times=None, function=old_sops)
-        async with site.waiting(*ids) as waiters:
-            await until(lambda: all(one.status is not None for one in waiters))
-            assert {one.task_id for one in waiters if one.status and one.status.state is TaskState.READY} == starting
-            assert {one.error for one in waiters} == {None}
+        async with site.waiting(*ids) as subscriptions:
+            await until(lambda: all(one.status is not None for one in subscriptions))
+            assert {
+                one.task_id for one in subscriptions if one.status and one.status.state is TaskState.READY
+            } == starting
+            assert {one.error for one in subscriptions} == {None}
             starting.clear()
-            await until(lambda: states(waiters) == {TaskState.RUNNING})
+            await until(lambda: states(subscriptions) == {TaskState.RUNNING})
             site.fake.clear_requests()
             # soon they are read with the others again
             await until(lambda: bool(batches(site)) and set(batches(site)[-1].task_ids) == set(ids))
@@ -140,8 +144,8 @@ def test_another_culprit_stays_alone_for_long(site: Site, monkeypatch: pytest.Mo
     async def test() -> None:
         ids = [site.fake.create_task("Long sleep") for _ in range(10)]
         site.fake.faults.add(kind="poison", api=BATCH, task_id=ids[3], times=None)
-        async with site.waiting(*ids) as waiters:
-            await until(lambda: states(waiters) == {TaskState.RUNNING})
+        async with site.waiting(*ids) as subscriptions:
+            await until(lambda: states(subscriptions) == {TaskState.RUNNING})
             (task,) = (task for task in site.poller._tasks.values() if task.id == ids[3])
             assert task.alone_until > time.monotonic() + 1000
 
@@ -153,12 +157,12 @@ def test_a_denial_of_iam_is_no_outage_and_splits_nothing(site: Site, release: st
     async def test() -> None:
         deny_users(site.fake, release, BATCH)
         ids = [site.fake.create_task("Long sleep") for _ in range(8)]
-        async with site.waiting(*ids) as waiters:
-            await until(lambda: states(waiters) == {TaskState.RUNNING})
+        async with site.waiting(*ids) as subscriptions:
+            await until(lambda: states(subscriptions) == {TaskState.RUNNING})
             await until(lambda: site.fake.count(STATUS) >= 24)
             assert site.fake.count(BATCH) == 1  # the rights for a batch are more than those for one task
             deny_users(site.fake, release)
-            await until(lambda: all(one.error is not None for one in waiters))
-            assert {type(one.error) for one in waiters} == {errors.SopsIamDeniedError}
+            await until(lambda: all(one.error is not None for one in subscriptions))
+            assert {type(one.error) for one in subscriptions} == {errors.SopsIamDeniedError}
 
     run(test)
