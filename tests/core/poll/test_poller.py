@@ -773,12 +773,12 @@ def test_a_look_up_that_hangs_is_an_error_of_the_read(monkeypatch: pytest.Monkey
         shared = Poller(hang, Project(2), min_interval=INTERVAL)
         subscriptions = [Subscription(number, INTERVAL) for number in range(1, 301)]
         for subscription in subscriptions:
-            shared.join(subscription)
+            shared.subscribe(subscription)
         await until(lambda: all(subscription.error is not None for subscription in subscriptions))
         assert "looking the connection up took longer than" in str(subscriptions[0].error)
         assert lookups <= 3  # those who waited for it share its end
         for subscription in subscriptions:
-            shared.leave(subscription)
+            shared.unsubscribe(subscription)
         await ended(shared)
 
     run(test)
@@ -791,10 +791,10 @@ def test_a_connection_that_cannot_be_used_is_everyones_error(sops: FakeSops) -> 
 
         shared = Poller(nothing, Project(2), min_interval=INTERVAL)
         subscription = Subscription(1, INTERVAL)
-        shared.join(subscription)
+        shared.subscribe(subscription)
         await until(lambda: subscription.error is not None)
         assert "host: is empty" in str(subscription.error)
-        shared.leave(subscription)
+        shared.unsubscribe(subscription)
         await ended(shared)
 
     run(test)
@@ -902,11 +902,11 @@ def test_a_wait_that_leaves_gives_its_turn_back(monkeypatch: pytest.MonkeyPatch)
         for generation in range(50):  # a busy site: waits come, want to be read, and end
             subscriptions = [Subscription(1 + 100 * generation + number, INTERVAL) for number in range(100)]
             for subscription in subscriptions:
-                shared.join(subscription)
+                shared.subscribe(subscription)
                 shared.may_read_for_log(subscription)
             last = max(subscription.log_read_at or 0.0 for subscription in subscriptions)
             for subscription in subscriptions:
-                shared.leave(subscription)
+                shared.unsubscribe(subscription)
             now += 1
             assert last - now < 100 * 5 + 10
         await asyncio.sleep(0)
