@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pipeline tree of a task or template: its nodes, gateways, and where these lead."""
+"""The pipeline tree of a task or template: its nodes, gateways and where these lead, and its variables."""
 
 from __future__ import annotations
 
@@ -89,3 +89,19 @@ def count_activities(tree: Mapping[str, Any], depth: int = 0) -> int:
         inner = activity.get("pipeline") if isinstance(activity, dict) else None
         count += count_activities(inner, depth + 1) if isinstance(inner, dict) else 1
     return count
+
+
+def constants(tree: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Give the variables of a pipeline tree and of the subprocesses in it, each with its key."""
+    waiting: list[object] = [tree]
+    while waiting:
+        one = waiting.pop()
+        if not isinstance(one, Mapping):
+            continue
+        yield from _dicts(one, "constants")
+        waiting += [node.get("pipeline") for _, node in _dicts(one, "activities")]
+
+
+def is_password(constant: Mapping[str, Any]) -> bool:
+    """Tell whether a variable holds a password."""
+    return constant.get("custom_type") == "password" or "password" in text_of(constant.get("source_tag"))

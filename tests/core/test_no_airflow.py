@@ -79,8 +79,9 @@ def test_reading_a_dag_imports_neither_http_libraries_nor_what_runs_tasks(name: 
     waiting, seen = [f"airflow_provider_sops.{name}"], set()
     while waiting:
         module = waiting.pop()
-        file = path.parent / (module.replace(".", "/") + ".py")
-        if module in seen or not file.exists():
+        stem = path.parent / module.replace(".", "/")
+        file = next((file for file in (stem.with_suffix(".py"), stem / "__init__.py") if file.exists()), None)
+        if module in seen or file is None:
             continue
         seen.add(module)
         for node in ast.parse(file.read_text()).body:  # at the top of a module only
