@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_sops.core.api.answer import Answer
-from airflow_provider_sops.core.api.calls import APIS, Call
-from airflow_provider_sops.core.http.endpoint import Credentials, Endpoint, HttpReply
+from airflow_provider_sops.core.api.calls import Call
+from airflow_provider_sops.core.api.catalogue import APIS
+from airflow_provider_sops.core.http.endpoint import Credentials, Endpoint
+from airflow_provider_sops.core.http.reply import HttpReply
 
 SAMPLES = Path(__file__).parent / "samples"
 RECORDED = sorted(SAMPLES.glob("*/[0-9]*.json"))

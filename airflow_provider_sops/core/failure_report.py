@@ -11,10 +11,10 @@ from airflow_provider_sops.core import errors, models
 from airflow_provider_sops.core.api.calls import nocache
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.flow import Flow
-from airflow_provider_sops.core.http.endpoint import one_line
 from airflow_provider_sops.core.models import NodeDetail, NodeStatus, TaskDetail, TaskStatus
 from airflow_provider_sops.core.pipeline_tree import Activity, activities
 from airflow_provider_sops.core.redact import scrub, scrub_values
+from airflow_provider_sops.core.remote_message import one_line
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.core.status_reading import is_lacking
 from airflow_provider_sops.core.text import storable

@@ -18,7 +18,8 @@ from airflow_provider_sops.connection import (
     parse_connection,
 )
 from airflow_provider_sops.core import errors, models
-from airflow_provider_sops.core.api.calls import MAX_IDS_PER_STATUS_CALL, make_call, nocache, parse_id, parse_scope
+from airflow_provider_sops.core.api.calls import make_call, nocache, parse_id, parse_scope
+from airflow_provider_sops.core.api.catalogue import MAX_IDS_PER_STATUS_CALL
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.http.client import SopsClient
 from airflow_provider_sops.core.http.connection_check import probe
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
     from airflow_provider_sops.core.api.answer import Answer
-    from airflow_provider_sops.core.api.calls import Call, Method
+    from airflow_provider_sops.core.api.calls import Call
+    from airflow_provider_sops.core.api.catalogue import Method
     from airflow_provider_sops.core.flow import Flow
 
 T = TypeVar("T")

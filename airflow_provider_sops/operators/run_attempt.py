@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import AirflowException, mask_secret
 from airflow_provider_sops.arguments import policy_fields
 from airflow_provider_sops.compat import KILLS_REACH_TRIGGERS, is_out_of_time
 from airflow_provider_sops.configuration import deferral_hold
-from airflow_provider_sops.core.api.calls import DETAIL_CACHE_SECONDS
+from airflow_provider_sops.core.api.catalogue import DETAIL_CACHE_SECONDS
 from airflow_provider_sops.core.errors import SopsAuthenticationError
 from airflow_provider_sops.core.failure_report import explain
 from airflow_provider_sops.core.operate.operate import RunAborted, retry_failed_nodes, revoke

@@ -27,7 +27,8 @@ from airflow_provider_sops.arguments import (
 )
 from airflow_provider_sops.compat import TaskDeferralError, is_trigger_timeout, resumed_context
 from airflow_provider_sops.connection import DEFAULT_CONN_ID
-from airflow_provider_sops.core.api.calls import STATUS_CACHE_SECONDS, parse_id
+from airflow_provider_sops.core.api.calls import parse_id
+from airflow_provider_sops.core.api.catalogue import STATUS_CACHE_SECONDS
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.core.wait.policy import check_choice
 from airflow_provider_sops.links.sops import SopsTaskLink, push_task_url

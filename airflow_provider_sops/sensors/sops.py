@@ -30,7 +30,7 @@ from airflow_provider_sops.arguments import (
 )
 from airflow_provider_sops.compat import TaskDeferralError, first_reschedule_date, is_trigger_timeout
 from airflow_provider_sops.connection import DEFAULT_CONN_ID
-from airflow_provider_sops.core.api.calls import DETAIL_CACHE_SECONDS, STATUS_CACHE_SECONDS
+from airflow_provider_sops.core.api.catalogue import DETAIL_CACHE_SECONDS, STATUS_CACHE_SECONDS
 from airflow_provider_sops.core.errors import SopsAuthenticationError
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.links.sops import SopsTaskLink, push_task_url

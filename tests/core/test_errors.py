@@ -14,7 +14,8 @@ import pytest
 
 from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.calls import Call
-from airflow_provider_sops.core.http.endpoint import Credentials, Endpoint, HttpReply
+from airflow_provider_sops.core.http.endpoint import Credentials, Endpoint
+from airflow_provider_sops.core.http.reply import HttpReply
 from airflow_provider_sops.testing import FakeSops
 from tests.clients import connect_to, secret_sops
 from tests.core.test_redact import ENCODINGS, nasty_secrets

@@ -13,8 +13,9 @@ from airflow_provider_sops.core.api.answer import Answer
 from airflow_provider_sops.core.api.calls import Call
 from airflow_provider_sops.core.flow import Flow, Sleep
 from airflow_provider_sops.core.http.availability import ApiAvailability
-from airflow_provider_sops.core.http.endpoint import Endpoint, HttpReply, HttpRequest
+from airflow_provider_sops.core.http.endpoint import Endpoint, HttpRequest
 from airflow_provider_sops.core.http.network import route_to
+from airflow_provider_sops.core.http.reply import HttpReply
 from airflow_provider_sops.core.http.retry import NO_RETRY, RetryPolicy
 from airflow_provider_sops.core.http.transport import TransportSettings, connection_failed, header_text
 from airflow_provider_sops.core.redact import protect_http_logs

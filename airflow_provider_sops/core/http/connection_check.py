@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_provider_sops.core import errors
+from airflow_provider_sops.core.api.refusals import APP_NOT_LISTED
 from airflow_provider_sops.core.api.releases import since
 from airflow_provider_sops.core.errors import perhaps_missing
 from airflow_provider_sops.core.http.client import SopsClient
-from airflow_provider_sops.core.http.endpoint import APP_NOT_LISTED
 
 PROJECTS, TASKS, TEMPLATES = "get_user_project_list", "get_task_list", "get_template_list"
 DETAIL, STATUS = "get_task_detail", "get_task_status"

@@ -21,18 +21,14 @@ from typing import TypeVar
 
 from airflow_provider_sops.core import errors, models
 from airflow_provider_sops.core.api.answer import Answer
-from airflow_provider_sops.core.api.calls import (
-    DETAIL_CACHE_SECONDS,
-    MAX_IDS_PER_STATUS_CALL,
-    STATUS_CACHE_SECONDS,
-    Call,
-)
+from airflow_provider_sops.core.api.calls import Call
+from airflow_provider_sops.core.api.catalogue import DETAIL_CACHE_SECONDS, MAX_IDS_PER_STATUS_CALL, STATUS_CACHE_SECONDS
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.api.releases import since
 from airflow_provider_sops.core.errors import perhaps_missing
 from airflow_provider_sops.core.flow import Flow
 from airflow_provider_sops.core.http.async_client import MAX_CONNECTIONS, AsyncSopsClient, carry_out
-from airflow_provider_sops.core.http.endpoint import crashed
+from airflow_provider_sops.core.http.gateway_refusals import crashed
 from airflow_provider_sops.core.http.retry import backoff
 from airflow_provider_sops.core.models import TaskStatus
 from airflow_provider_sops.core.states import TaskState

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from airflow_provider_sops.core.api.calls import MAX_TASK_NAME
+from airflow_provider_sops.core.api.catalogue import MAX_TASK_NAME
 
 
 def digest(parts: Iterable[object], length: int) -> str:

@@ -16,7 +16,8 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from airflow_provider_sops.core import errors, models
-from airflow_provider_sops.core.api.calls import MAX_TASK_NAME, MAX_TASK_NAME_BEFORE, Call, nocache
+from airflow_provider_sops.core.api.calls import Call, nocache
+from airflow_provider_sops.core.api.catalogue import MAX_TASK_NAME, MAX_TASK_NAME_BEFORE
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.api.releases import SINCE
 from airflow_provider_sops.core.errors import SopsConfigError, perhaps_missing

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_sops.core.api.calls import APIS, make_call, parse_id, parse_scope
+from airflow_provider_sops.core.api.calls import make_call, parse_id, parse_scope
+from airflow_provider_sops.core.api.catalogue import APIS
 from airflow_provider_sops.core.errors import SopsConfigError
 from airflow_provider_sops.core.http.endpoint import Credentials, Endpoint
 from airflow_provider_sops.testing import FakeSops

@@ -11,7 +11,9 @@ import pytest
 from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.calls import Call
 from airflow_provider_sops.core.api.refusals import api_error_class, just_started
-from airflow_provider_sops.core.http.endpoint import Credentials, Endpoint, HttpReply, crashed
+from airflow_provider_sops.core.http.endpoint import Credentials, Endpoint
+from airflow_provider_sops.core.http.gateway_refusals import crashed
+from airflow_provider_sops.core.http.reply import HttpReply
 from airflow_provider_sops.testing import FakeSops
 from tests import secrets
 from tests.clients import connect_to
