@@ -192,10 +192,16 @@ def perhaps_missing(error: SopsError) -> bool:
     """Tell whether it may be that SOPS lacks the API, or as well that the whole site is away for now.
 
     SOPS redirects what it does not have, and a login page redirects everything; through ESB, and where no gateway has
-    signed it, it is a 404. What another API answers tells the two apart, see :mod:`.answering`.
+    signed it, it is a 404. What another API answers tells the two apart, see
+    :class:`~airflow_provider_sops.core.http.availability.ApiAvailability`.
     """
     redirected = isinstance(error, SopsInvalidAnswerError) and 300 <= (error.http_status or 0) < 400
     return redirected or nobody_answers(error)
+
+
+def looks_missing(error: SopsError) -> bool:
+    """Tell whether SOPS lacks the API, for certain or perhaps."""
+    return isinstance(error, SopsApiNotFoundError) or perhaps_missing(error)
 
 
 class SopsConfigError(ValueError):

@@ -32,11 +32,6 @@ _LONGEST_INPUTS = 500
 _LONGEST_LOG_LINE = 300
 
 
-def failed_nodes(status: TaskStatus) -> list[tuple[NodeStatus, tuple[NodeStatus, ...]]]:
-    """Give the failed nodes that are no subprocesses, each with the subprocesses it stands in."""
-    return list(models.failed_leaves(status.nodes))
-
-
 def explain(task_id: int, project: Project, status: TaskStatus | None) -> Flow[str]:
     """Find out why a task failed; what cannot be read is said to be so.
 
@@ -51,7 +46,7 @@ def explain(task_id: int, project: Project, status: TaskStatus | None) -> Flow[s
     detail = yield from _read_detail(task_id, project)
     secrets = detail.secret_values if detail else None
     by_id = {activity.id: activity for activity in activities(detail.pipeline_tree)} if detail else {}
-    failed = failed_nodes(status) if status else []
+    failed = list(models.failed_leaves(status.nodes)) if status else []
     if status:
         unlisted = [node_id for node_id in status.ex_data if node_id not in {node.id for node, _ in failed}]
         failed += [(NodeStatus(node_id, "", TaskState.FAILED), ()) for node_id in unlisted if not failed]

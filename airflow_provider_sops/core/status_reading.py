@@ -26,6 +26,8 @@ DEFINITE = (
 )
 #: The app may not ask for this, or this SOPS does not have it: another API may tell the same.
 DENIED = (errors.SopsApiPermissionError, errors.SopsApiNotFoundError)
+#: The app or its user may not ask for this, or there is no such API.
+REFUSED = (*DENIED, errors.SopsIamDeniedError)
 
 DETAIL_ONLY_NOTICE = (
     "The app may not call get_task_status, so this wait reads get_task_detail alone. It costs: SOPS answers it from a "

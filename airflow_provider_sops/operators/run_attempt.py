@@ -17,7 +17,9 @@ from airflow_provider_sops.configuration import deferral_hold
 from airflow_provider_sops.core.api.catalogue import DETAIL_CACHE_SECONDS
 from airflow_provider_sops.core.errors import SopsAuthenticationError
 from airflow_provider_sops.core.failure_report import explain
-from airflow_provider_sops.core.operate.operate import RunAborted, retry_failed_nodes, revoke
+from airflow_provider_sops.core.operate.retry_failed_nodes import retry_failed_nodes
+from airflow_provider_sops.core.operate.revoke import revoke
+from airflow_provider_sops.core.operate.run_aborted import RunAborted
 from airflow_provider_sops.core.run.task_run import Action, RunRecord, TaskRun
 from airflow_provider_sops.core.run.task_spec import TaskSpec
 from airflow_provider_sops.core.states import TaskState

@@ -14,7 +14,7 @@ from airflow_provider_sops.core.errors import SopsError
 from airflow_provider_sops.core.flow import LogLine
 from airflow_provider_sops.core.http.client import SopsClient
 from airflow_provider_sops.core.http.retry import NO_RETRY
-from airflow_provider_sops.core.operate.operate import revoke
+from airflow_provider_sops.core.operate.revoke import revoke
 from airflow_provider_sops.core.run.task_run import RunRecord
 from airflow_provider_sops.kill_reasons import Kill, kill_of, why_left_running
 from airflow_provider_sops.operators.run_memory import retry_is_left

@@ -366,7 +366,7 @@ class SopsOperateTaskOperator(Templated, BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Do it, once."""
-        from airflow_provider_sops.core.operate.operate import TASK_ACTIONS, operate_task
+        from airflow_provider_sops.core.operate.operate_task import TASK_ACTIONS, operate_task
         from airflow_provider_sops.exceptions import airflow_errors
         from airflow_provider_sops.hooks.sops import SopsHook
         from airflow_provider_sops.wait_results import log_lines
@@ -455,13 +455,9 @@ class SopsOperateNodeOperator(Templated, BaseOperator):
     def execute(self, context: Context) -> None:
         """Wait until the node is reached, and do it, once."""
         from airflow_provider_sops.core.errors import SopsConfigError
-        from airflow_provider_sops.core.operate.operate import (
-            NODE_ACTIONS,
-            RunAborted,
-            check_flow,
-            find_node,
-            operate_node,
-        )
+        from airflow_provider_sops.core.operate.find_node import check_flow, find_node
+        from airflow_provider_sops.core.operate.operate_node import NODE_ACTIONS, operate_node
+        from airflow_provider_sops.core.operate.run_aborted import RunAborted
         from airflow_provider_sops.exceptions import SopsTaskFailedException, airflow_errors
         from airflow_provider_sops.hooks.sops import SopsHook
         from airflow_provider_sops.wait_results import log_lines

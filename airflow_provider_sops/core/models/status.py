@@ -87,6 +87,20 @@ class TaskStatus:
         """Whether somebody has paused the task or a node of it; it may have failed as well."""
         return self.state.is_suspended or self.raw_state in _PAUSED
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing in the task runs any more; a failed task has not ended."""
+        return self.is_deleted is True or self.state.is_final or self.state is TaskState.ENDED
+
+    def node(self, node_id: str) -> NodeStatus | None:
+        """Find a started node, also in subprocesses, where the nodes were read."""
+        return next((node for top in self.nodes for node, _ in top.walk() if node.id == node_id), None)
+
+    @property
+    def paused_nodes(self) -> list[NodeStatus]:
+        """The nodes that somebody has paused, where the nodes were read."""
+        return [node for top in self.nodes for node, _ in top.walk() if node.state is TaskState.SUSPENDED]
+
     def since(self, moment: pendulum.DateTime, now: float) -> float:
         """Put a time of SOPS' clock on ours, which may be minutes apart.
 

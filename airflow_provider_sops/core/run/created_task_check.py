@@ -19,9 +19,9 @@ from airflow_provider_sops.core.api.releases import SINCE
 from airflow_provider_sops.core.errors import SopsConfigError
 from airflow_provider_sops.core.flow import Flow
 from airflow_provider_sops.core.models import CreatedTask, Template
-from airflow_provider_sops.core.operate.operate import REFUSED
 from airflow_provider_sops.core.pipeline_tree import Activity, activities
 from airflow_provider_sops.core.run.task_spec import NODE_FIELDS, SCHEMES, TaskSpec
+from airflow_provider_sops.core.status_reading import REFUSED
 from airflow_provider_sops.core.text import text_of
 
 #: What to do once the DAG is put right.

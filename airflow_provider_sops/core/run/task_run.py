@@ -23,21 +23,15 @@ from airflow_provider_sops.core.api.releases import SINCE
 from airflow_provider_sops.core.errors import SopsConfigError, perhaps_missing
 from airflow_provider_sops.core.flow import Flow, LogLine, Sleep
 from airflow_provider_sops.core.models import CreatedTask, TaskDetail, TaskListItem, TaskStatus, Template
-from airflow_provider_sops.core.operate.operate import (
-    NOT_STARTED,
-    REFUSED,
-    SEND_PAUSE,
-    SENDS,
-    RunAborted,
-    may_have_happened,
-    revoke,
-)
+from airflow_provider_sops.core.operate.lost_answers import SEND_PAUSE, SENDS, may_have_happened
+from airflow_provider_sops.core.operate.revoke import NOT_STARTED, revoke
+from airflow_provider_sops.core.operate.run_aborted import RunAborted
 from airflow_provider_sops.core.redact import secret_texts
 from airflow_provider_sops.core.run.created_task_check import compare
 from airflow_provider_sops.core.run.tag import Tag
 from airflow_provider_sops.core.run.task_spec import NODE_FIELDS, TaskSpec, called, find_template, node_ids
 from airflow_provider_sops.core.states import TaskState
-from airflow_provider_sops.core.status_reading import ApiGrants, read_status
+from airflow_provider_sops.core.status_reading import REFUSED, ApiGrants, read_status
 from airflow_provider_sops.core.task_lists import count_named, list_tasks
 from airflow_provider_sops.core.wait.policy import WaitPolicy
 from airflow_provider_sops.core.wait.task_wait import Observation, TaskWait

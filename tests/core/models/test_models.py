@@ -14,7 +14,6 @@ import pytest
 
 from airflow_provider_sops.core import errors, models
 from airflow_provider_sops.core.api.answer import Answer
-from airflow_provider_sops.core.failure_report import failed_nodes
 from airflow_provider_sops.core.models import parse_time
 from airflow_provider_sops.core.pipeline_tree import activities, count_activities
 from airflow_provider_sops.core.states import TaskState
@@ -527,7 +526,7 @@ def test_nesting_has_an_end() -> None:
         tree = {"activities": {f"n{level}": {"name": f"node {level}", "pipeline": tree}}, "constants": {}}
     status = status_of(STATUS | {"children": children, "name": children, "ex_data": {"n": children}})
     assert len([node for top in status.nodes for node, _ in top.walk()]) == 50
-    assert len(failed_nodes(status)) == 1
+    assert len(list(models.failed_leaves(status.nodes))) == 1
     assert len(status.name) <= 500
     detail = detail_of({"id": 1, "pipeline_tree": tree})
     assert 0 < len(list(activities(detail.pipeline_tree))) < 100

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.project import Project
-from airflow_provider_sops.core.operate.operate import Revocation, revoke
+from airflow_provider_sops.core.operate.revoke import Revocation, revoke
 from airflow_provider_sops.testing import FakeSops, Request
 from tests.clients import connect_to, secret_sops
 
