@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow_provider_sops.testing.client import FakeSopsClient
     from airflow_provider_sops.testing.engine import Node, Task
-    from airflow_provider_sops.testing.fake import FakeSops, Request
+    from airflow_provider_sops.testing.fake import FakeSops
     from airflow_provider_sops.testing.refusals import Refused
+    from airflow_provider_sops.testing.simulated import Request
 
 __all__ = ["FakeSops", "FakeSopsClient", "Node", "Refused", "Request", "Task"]
 
@@ -23,7 +24,7 @@ _MODULES = {
     "FakeSopsClient": "client",
     "Node": "engine",
     "Refused": "refusals",
-    "Request": "fake",
+    "Request": "simulated",
     "Task": "engine",
 }
 

@@ -10,13 +10,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_provider_sops.testing.engine import Task
 from airflow_provider_sops.testing.refusals import Refused
-
-if TYPE_CHECKING:
-    from airflow_provider_sops.testing.fake import FakeSops
+from airflow_provider_sops.testing.simulated import SimulatedSops
 
 
 def task_as_dict(task: Task) -> dict[str, Any]:
@@ -54,7 +52,7 @@ def task_as_dict(task: Task) -> dict[str, Any]:
     }
 
 
-def _status(fake: FakeSops, args: dict[str, Any]) -> Any:
+def _status(fake: SimulatedSops, args: dict[str, Any]) -> Any:
     return {
         "release": fake.site.release.name,
         "url": fake.url,
@@ -69,7 +67,7 @@ def _status(fake: FakeSops, args: dict[str, Any]) -> Any:
     }
 
 
-def _requests(fake: FakeSops, args: dict[str, Any]) -> Any:
+def _requests(fake: SimulatedSops, args: dict[str, Any]) -> Any:
     requests = fake.requests
     return {
         "total": len(requests),
@@ -78,42 +76,42 @@ def _requests(fake: FakeSops, args: dict[str, Any]) -> Any:
     }
 
 
-def _request_log(fake: FakeSops, args: dict[str, Any]) -> Any:
+def _request_log(fake: SimulatedSops, args: dict[str, Any]) -> Any:
     return [request.as_dict() for request in fake.requests if args.get("api") in (None, request.api)]
 
 
-def _tasks(fake: FakeSops, args: dict[str, Any]) -> Any:
+def _tasks(fake: SimulatedSops, args: dict[str, Any]) -> Any:
     with fake.site.lock:
         return [task_as_dict(task) for task in fake.tasks]
 
 
-def _task(fake: FakeSops, args: dict[str, Any]) -> Any:
+def _task(fake: SimulatedSops, args: dict[str, Any]) -> Any:
     with fake.site.lock:
         return task_as_dict(fake.task(int(args["task_id"])))
 
 
-def _create_task(fake: FakeSops, args: dict[str, Any]) -> Any:
+def _create_task(fake: SimulatedSops, args: dict[str, Any]) -> Any:
     count = args.pop("count", None)
     ids = [fake.create_task(**args) for _ in range(count or 1)]
     return ids[0] if count is None else ids
 
 
-def _add_fault(fake: FakeSops, args: dict[str, Any]) -> Any:
+def _add_fault(fake: SimulatedSops, args: dict[str, Any]) -> Any:
     if args.get("kind") == "function":
         raise ValueError("a function cannot come over HTTP")
     fake.faults.add(**args)
 
 
-def _set_start_delay(fake: FakeSops, args: dict[str, Any]) -> Any:
+def _set_start_delay(fake: SimulatedSops, args: dict[str, Any]) -> Any:
     fake.start_delay = args["seconds"]
 
 
-def _set_grants(fake: FakeSops, args: dict[str, Any]) -> None:
+def _set_grants(fake: SimulatedSops, args: dict[str, Any]) -> None:
     fake.grant(*args.get("grant", []))
     fake.deny(*args.get("deny", []))
 
 
-_LOOKS: dict[str, Callable[[FakeSops, dict[str, Any]], Any]] = {
+_LOOKS: dict[str, Callable[[SimulatedSops, dict[str, Any]], Any]] = {
     "status": _status,
     "requests": _requests,
     "request_log": _request_log,
@@ -122,7 +120,7 @@ _LOOKS: dict[str, Callable[[FakeSops, dict[str, Any]], Any]] = {
     "callbacks": lambda fake, args: fake.callbacks,
     "connection": lambda fake, args: fake.connection(**args),
 }
-_ACTS: dict[str, Callable[[FakeSops, dict[str, Any]], Any]] = {
+_ACTS: dict[str, Callable[[SimulatedSops, dict[str, Any]], Any]] = {
     "tasks": _create_task,
     "advance": lambda fake, args: fake.advance(args["seconds"]),
     "faults": _add_fault,
@@ -142,13 +140,15 @@ _ACTS: dict[str, Callable[[FakeSops, dict[str, Any]], Any]] = {
     "revive_worker": lambda fake, args: fake.revive_worker(**args),
     "serve_canned": lambda fake, args: fake.serve_canned(args["answers"]),
 }
-_REMOVALS: dict[str, Callable[[FakeSops], Any]] = {
+_REMOVALS: dict[str, Callable[[SimulatedSops], Any]] = {
     "faults": lambda fake: fake.faults.clear(),
     "requests": lambda fake: fake.clear_requests(),
 }
 
 
-def handle(fake: FakeSops, method: str, path: str, query: dict[str, str], raw: bytes) -> tuple[int, dict[str, Any]]:
+def handle(
+    fake: SimulatedSops, method: str, path: str, query: dict[str, str], raw: bytes
+) -> tuple[int, dict[str, Any]]:
     """Answer a request of the control plane.
 
     :return: HTTP status and JSON body.

@@ -8,18 +8,12 @@ import threading
 import urllib.parse
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_provider_sops.testing import control, endpoints
 from airflow_provider_sops.testing.endpoints import HTML, Incoming, Reply
 from airflow_provider_sops.testing.page import NOT_FOUND_PAGE, SITE_PAGE, task_page
-
-if TYPE_CHECKING:
-    from airflow_provider_sops.testing.fake import FakeSops
-
-
-class Drop(Exception):
-    """Close the connection without an answer."""
+from airflow_provider_sops.testing.simulated import Drop, SimulatedSops
 
 
 class Server(ThreadingHTTPServer):
@@ -32,7 +26,7 @@ class Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 1024
 
-    def __init__(self, address: tuple[str, int], fake: FakeSops) -> None:
+    def __init__(self, address: tuple[str, int], fake: SimulatedSops) -> None:
         self.fake = fake
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
