@@ -103,11 +103,12 @@ bench: .venvs/bench-$(AIRFLOW)/.ready ## waiting beside other providers, in tabl
 	@touch $@
 
 .PHONY: lint
-lint: env ## ruff, mypy --strict, the border between the layers, licence lines
+lint: env ## ruff, mypy --strict, the layers, sizes, licence lines
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
+	$(BIN)/python tools/sizes.py
 	@without=$$(git ls-files '*.py' | xargs -r grep -L '^# SPDX-License-Identifier: Apache-2.0$$' || true); \
 	if [ -n "$$without" ]; then echo "No SPDX line in:" $$without >&2; exit 1; fi
 
