@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What differs between the supported Airflows and is not in common-compat: the one place of such branches."""
+"""What differs between the supported Airflows and is not in common-compat: all such branches stand here."""
 
 from __future__ import annotations
 

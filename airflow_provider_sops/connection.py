@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from airflow_provider_sops.core.api.calls import Scope, parse_id, parse_scope
+from airflow_provider_sops.core.api.calls import DEFAULT_SCOPE, SCOPES, Scope, parse_id, parse_scope
 from airflow_provider_sops.core.errors import SopsConfigError
-from airflow_provider_sops.core.http.endpoint import DEFAULT_PATHS, ApiType, Credentials, Endpoint
+from airflow_provider_sops.core.http.endpoint import API_TYPES, DEFAULT_PATHS, ApiType, Credentials, Endpoint
 from airflow_provider_sops.core.http.network import is_proxy_address
 from airflow_provider_sops.core.http.transport import CONNECT_TIMEOUT, READ_TIMEOUT, TransportSettings
 
@@ -21,12 +21,12 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 HOOK_NAME = "BlueKing SOPS"
 DEFAULT_CONN_ID = "sops_default"
 
-#: The extra fields, in the order of the form: the one place that says what they are.
+#: The extra fields, in the order of the form. What they are stands here alone.
 EXTRA_FIELDS: Mapping[str, Mapping[str, Any]] = {
     "api_type": {
         "label": "API type",
         "description": "apigw (API gateway) or esb; inferred from the host where empty.",
-        "enum": ["apigw", "esb"],
+        "enum": API_TYPES,
     },
     "bk_username": {
         "label": "BlueKing user",
@@ -46,7 +46,7 @@ EXTRA_FIELDS: Mapping[str, Mapping[str, Any]] = {
     "scope": {
         "label": "Scope",
         "description": "What bk_biz_id is: cmdb_biz (a CMDB business, the default) or project (a SOPS project).",
-        "enum": ["cmdb_biz", "project"],
+        "enum": SCOPES,
     },
     "verify": {"label": "Verify TLS", "description": "true (default), false, or the path of a CA bundle."},
     "timeout": {"label": "Timeout", "description": "Seconds to wait for an answer; default 30.", "type": "number"},
@@ -98,7 +98,7 @@ class Site:
 
     endpoint: Endpoint
     bk_biz_id: int | None = None
-    scope: Scope = "cmdb_biz"
+    scope: Scope = DEFAULT_SCOPE
     settings: TransportSettings = field(default_factory=TransportSettings)
     #: names in extra that mean nothing to this provider
     unknown_fields: tuple[str, ...] = ()
@@ -126,7 +126,6 @@ def parse_connection(
     :param schema: ``http`` or ``https``, or the path where the connection was written as a URI.
     :param login: app code.
     :param password: app secret.
-    :param password: app secret.
     :param extra: see :data:`EXTRA_FIELDS`; empty strings count as not given.
     :raises SopsConfigError: names the field that is missing, wrong or contradicts another one.
     """
@@ -144,7 +143,7 @@ def parse_connection(
     return Site(
         endpoint=Endpoint(api_type, base_url, credentials, _parse_headers(given)),
         bk_biz_id=parse_id("bk_biz_id", given["bk_biz_id"]) if "bk_biz_id" in given else None,
-        scope=parse_scope(_text(given, "scope") or "cmdb_biz"),
+        scope=parse_scope(_text(given, "scope") or DEFAULT_SCOPE),
         settings=_parse_settings(given),
         unknown_fields=tuple(sorted(set(given) - set(EXTRA_FIELDS))),
     )
@@ -187,7 +186,7 @@ def _parse_address(host: str | None, schema: str | None, port: int | None, api_t
     path = parts.path.rstrip("/")
     if schema and schema not in ("http", "https"):
         path = f"{path}/{schema.strip('/')}"
-    if api_type not in ("", "apigw", "esb"):
+    if api_type and api_type not in API_TYPES:
         raise SopsConfigError("api_type", f"must be 'apigw' or 'esb', not {api_type!r}")
     looks_like_esb = "/compapi" in path
     looks_like_apigw = path.startswith("/api/bk-sops") or netloc.startswith("bk-sops.")

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from airflow.providers.common.compat.sdk import conf
 
-from airflow_provider_sops.core.redact import NEVER_MASKED, SHORTEST_SECRET
+from airflow_provider_sops.core.redact import SHORTEST_SECRET, is_maskable
 from airflow_provider_sops.core.text import storable
 
 
@@ -19,8 +19,8 @@ def maskable(secrets: Iterable[str]) -> list[str]:
     replace each "1".
     """
     shortest = conf.getint("logging", "min_length_masked_secret", fallback=SHORTEST_SECRET)
-    chosen = [secret for secret in secrets if len(secret) >= shortest and secret.lower() not in NEVER_MASKED]
-    return list(dict.fromkeys(secret if _can_be_sent(secret) else storable(secret, None) for secret in chosen))
+    long_enough = [secret for secret in secrets if is_maskable(secret, shortest)]
+    return list(dict.fromkeys(secret if _can_be_sent(secret) else storable(secret, None) for secret in long_enough))
 
 
 def _can_be_sent(text: str) -> bool:

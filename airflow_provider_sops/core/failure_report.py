@@ -37,7 +37,7 @@ def explain(task_id: int, project: Project, status: TaskStatus | None) -> Flow[s
 
     :param status: read already, with ``ex_data``; otherwise it is read.
     :return: some lines of text: a line for each failed node with path, plugin and message, its inputs, the tail of its
-        log, and the task's page. Values of password variables are masked; where the detail that tells them cannot be
+        log, and the task's page. Values of password variables are masked; where the detail that names them cannot be
         read, no inputs are shown.
     """
     lines: list[str] = []
@@ -156,21 +156,21 @@ def telling_lines(log: str, most: int) -> list[str]:
     SOPS' engine writes nearly all of a log itself, and each record twice. Where there is nothing else, its records are
     given.
 
-    :param most: so many lines, the last ones of each kind; they stay in the log's order.
+    :param most: number of lines, the last ones of each kind; they stay in the log's order.
     """
-    told: list[tuple[str, bool]] = []
+    own: list[tuple[str, bool]] = []
     chatter: list[tuple[str, bool]] = []
     for record in _records(log):
         match = _RECORD.match(record[0])
         level, text = match.groups() if match else ("", record[0])
         is_error = level in _ERROR_LEVELS and not _NO_LISTENER.match(text)
         is_chatter = not is_error and (_CHATTER.match(text) or _NO_LISTENER.match(text))
-        (chatter if is_chatter else told).extend((line, is_error) for line in record)
-    lines = told or chatter
-    places = [project for project, (_, is_error) in enumerate(lines) if is_error][-most:]
-    others = [project for project, (_, is_error) in enumerate(lines) if not is_error]
-    places += others[max(0, len(others) - (most - len(places))) :]
-    return [lines[project][0] for project in sorted(places)]
+        (chatter if is_chatter else own).extend((line, is_error) for line in record)
+    lines = own or chatter
+    kept = [index for index, (_, is_error) in enumerate(lines) if is_error][-most:]
+    others = [index for index, (_, is_error) in enumerate(lines) if not is_error]
+    kept += others[max(0, len(others) - (most - len(kept))) :]
+    return [lines[index][0] for index in sorted(kept)]
 
 
 def _records(log: str) -> list[list[str]]:

@@ -22,7 +22,7 @@ MASK = "***"
 #: Shorter ones are not masked within a text, as Airflow does it by default.
 SHORTEST_SECRET = 5
 #: Words that Airflow never masks.
-NEVER_MASKED = frozenset({"airflow"})
+_NEVER_MASKED = frozenset({"airflow"})
 #: The credentials that ESB takes as parameters, wherever they stand in a query string or a JSON text.
 _CREDENTIAL_PARAMETER = re.compile(
     r"""(bk_app_secret|app_secret|bk_token|bk_ticket|access_token)(=|%3D|\\*["']?\s*:\s*\\*["']?)([^&\s"'\\,}]+)"""
@@ -40,9 +40,12 @@ _SCHEME = re.compile(r"^(?:Basic|Bearer|Token|Digest)\s+(\S.*)", re.I)
 _COOKIE = re.compile(r"([^\s;=]+)=([^\s;]+)")
 
 
-def is_maskable(secret: str) -> bool:
-    """Tell whether a secret is replaced wherever it stands in a text."""
-    return len(secret) >= SHORTEST_SECRET and secret.lower() not in NEVER_MASKED
+def is_maskable(secret: str, shortest: int = SHORTEST_SECRET) -> bool:
+    """Tell whether a secret is replaced wherever it stands in a text.
+
+    :param shortest: fewest characters of one that is.
+    """
+    return len(secret) >= shortest and secret.lower() not in _NEVER_MASKED
 
 
 def header_secrets(headers: Mapping[str, str]) -> list[str]:
@@ -185,7 +188,7 @@ class _ScrubCredentialParameters(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
         if record.levelno == logging.INFO and any(address in message for address in self.quiet_addresses):
-            return False  # httpx tells of every request at this level: one line a poll in the log of a task
+            return False  # httpx logs every request at this level: one line a poll in the log of a task
         if _CREDENTIAL_PARAMETER.search(message):
             record.msg = scrub(message, ())
             record.args = None
@@ -198,7 +201,7 @@ _FILTER = _ScrubCredentialParameters()
 def protect_http_logs(base_url: str) -> None:
     """Make the HTTP libraries' loggers drop ESB credentials from the URLs that they write.
 
-    :param base_url: requests below this address are not told of at level INFO either, only at DEBUG.
+    :param base_url: requests below this address are not logged at level INFO either, only at DEBUG.
     """
     _FILTER.quiet_addresses.add(base_url)
     for name in _HTTP_LOGGERS:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from airflow_provider_sops.core import errors, models
 from airflow_provider_sops.core.api.calls import nocache
+from airflow_provider_sops.core.api.catalogue import DETAIL_CACHE_SECONDS
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.api.refusals import just_started
 from airflow_provider_sops.core.errors import perhaps_missing
@@ -24,21 +25,21 @@ DEFINITE = (
     errors.SopsApiNotFoundError,
     errors.SopsIpRefusedError,
 )
-#: The app may not ask for this, or this SOPS does not have it: another API may tell the same.
+#: The app may not ask for this, or this SOPS does not have it: another API may say the same.
 DENIED = (errors.SopsApiPermissionError, errors.SopsApiNotFoundError)
 #: The app or its user may not ask for this, or there is no such API.
 REFUSED = (*DENIED, errors.SopsIamDeniedError)
 
 DETAIL_ONLY_NOTICE = (
     "The app may not call get_task_status, so this wait reads get_task_detail alone. It costs: SOPS answers it from a "
-    "cache of 60 seconds, and it has no state, so that a failed or paused task looks like a running one, and an end "
-    "without outputs may be a finish or a revoke. Apply for the API permission 'get_task_status' of bk-sops."
+    f"cache of {DETAIL_CACHE_SECONDS} seconds, and it has no state, so that a failed or paused task looks like a "
+    "running one, and an end without outputs may be a finish or a revoke. Apply for the API permission 'get_task_status' of bk-sops."
 )
 
 
 @dataclass(slots=True)
 class ApiGrants:
-    """Which of the APIs that tell a task's state may be called; learnt from refusals."""
+    """Which of the APIs that give a task's state may be called; learnt from refusals."""
 
     status: bool = True
     #: get_task_status has answered: where it does not any more, the whole site is away
@@ -56,7 +57,7 @@ def read_status(
 ) -> Flow[TaskStatus]:
     """Read one task's status, from its detail where ``get_task_status`` may not be called.
 
-    :param grants: what may be called; a refusal is remembered here once the detail has answered.
+    :param grants: what may be called; a refusal is noted here once the detail has answered.
     :param notices: gets the words to say once when it falls back.
     :param fresh: pass SOPS' caches.
     :param keep: is given the detail, where one was read.

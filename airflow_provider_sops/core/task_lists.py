@@ -31,11 +31,11 @@ def list_tasks(
     start = _number("offset", offset) if offset is not None else None
     if limit is None:
         return models.task_list((yield project.call("get_task_list", offset=start, **filters)))
-    wanted, position = _number("limit", limit), start or 0
+    total, position = _number("limit", limit), start or 0
     found: dict[int, TaskListItem] = {}
     page: list[TaskListItem] = []
-    size = min(TASKS_PER_PAGE, wanted)
-    while len(found) < wanted:
+    size = min(TASKS_PER_PAGE, total)
+    while len(found) < total:
         answer = yield project.call("get_task_list", limit=size, offset=position or None, **filters)
         page, before = models.task_list(answer), page
         # a task that was created meanwhile moves the others, so that some are seen twice
@@ -44,7 +44,7 @@ def list_tasks(
         count = _count(answer)
         if not page or page == before or (len(page) < size if count is None else position >= count):
             break
-    return list(found.values())[:wanted]
+    return list(found.values())[:total]
 
 
 def count_tasks(project: Project, **filters: Any) -> Flow[int]:

@@ -109,16 +109,16 @@ def _check_finished(task_id: int, status: TaskStatus, assume_finished: bool) -> 
 
 
 def select(outputs: Mapping[str, Any], keys: Iterable[str] | None) -> Mapping[str, Any]:
-    """Take the wanted outputs.
+    """Take the outputs of these keys.
 
     :param keys: names in either spelling; ``None`` takes all.
     :raises KeyError: lists the keys that there are.
     """
     if keys is None:
         return outputs
-    wanted = [bare_name(key) for key in keys]
-    absent = [sops_key(name) for name in wanted if name not in outputs]
+    names = [bare_name(key) for key in keys]
+    absent = [sops_key(name) for name in names if name not in outputs]
     if absent:
         known = ", ".join(sops_key(name) for name in sorted(outputs)) or "none"
         raise KeyError(f"no output {', '.join(absent)}; there are: {known}")
-    return {name: outputs[name] for name in wanted}
+    return {name: outputs[name] for name in names}

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
     from airflow_provider_sops.core.api.answer import Answer
-    from airflow_provider_sops.core.api.calls import Call
+    from airflow_provider_sops.core.api.calls import Call, Scope
     from airflow_provider_sops.core.api.catalogue import Method
     from airflow_provider_sops.core.flow import Flow
 
@@ -57,7 +57,7 @@ def site_of(connection: Connection, extra: Mapping[str, Any]) -> Site:
     )
     for secret in maskable(site.secrets):
         mask_secret(secret)
-    # found again by the client; what cannot be used here is told before anything is sent
+    # the client finds it again; what cannot be used is reported here, before anything is sent
     for secret in maskable(route_to(site.endpoint.base_url, site.settings).secrets):
         mask_secret(secret)
     return site
@@ -133,7 +133,7 @@ class SopsHook(BaseHook):
         :raises SopsConfigException: when neither the hook nor the connection names a business.
         """
         with airflow_errors():
-            scope = parse_scope(self._scope) if self._scope else self.site.scope
+            scope = self._effective_scope()
             if self._bk_biz_id not in (None, ""):
                 return Project(parse_id("bk_biz_id", self._bk_biz_id), scope)
             if self.site.bk_biz_id is None:
@@ -191,14 +191,13 @@ class SopsHook(BaseHook):
         :return: the answer's ``data``.
         """
         with airflow_errors():
-            needs_place = "bk_biz_id" not in params and (
-                self._bk_biz_id not in (None, "") or self.site.bk_biz_id is not None
-            )
+            has_default = self._bk_biz_id not in (None, "") or self.site.bk_biz_id is not None
+            use_default = has_default and "bk_biz_id" not in params
             call = make_call(
                 name,
                 params,
-                bk_biz_id=self.project.bk_biz_id if needs_place else None,
-                scope=parse_scope(self._scope) if self._scope else self.site.scope,
+                bk_biz_id=self.project.bk_biz_id if use_default else None,
+                scope=self._effective_scope(),
                 http_method=http_method,
                 ids=path_ids,
             )
@@ -360,6 +359,9 @@ class SopsHook(BaseHook):
                 return probe(client, site.bk_biz_id)
         except Exception as error:
             return False, str(error)
+
+    def _effective_scope(self) -> Scope:
+        return parse_scope(self._scope) if self._scope else self.site.scope
 
     def _read(self, read: Callable[[Answer], T], api: str, /, **params: Any) -> T:
         answer = self._send(api, **params)

@@ -15,6 +15,8 @@ from airflow_provider_sops.core.text import read_int, repr_of
 #: What the number in ``bk_biz_id`` is: a CMDB business or a SOPS project.
 Scope = Literal["cmdb_biz", "project"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
+#: SOPS takes it for granted where a call names none.
+DEFAULT_SCOPE: Scope = "cmdb_biz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def make_call(
     params: Mapping[str, Any],
     *,
     bk_biz_id: int | None = None,
-    scope: Scope = "cmdb_biz",
+    scope: Scope = DEFAULT_SCOPE,
     http_method: Method | None = None,
     ids: Sequence[str] | None = None,
 ) -> Call:
@@ -97,7 +99,7 @@ def make_call(
             raise SopsConfigError(id_name, problem)
         path_ids.append((id_name, parse_id(id_name, possible_ids[id_name])))
         given.pop(id_name, None)
-    if "bk_biz_id" in api.ids and scope != "cmdb_biz":
+    if "bk_biz_id" in api.ids and scope != DEFAULT_SCOPE:
         given.setdefault("scope", scope)
     return Call(name=name, method=api.method, ids=tuple(path_ids), params=given, reads=api.reads)
 

@@ -14,8 +14,6 @@ from typing import Literal
 Method = Literal["GET", "POST"]
 #: SOPS refuses a ``get_tasks_status`` for more ids (measured on SOPS 3.34).
 MAX_IDS_PER_STATUS_CALL = 50
-#: The same for ``get_tasks_manual_intervention_state``.
-MAX_IDS_PER_INTERVENTION_CALL = 9
 #: Seconds for which SOPS answers status calls from a cache: asking faster gains nothing.
 STATUS_CACHE_SECONDS = 10
 #: The same for ``get_task_detail``, errors included.

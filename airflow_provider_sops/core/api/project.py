@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_sops.core.api.calls import Call, Scope, make_call
+from airflow_provider_sops.core.api.calls import DEFAULT_SCOPE, Call, Scope, make_call
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,8 +14,8 @@ class Project:
     """Where tasks are: the business or project that calls name."""
 
     bk_biz_id: int
-    scope: Scope = "cmdb_biz"
+    scope: Scope = DEFAULT_SCOPE
 
     def call(self, name: str, /, **params: Any) -> Call:
-        """Describe a call of an API in this place."""
+        """Describe a call of an API in this project."""
         return make_call(name, params, bk_biz_id=self.bk_biz_id, scope=self.scope)

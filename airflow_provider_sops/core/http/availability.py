@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which APIs of a site answer: what tells an API that SOPS lacks from a site that is away.
+"""Which APIs of a site answer: how to distinguish an API that SOPS lacks from a site that is away.
 
 SOPS redirects the address of an API that it does not have, and so does the login page of a site under maintenance.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 
@@ -14,12 +13,11 @@ from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.calls import Call
 from airflow_provider_sops.core.api.releases import since
 from airflow_provider_sops.core.errors import make_error, perhaps_missing
+from airflow_provider_sops.core.http.gateway_refusals import answered_405
 
 #: Seconds within which an API is redirected, another one answers, and the first is redirected again: what lies further
 #: apart may be two maintenances, and the site have been well in between.
 WITHIN = 300.0
-#: ESB's words for what SOPS 3.3 and 3.4 answer to those whom they let in nowhere, whatever API it is.
-_REFUSED = re.compile("status code: 405", re.I)
 
 
 class ApiAvailability:
@@ -52,7 +50,7 @@ class ApiAvailability:
         """
         if isinstance(error, errors.SopsApiError):
             self.note_answer(call)
-        if call.name in self._answered or not perhaps_missing(error) or _REFUSED.search(error.remote_message or ""):
+        if call.name in self._answered or not perhaps_missing(error) or answered_405(error.remote_message or ""):
             return error
         now = self._clock()
         first, answers = self._failed.get(call.name, (now, self._answers))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.answer import Answer
-from airflow_provider_sops.core.api.calls import Call, Scope, make_call
+from airflow_provider_sops.core.api.calls import DEFAULT_SCOPE, Call, Scope, make_call
 from airflow_provider_sops.core.api.catalogue import Method
 from airflow_provider_sops.core.flow import Flow, Sleep
 from airflow_provider_sops.core.http.availability import ApiAvailability
@@ -40,7 +40,7 @@ class SopsClient:
         endpoint: Endpoint,
         *,
         bk_biz_id: int | None = None,
-        scope: Scope = "cmdb_biz",
+        scope: Scope = DEFAULT_SCOPE,
         settings: TransportSettings | None = None,
         retry: RetryPolicy | None = None,
     ) -> None:
@@ -76,7 +76,7 @@ class SopsClient:
         """Call any API of SOPS by its name.
 
         :param name: e.g. ``get_template_schemes``.
-        :param http_method: for APIs that this provider does not list, when the name's ``get_…`` does not tell it.
+        :param http_method: for APIs that this provider does not list; by default GET for ``get_…`` and ``query_…``.
         :param path_ids: for such APIs: the parameters that stand in the gateway's path, in order.
         :param params: ids and parameters as SOPS names them.
         :return: the answer with ``data`` and the whole ``body``.
@@ -87,7 +87,7 @@ class SopsClient:
             make_call(name, params, bk_biz_id=self.bk_biz_id, scope=self.scope, http_method=http_method, ids=path_ids)
         )
 
-    def send(self, call: Call, retry: RetryPolicy | None = None) -> Answer:
+    def send(self, call: Call) -> Answer:
         """Send one call, tried again where the policy allows it.
 
         An API that this SOPS lacks looks like a site that is away, until another API has answered in between: so a
@@ -97,7 +97,6 @@ class SopsClient:
 
         :raises errors.SopsError: (one of its kinds) when there is no good answer.
         """
-        policy = retry or self.retry
         started = time.monotonic()
         tries = 0
         while True:
@@ -106,7 +105,7 @@ class SopsClient:
             if answer is not None:
                 return answer
             assert error is not None
-            delay = policy.delay(call, error, tries, time.monotonic() - started)
+            delay = self.retry.delay(call, error, tries, time.monotonic() - started)
             if delay is None:
                 raise error
             time.sleep(delay)

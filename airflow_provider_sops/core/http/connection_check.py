@@ -11,12 +11,12 @@ from typing import Any
 from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.refusals import APP_NOT_LISTED
 from airflow_provider_sops.core.api.releases import since
-from airflow_provider_sops.core.errors import perhaps_missing
+from airflow_provider_sops.core.errors import looks_missing, perhaps_missing
 from airflow_provider_sops.core.http.client import SopsClient
 
 PROJECTS, TASKS, TEMPLATES = "get_user_project_list", "get_task_list", "get_template_list"
 DETAIL, STATUS = "get_task_detail", "get_task_status"
-#: What it means that the app may not call an API; of the others it is told how to get the permission.
+#: What it means that the app may not call an API; of the others it is said how to get the permission.
 _NOT_NEEDED: Mapping[str, str] = {PROJECTS: "which only this test calls"}
 _APPLY = "apply for it in the BlueKing developer center"
 #: What it costs that a site does not have an API.
@@ -80,7 +80,7 @@ class _Probing:
     def __init__(self, client: SopsClient, bk_biz_id: int | None) -> None:
         self.client, self.bk_biz_id = client, bk_biz_id
         self._params: dict[str, dict[str, Any]] = {}
-        #: by API, in the order in which they are told
+        #: by API, in the order in which they are shown
         self.seen: dict[str, _Probe] = {}
 
     def run(self) -> tuple[bool, str]:
@@ -97,10 +97,10 @@ class _Probing:
         if not self._try(DETAIL, **task).granted:  # the status alone would do
             self._try(STATUS, **task)
         self._settle()
-        told = [one for one in self.seen.values() if one.name != TASKS or one.missing]
+        shown = [one for one in self.seen.values() if one.name != TASKS or one.missing]
         address = self.client.endpoint.base_url
-        text = "; ".join(one.text for one in told)
-        if not any(one.known for one in told):
+        text = "; ".join(one.text for one in shown)
+        if not any(one.known for one in shown):
             return False, (
                 f"{address} answers, but seems to be no address of SOPS' API ({text}): "
                 "check the connection's host and api_type."
@@ -124,9 +124,10 @@ class _Probing:
         return found
 
     def _settle(self) -> None:
-        """Tell what the site does not have from what is just away.
+        """Find out what the site does not have, and what is just away.
 
-        What may be either is asked for once more, after another API that has answered: it may be away since then.
+        The client decides it, see :class:`~airflow_provider_sops.core.http.availability.ApiAvailability`; for that,
+        what may be either has to be asked for once more, after another API that has answered and answers again.
 
         :raises _Stop: it is the whole site that redirects, or it does so now and then.
         """
@@ -208,13 +209,13 @@ def _probe_one(client: SopsClient, name: str, params: Mapping[str, Any]) -> _Pro
     except errors.SopsApiError as error:
         return _Probe(name, f"{granted}, but SOPS says {error.remote_message}", answered=True)
     except errors.SopsError as error:
-        missing = isinstance(error, errors.SopsApiNotFoundError)
-        if not missing and not perhaps_missing(error):
+        if not looks_missing(error):
             return _Probe(name, str(error), fatal=True)
         text = f"{name}: this site does not have it{since(name)}{_COSTS.get(name, '')}"
         if not perhaps_missing(error):
             return _Probe(name, text, known=False, missing=True)
-        return _Probe(name, text, known=False, unsure=str(error), redirected=not missing)
+        redirected = not isinstance(error, errors.SopsApiNotFoundError)
+        return _Probe(name, text, known=False, unsure=str(error), redirected=redirected)
     counts = name == PROJECTS and isinstance(answer.data, list)
     seen = f" ({len(answer.data)} projects)" if counts else ""
     return _Probe(name, f"{granted}{seen}", answered=True, granted=True, data=answer.data)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.answer import Answer
@@ -22,6 +22,7 @@ from airflow_provider_sops.core.redact import header_secrets, scrub
 from airflow_provider_sops.core.text import LONGEST_ID, storable
 
 ApiType = Literal["apigw", "esb"]
+API_TYPES: tuple[ApiType, ...] = get_args(ApiType)
 #: Where SOPS stands behind an API gateway or an ESB when the connection's host names no path.
 DEFAULT_PATHS: Mapping[ApiType, str] = {"apigw": "/api/bk-sops/prod", "esb": "/api/c/compapi/v2/sops"}
 

@@ -199,6 +199,11 @@ def gateway_error(
     return error
 
 
+def answered_405(message: str) -> bool:
+    """Tell whether ESB says that SOPS answered 405: 3.3 and 3.4 do so to those whom they do not let in."""
+    return "status code: 405" in message.lower()
+
+
 def crashed(error: errors.SopsError) -> bool:
     """Tell whether SOPS itself failed inside: for now, or over what it was asked, which may be one of several tasks."""
     if not isinstance(error, errors.SopsGatewayUnavailableError):
@@ -227,6 +232,6 @@ def _hint(call: Call, refusal: Refusal, api_type: str, app: str) -> str:
         return f"{_REFUSED_BY_405}: check these. If they are right: {hint}."
     kind = refusal.error_class
     hint = _HINTS.get(kind, _OTHER_HINT).format(api=call.name, app=app, api_type=api_type, since=since(call.name))
-    if kind is errors.SopsApiNotFoundError and "status code: 405" in refusal.message.lower():
+    if kind is errors.SopsApiNotFoundError and answered_405(refusal.message):
         hint += f" {_REFUSED_BY_405}."
     return hint

@@ -22,9 +22,9 @@ def find_node(detail: TaskDetail, name: str, action: str = "retry") -> Activity:
         return found[0]
     subject = f"SOPS task {detail.task_id} {detail.name!r}"
     if found:
-        places = "; ".join(f"{node.id} in {' / '.join(node.path) or 'the task itself'}" for node in found)
+        found_in = "; ".join(f"{node.id} in {' / '.join(node.path) or 'the task itself'}" for node in found)
         raise SopsConfigError(
-            "sops_node_name", f"{subject} has {len(found)} {kind}s named {name!r}: give sops_node_id ({places})"
+            "sops_node_name", f"{subject} has {len(found)} {kind}s named {name!r}: give sops_node_id ({found_in})"
         )
     names = ", ".join(sorted({repr(node.name) for node in nodes})) or "none"
     raise SopsConfigError("sops_node_name", f"{subject} has no {kind} named {name!r}; there are: {names}")

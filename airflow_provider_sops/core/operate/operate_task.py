@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operating a task: start, pause, resume, revoke. What is so already is no error, where it can be told."""
+"""Operating a task: start, pause, resume, revoke. What is so already is no error, where the state can be read."""
 
 from __future__ import annotations
 
