@@ -33,7 +33,8 @@ REFUSED = (*DENIED, errors.SopsIamDeniedError)
 DETAIL_ONLY_NOTICE = (
     "The app may not call get_task_status, so this wait reads get_task_detail alone. It costs: SOPS answers it from a "
     f"cache of {DETAIL_CACHE_SECONDS} seconds, and it has no state, so that a failed or paused task looks like a "
-    "running one, and an end without outputs may be a finish or a revoke. Apply for the API permission 'get_task_status' of bk-sops."
+    "running one, and an end without outputs may be a finish or a revoke. Apply for the API permission "
+    "'get_task_status' of bk-sops."
 )
 
 

@@ -541,3 +541,17 @@ def test_what_is_compared_from_answer_to_answer_has_an_end() -> None:
         deep = [deep]
     item = {"id": 1, "status": {"state": deep, "finish_time": deep}, "finish_time": deep, "current_flow": deep}
     assert models.status_signature(item) == models.status_signature(copy.copy(item))
+
+
+def test_what_has_ended_and_what_is_paused() -> None:
+    inner = models.NodeStatus("n2", "inner", TaskState.SUSPENDED)
+    outer = models.NodeStatus("n1", "outer", TaskState.NODE_SUSPENDED, children=(inner,))
+    status = models.TaskStatus(1, TaskState.NODE_SUSPENDED, nodes=(outer,))
+    assert status.node("n2") is inner
+    assert status.node("n3") is None
+    assert status.paused_nodes == [inner]
+    assert not status.has_ended
+    assert models.TaskStatus(1, TaskState.RUNNING, is_deleted=True).has_ended
+    assert not models.TaskStatus(1, TaskState.FAILED, is_deleted=None).has_ended
+    for state in (TaskState.FINISHED, TaskState.REVOKED, TaskState.EXPIRED, TaskState.ENDED):
+        assert models.TaskStatus(1, state).has_ended
