@@ -19,8 +19,9 @@ from airflow_provider_sops.configuration import DEFAULT_DEFERRAL_HOLD, deferral_
 from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.calls import parse_scope
 from airflow_provider_sops.core.api.project import Project
-from airflow_provider_sops.core.operate.revoke import revoke
-from airflow_provider_sops.core.poll.poller import Poller, Subscription
+from airflow_provider_sops.core.operate.operate import revoke
+from airflow_provider_sops.core.poll.poller import Poller
+from airflow_provider_sops.core.poll.subscription import Subscription
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.core.wait.task_wait import Observation, TaskWait
 from airflow_provider_sops.core.wait.verdict import Next

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_sops.core import errors
-from airflow_provider_sops.core.poll.poller import Poller, Subscription
+from airflow_provider_sops.core.poll.poller import Poller
+from airflow_provider_sops.core.poll.subscription import Subscription
 from airflow_provider_sops.core.wait import verdict
 from airflow_provider_sops.exceptions import SopsTriggerEventException
 from airflow_provider_sops.testing import FakeSops

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,8 +19,13 @@ from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.flow import Flow
 from airflow_provider_sops.core.http.async_client import MAX_CONNECTIONS, AsyncSopsClient
-from airflow_provider_sops.core.poll import poller
-from airflow_provider_sops.core.poll.poller import Poller, Subscription
+from airflow_provider_sops.core.poll import chunk_reader, client_lease, grants, pace, polled_task, poller
+from airflow_provider_sops.core.poll.delivery import NEWS_AT_ONCE
+from airflow_provider_sops.core.poll.grants import NO_BATCH_NOTICE
+from airflow_provider_sops.core.poll.polled_task import PolledTask
+from airflow_provider_sops.core.poll.poller import Poller
+from airflow_provider_sops.core.poll.subscription import Subscription
+from airflow_provider_sops.core.poll.task_queue import chunk_size
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.core.status_reading import read_status
 from airflow_provider_sops.core.wait.policy import WaitPolicy
@@ -138,13 +144,17 @@ def test_many_that_join_do_not_wait_for_the_pace_of_the_few(site: Site) -> None:
 def test_those_that_end_together_do_not_slow_the_others_down(site: Site) -> None:
     async def test() -> None:
         now = time.monotonic()
+
+        def spacing(now: float) -> float:
+            return site.poller._pace.spacing(now, len(site.poller._queue), chunk_size(batches=True))
+
         subscriptions = site.wait_for(*range(1, 1001))
-        pace = site.poller._spacing(now)
+        before = spacing(now)
         for subscription in subscriptions[:990]:
             site.poller.unsubscribe(subscription)
-        assert site.poller._spacing(now + 0.9 * INTERVAL) == pace
-        assert site.poller._spacing(now + 1.5 * INTERVAL) == pace
-        assert site.poller._spacing(now + 2.6 * INTERVAL) == 20 * pace
+        assert spacing(now + 0.9 * INTERVAL) == before
+        assert spacing(now + 1.5 * INTERVAL) == before
+        assert spacing(now + 2.6 * INTERVAL) == 20 * before
         for subscription in subscriptions[990:]:
             site.poller.unsubscribe(subscription)
 
@@ -285,7 +295,7 @@ def test_a_refused_batch_is_split_until_only_the_culprit_is_left(site: Site) -> 
 
 
 def test_culprits_in_both_halves_leave_the_others_alone(either_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(poller.random, "sample", lambda population, k: list(population))
+    monkeypatch.setattr(random, "sample", lambda population, k: list(population))
 
     async def test() -> None:
         ids = [either_site.fake.create_task("Long sleep") for _ in range(50)]
@@ -338,18 +348,19 @@ REFUSALS: dict[str, tuple[int, Any]] = {
 
 
 def test_a_refused_batch_is_no_definite_word_about_any_task(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(poller, "_SPLIT_EVERY", 1000)  # while SOPS is not well, it is not split
-    heard: list[errors.SopsError] = []
+    monkeypatch.setattr(chunk_reader, "SPLIT_EVERY", 1000)  # while SOPS is not well, it is not split
+    delivered: list[errors.SopsError] = []
+    deliver_error = PolledTask.deliver_error
 
-    class Overheard(Poller):
-        def _deliver_error(self, task: Any, error: errors.SopsError) -> None:
-            heard.append(error)
-            super()._deliver_error(task, error)
+    def record(task: PolledTask, error: errors.SopsError) -> None:
+        delivered.append(error)
+        deliver_error(task, error)
+
+    monkeypatch.setattr(PolledTask, "deliver_error", record)
 
     missing = {"result": False, "code": 3540400, "message": "TaskFlowInstance matching query does not exist."}
 
     async def test() -> None:
-        site.poller = Overheard(site.connect, Project(site.fake.bk_biz_id), min_interval=INTERVAL)
         ids = [site.fake.create_task("Long sleep") for _ in range(120)]
         site.fake.faults.add("get_tasks_status", kind="status", status=502)
         refused = site.fake.faults.add(
@@ -358,7 +369,7 @@ def test_a_refused_batch_is_no_definite_word_about_any_task(site: Site, monkeypa
         async with site.waiting(*ids) as subscriptions:
             await until(lambda: states(subscriptions) == {TaskState.RUNNING})
         assert refused.hits == 3
-        of_the_batch = [error for error in heard if isinstance(error, errors.SopsApiError)]
+        of_the_batch = [error for error in delivered if isinstance(error, errors.SopsApiError)]
         assert {type(error) for error in of_the_batch} == {errors.SopsApiError}
         assert "matching query" in str(of_the_batch[0])
         assert of_the_batch[0].code == 3540400
@@ -391,7 +402,7 @@ def test_a_refusal_for_everyone_is_a_failed_read(site: Site, refusal: tuple[int,
 
 
 def test_a_culprit_is_asked_for_with_the_others_again_later(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(poller, "BATCH_RETRY", 1.0)
+    monkeypatch.setattr(polled_task, "CULPRIT_RETRY", 1.0)
 
     async def test() -> None:
         ids = [site.fake.create_task("Long sleep") for _ in range(10)]
@@ -521,7 +532,7 @@ def test_news_for_all_do_not_wake_all_at_once(site: Site, news: str) -> None:
             await asyncio.gather(*sleepers)
             counter.cancel()
             # several reads may have news at the same time
-            assert max(count for turn, count in woken.items() if turn > 10) <= 4 * poller.NEWS_AT_ONCE
+            assert max(count for turn, count in woken.items() if turn > 10) <= 4 * NEWS_AT_ONCE
 
     run(test)
 
@@ -535,9 +546,9 @@ def test_without_batches_each_task_is_read_singly_and_it_is_said_once(either_sit
             await until(lambda: either_site.fake.count("get_task_status") >= 12)
             assert either_site.fake.count("get_tasks_status") == 1
             for subscription in subscriptions:
-                assert [poller.NO_BATCH_NOTICE in notice for notice in subscription.notices] == [True]
+                assert [NO_BATCH_NOTICE in notice for notice in subscription.notices] == [True]
             (late,) = either_site.wait_for(ids[0])
-            assert late.notices == (poller.NO_BATCH_NOTICE,)
+            assert late.notices == (NO_BATCH_NOTICE,)
             either_site.poller.unsubscribe(late)
 
     run(test)
@@ -566,7 +577,7 @@ def test_with_details_alone_it_reads_details(either_site: Site) -> None:
 
 
 def test_the_better_way_is_tried_again_later(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(poller, "BATCH_RETRY", 1.0)
+    monkeypatch.setattr(grants, "BATCH_RETRY", 1.0)
 
     async def test() -> None:
         site.fake.deny("get_tasks_status")
@@ -583,8 +594,8 @@ def test_the_better_way_is_tried_again_later(site: Site, monkeypatch: pytest.Mon
 
 
 def test_a_refusal_that_lasts_is_told_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(poller, "BATCH_RETRY", 0.5)
-    monkeypatch.setattr(poller, "DETAIL_CACHE_SECONDS", INTERVAL)
+    monkeypatch.setattr(grants, "BATCH_RETRY", 0.5)
+    monkeypatch.setattr(pace, "DETAIL_CACHE_SECONDS", INTERVAL)
 
     async def test() -> None:
         site.fake.deny("get_tasks_status", "get_task_status")
@@ -593,32 +604,32 @@ def test_a_refusal_that_lasts_is_told_once(site: Site, monkeypatch: pytest.Monke
             await until(lambda: site.fake.count("get_tasks_status") >= 3)
             await until(lambda: site.fake.count("get_tasks_status") >= 4)
             for subscription in subscriptions:
-                assert sum(poller.NO_BATCH_NOTICE in notice for notice in subscription.notices) == 1
+                assert sum(NO_BATCH_NOTICE in notice for notice in subscription.notices) == 1
                 assert sum("get_task_detail alone" in notice for notice in subscription.notices) == 1
 
     run(test)
 
 
 def test_all_better_ways_are_tried_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(poller, "BATCH_RETRY", 1.0)
-    monkeypatch.setattr(poller, "DETAIL_CACHE_SECONDS", 0.4)
+    monkeypatch.setattr(grants, "BATCH_RETRY", 1.0)
+    monkeypatch.setattr(pace, "DETAIL_CACHE_SECONDS", 0.4)
 
     async def test() -> None:
         site.fake.deny("get_tasks_status", "get_task_status")
         async with site.waiting(site.fake.create_task("Always fails")) as subscriptions:
             await until(lambda: subscriptions[0].status is not None)
-            await until(lambda: site.poller._interval == 0.4)
+            await until(lambda: site.poller._pace.interval == 0.4)
             site.fake.advance(3600)
             site.fake.grant("get_task_status")
             await until(lambda: states(subscriptions) == {TaskState.FAILED})  # no detail tells that
             assert site.poller.grants.status
-            assert site.poller._interval == INTERVAL
+            assert site.poller._pace.interval == INTERVAL
 
     run(test)
 
 
 def test_batches_without_single_statuses(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(poller, "BATCH_RETRY", 1.0)
+    monkeypatch.setattr(grants, "BATCH_RETRY", 1.0)
 
     async def test() -> None:
         site.fake.deny("get_task_status")
@@ -628,7 +639,7 @@ def test_batches_without_single_statuses(site: Site, monkeypatch: pytest.MonkeyP
             task_wait = TaskWait(task_id, site.poller.project, WaitPolicy(), grants=site.poller.grants)
             assert await site.poller.run(task_wait.progress(time.time())) == []
             assert not site.poller.grants.status
-            assert site.poller._interval == INTERVAL  # batches tell the state as before
+            assert site.poller._pace.interval == INTERVAL  # batches tell the state as before
             site.fake.grant("get_task_status")
             await until(lambda: site.poller.grants.status)
             assert len(await site.poller.run(task_wait.progress(time.time()))) == 1
@@ -728,7 +739,7 @@ def test_secrets_that_are_wrong_reach_the_waits(site: Site) -> None:
 
 
 def test_the_connection_is_looked_up_again_after_a_while(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(poller, "CONNECTION_LIFETIME", 0.5)
+    monkeypatch.setattr(client_lease, "CONNECTION_LIFETIME", 0.5)
 
     async def test() -> None:
         async with site.waiting(site.fake.create_task("Long sleep")) as (subscription,):
@@ -740,7 +751,7 @@ def test_the_connection_is_looked_up_again_after_a_while(site: Site, monkeypatch
 
 
 def test_a_look_up_that_fails_later_does_no_harm(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(poller, "CONNECTION_LIFETIME", 0.5)
+    monkeypatch.setattr(client_lease, "CONNECTION_LIFETIME", 0.5)
 
     async def test() -> None:
         async with site.waiting(site.fake.create_task("Long sleep")) as (subscription,):
@@ -751,7 +762,7 @@ def test_a_look_up_that_fails_later_does_no_harm(site: Site, monkeypatch: pytest
                 failed.append(1)
                 raise RuntimeError("the metadata database is away")
 
-            site.poller._connect = no_database
+            site.poller._lease._connect = no_database
             site.fake.clear_requests()
             await until(lambda: len(failed) >= 2 and site.fake.count() >= 3)
             assert subscription.error is None
@@ -760,7 +771,7 @@ def test_a_look_up_that_fails_later_does_no_harm(site: Site, monkeypatch: pytest
 
 
 def test_a_look_up_that_hangs_is_an_error_of_the_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(poller, "CONNECT_TIMEOUT", 0.3)
+    monkeypatch.setattr(client_lease, "CONNECT_TIMEOUT", 0.3)
     lookups = 0
 
     async def test() -> None:
@@ -805,13 +816,13 @@ def test_it_starts_in_an_empty_context_and_ends_with_the_last_wait(site: Site) -
         mark: contextvars.ContextVar[str] = contextvars.ContextVar("mark", default="none")
         mark.set("of the first wait")
         seen: list[str] = []
-        connect = site.poller._connect
+        connect = site.poller._lease._connect
 
         async def spy() -> AsyncSopsClient:
             seen.append(mark.get())
             return await connect()
 
-        site.poller._connect = spy
+        site.poller._lease._connect = spy
         first, second = site.wait_for(site.fake.create_task("Long sleep"), site.fake.create_task("Long sleep"))
         await until(lambda: first.status is not None and second.status is not None)
         assert seen == ["none"]
@@ -821,7 +832,7 @@ def test_it_starts_in_an_empty_context_and_ends_with_the_last_wait(site: Site) -
         site.poller.unsubscribe(second)
         assert site.poller.idle
         await ended(site.poller)
-        client = site.poller._client
+        client = site.poller._lease._client
         assert client is not None
         assert client._session is None
 

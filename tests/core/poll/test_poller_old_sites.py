@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_sops.core import errors
-from airflow_provider_sops.core.poll import poller
+from airflow_provider_sops.core.poll import polled_task
+from airflow_provider_sops.core.poll.grants import MISSING_BATCH_NOTICE
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.testing import FakeSops
 from tests.core.api.test_refusals import ENGINE_ID, UNKNOWN_NODE
@@ -37,11 +38,11 @@ def test_a_site_without_batches(site: Site, tasks: int) -> None:
             assert site.fake.count(BATCH) == 2  # once more when another API had answered
             for subscription in subscriptions:
                 (notice,) = subscription.notices
-                assert notice.startswith(poller.MISSING_BATCH_NOTICE)
+                assert notice.startswith(MISSING_BATCH_NOTICE)
                 assert "This SOPS does not have get_tasks_status (SOPS has it since 3.5.5), so each" in notice
                 assert subscription.error is None
             (late,) = site.wait_for(ids[0])
-            assert late.notices == (poller.MISSING_BATCH_NOTICE,)
+            assert late.notices == (MISSING_BATCH_NOTICE,)
             site.poller.unsubscribe(late)
 
     run(test)
@@ -104,7 +105,7 @@ def test_a_site_with_details_alone(site: Site) -> None:
 def test_a_task_just_started_makes_batches_crash_for_some_moments(
     site: Site, page: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(poller, "STARTED_RETRY", 1.0)
+    monkeypatch.setattr(polled_task, "STARTED_RETRY", 1.0)
 
     async def test() -> None:
         ids = [site.fake.create_task("Long sleep") for _ in range(50)]
@@ -139,15 +140,15 @@ def test_a_task_just_started_makes_batches_crash_for_some_moments(
 
 
 def test_another_culprit_stays_alone_for_long(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(poller, "STARTED_RETRY", 0.1)
+    monkeypatch.setattr(polled_task, "STARTED_RETRY", 0.1)
 
     async def test() -> None:
         ids = [site.fake.create_task("Long sleep") for _ in range(10)]
         site.fake.faults.add(kind="poison", api=BATCH, task_id=ids[3], times=None)
         async with site.waiting(*ids) as subscriptions:
             await until(lambda: states(subscriptions) == {TaskState.RUNNING})
-            (task,) = (task for task in site.poller._tasks.values() if task.id == ids[3])
-            assert task.alone_until > time.monotonic() + 1000
+            (task,) = (task for task in site.poller._queue if task.id == ids[3])
+            assert task.single_until > time.monotonic() + 1000
 
     run(test)
 
