@@ -241,15 +241,6 @@ def test_a_wait_is_woken_by_changes_alone(site: Site) -> None:
     run(test)
 
 
-def test_what_is_told_before_the_sleep_is_not_slept_through() -> None:
-    async def test() -> None:
-        subscription = Subscription(1, INTERVAL)
-        subscription.notify()
-        await subscription.sleep(1000)
-
-    run(test)
-
-
 def test_unknown_and_foreign_tasks_fail_alone(either_site: Site) -> None:
     async def test() -> None:
         good = either_site.fake.create_task("Long sleep")
