@@ -57,7 +57,7 @@ def test_what_was_rescheduled_or_removed_is_not_read_at_its_old_time() -> None:
     assert removed is not None
     queue.schedule(rescheduled, SOON + 1)
     queue.remove(removed)
-    queue.schedule(removed, NOW)  # a read that was under way has ended
+    queue.schedule(removed, NOW)
     assert take(queue) == [3]
     assert queue.next_due(default=0.0) == SOON + 1
     assert len(queue) == 2
@@ -70,6 +70,6 @@ def test_a_task_that_was_removed_and_added_again_is_another_one() -> None:
     queue.remove(first)
     second = queue.add(1)
     queue.schedule(second, NOW + 1)
-    queue.schedule(first, NOW + 2)
+    queue.schedule(first, SOON + 2)  # a read that was under way has ended
     assert queue.take(NOW, SOON, batches=True) == [second]
     assert queue.next_due(default=7.0) == 7.0
