@@ -14,7 +14,7 @@ from airflow_provider_sops.core.poll.grants import MISSING_BATCH_NOTICE
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.testing import FakeSops
 from tests.core.api.test_refusals import ENGINE_ID, UNKNOWN_NODE
-from tests.core.poll.test_poller import CRASHED, Site, batches, run, states, until
+from tests.core.poll.site import CRASHED, Site, batches, run, states, until
 from tests.old_sites import DENIALS, deny_users, lack
 
 BATCH, STATUS, DETAIL = "get_tasks_status", "get_task_status", "get_task_detail"
