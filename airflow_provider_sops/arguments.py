@@ -63,18 +63,6 @@ def make_policy(
     )
 
 
-def policy_fields(policy: WaitPolicy) -> dict[str, Any]:
-    """Give a policy as a trigger's plain arguments."""
-    return {
-        "allowed_states": sorted(state.value for state in policy.allowed_states),
-        "on_failed": policy.on_failed,
-        "failed_grace": policy.failed_grace,
-        "on_suspended": policy.on_suspended,
-        "max_outage": policy.max_outage,
-        "assume_finished": policy.assume_finished,
-    }
-
-
 # ---- what is templated ----
 
 

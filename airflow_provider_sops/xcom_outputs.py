@@ -18,9 +18,8 @@ from airflow_provider_sops.core.task_outputs import OutputsUnavailable, TaskOutp
 from airflow_provider_sops.core.text import storable
 from airflow_provider_sops.core.variables import sops_key
 from airflow_provider_sops.exceptions import SopsOutputsException
-from airflow_provider_sops.links.sops import TASK_URL_KEY
 from airflow_provider_sops.masking import maskable
-from airflow_provider_sops.wait_results import TASK_ID_KEY, WAIT_ENDED_KEY
+from airflow_provider_sops.xcom_keys import TASK_ID_KEY, TASK_URL_KEY, WAIT_ENDED_KEY
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

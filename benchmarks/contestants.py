@@ -55,11 +55,11 @@ class Sops:
 
     def __init__(self, port: int, interval: float) -> None:
         import airflow_provider_sops.hooks.sops  # noqa: F401 (the others' triggers import their hooks themselves)
-        from airflow_provider_sops.core.wait import task_wait
+        from airflow_provider_sops.core.wait import progress
         from airflow_provider_sops.triggers import wait_loop
         from airflow_provider_sops.triggers.sops import SopsTaskTrigger
 
-        task_wait.INTERVENTION_AFTER = 1.0
+        progress.INTERVENTION_AFTER = 1.0
         wait_loop._PROGRESS_INTERVAL = 1.0
         self.trigger = SopsTaskTrigger
         self.interval = interval

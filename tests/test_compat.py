@@ -12,7 +12,7 @@ from asgiref.sync import async_to_sync
 
 from airflow_provider_sops.compat import ask_airflow
 from airflow_provider_sops.testing import FakeSops
-from airflow_provider_sops.triggers import wait_loop
+from airflow_provider_sops.triggers import shared_pollers
 
 
 class Channel:
@@ -83,7 +83,7 @@ def test_connecting_asks_over_the_channel_alone(
     async def ask() -> Any:
         channel = Channel()
         monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", channel, raising=False)
-        await wait_loop.connect("sops_default")
+        await shared_pollers.connect("sops_default")
         return channel
 
     channel = asyncio.run(ask())

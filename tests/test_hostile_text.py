@@ -20,8 +20,8 @@ from airflow_provider_sops.hooks.sops import SopsHook
 from airflow_provider_sops.operators.sops import SopsGetTaskOutputsOperator, SopsOperateTaskOperator
 from airflow_provider_sops.sensors.sops import SopsTaskSensor
 from airflow_provider_sops.testing import FakeSops
-from airflow_provider_sops.triggers import wait_loop as triggers
-from airflow_provider_sops.wait_results import Outcome, read_event
+from airflow_provider_sops.trigger_events import Outcome, read_event
+from airflow_provider_sops.triggers import shared_pollers, wait_loop
 from tests.hostile import CODE_POINTS, SHOWN, TEXT, assert_event, assert_storable, change, fill, refuse, say
 from tests.tasks import TaskInstance, collect_log
 from tests.triggers.test_sops import INTERVAL, fire, trigger
@@ -36,8 +36,8 @@ LOGIN_PAGE = f"<html>{TEXT[:-10]}</html>"
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Poll faster than SOPS' cache, which the fake goes without here, and look again sooner."""
-    monkeypatch.setattr(triggers, "Poller", partial(Poller, min_interval=INTERVAL))
-    monkeypatch.setattr(triggers, "_RECHECK", INTERVAL)
+    monkeypatch.setattr(shared_pollers, "Poller", partial(Poller, min_interval=INTERVAL))
+    monkeypatch.setattr(wait_loop, "_RECHECK", INTERVAL)
 
 
 class Ran:

@@ -41,7 +41,12 @@ class MovedTime:
 
 def move_time(monkeypatch: pytest.MonkeyPatch, moved: MovedTime, *more_modules: str) -> None:
     """Let all loaded modules of the provider, and some more, take their time from ``moved``."""
-    for name in ("operators.run_attempt", "triggers.wait_loop"):  # are loaded when first used
+    for name in (
+        "operators.run_attempt",
+        "sensors.sensor_wait",
+        "triggers.hold",
+        "triggers.wait_loop",
+    ):  # are loaded when first used
         importlib.import_module(f"airflow_provider_sops.{name}")
     for name, module in list(sys.modules.items()):
         if name in more_modules or (name.startswith("airflow_provider_sops.") and ".testing" not in name):

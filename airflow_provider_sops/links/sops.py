@@ -8,11 +8,10 @@ from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink
 
+from airflow_provider_sops.xcom_keys import TASK_URL_KEY
+
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context, TaskInstanceKey
-
-#: XCom key under which the address of the SOPS task's page is pushed.
-TASK_URL_KEY = "sops_task_url"
 
 
 class SopsTaskLink(BaseOperatorLink):

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from airflow.providers.common.compat.sdk import AirflowException, mask_secret
 
-from airflow_provider_sops.arguments import policy_fields
 from airflow_provider_sops.compat import KILLS_REACH_TRIGGERS, is_out_of_time
 from airflow_provider_sops.configuration import deferral_hold
 from airflow_provider_sops.core.api.catalogue import DETAIL_CACHE_SECONDS
@@ -24,8 +23,9 @@ from airflow_provider_sops.core.run.task_run import Action, RunRecord, TaskRun
 from airflow_provider_sops.core.run.task_spec import TaskSpec
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.core.variables import sops_key
-from airflow_provider_sops.core.wait.task_wait import Observation
+from airflow_provider_sops.core.wait.observation import Observation
 from airflow_provider_sops.core.wait.verdict import Next
+from airflow_provider_sops.deferral import defer_wait
 from airflow_provider_sops.exceptions import (
     SopsException,
     SopsTaskFailedException,
@@ -37,18 +37,11 @@ from airflow_provider_sops.links.sops import push_task_url
 from airflow_provider_sops.masking import maskable
 from airflow_provider_sops.operators.run_kill import NOTHING_TO_REVOKE, Running, leave_successor, revoke_when_killed
 from airflow_provider_sops.operators.run_memory import Memory, earlier_tags, retry_is_left, run_start, tag_of
-from airflow_provider_sops.triggers.sops import SopsTaskTrigger
-from airflow_provider_sops.wait_results import (
-    TASK_ID_KEY,
-    TRIGGER_TIMEOUT_MARGIN,
-    WAIT_ENDED_KEY,
-    Outcome,
-    bad_end,
-    log_lines,
-    read_error,
-    read_event,
-    with_page,
-)
+from airflow_provider_sops.task_log import log_lines
+from airflow_provider_sops.trigger_events import Outcome, read_event
+from airflow_provider_sops.wait_failures import bad_end, read_error, with_page
+from airflow_provider_sops.wait_spec import WaitSpec, flat_fields
+from airflow_provider_sops.xcom_keys import TASK_ID_KEY, WAIT_ENDED_KEY
 from airflow_provider_sops.xcom_outputs import fetch_outputs, push_outputs
 
 if TYPE_CHECKING:
@@ -242,7 +235,7 @@ class RunAttempt:
     # ---- waiting ----
 
     def _observe(self, context: Context, task_wait: TaskWait) -> Observation:
-        observation = self.hook.run(task_wait.observation(time.time()))
+        observation = self.hook.run(task_wait.observe(time.time()))
         log_lines(self.log, observation.lines)
         self._stop_if_killed()
         self._push(context, task_wait.task_id, task_wait.task_url)
@@ -341,10 +334,8 @@ class RunAttempt:
 
     def _defer(self, running: Running, deadline: float | None, start_by: float | None) -> NoReturn:
         self._stop_if_killed()
-        trigger = SopsTaskTrigger(
+        spec = WaitSpec(
             sops_task_id=running.task_id,
-            bk_biz_id=running.run.project.bk_biz_id,
-            scope=running.run.project.scope,
             sops_conn_id=self.operator.sops_conn_id,
             poll_interval=self.operator.poll_interval,
             deadline=deadline,
@@ -352,8 +343,7 @@ class RunAttempt:
             start_deadline=start_by,
             keep_when_cleared=self.operator.on_clear == "reattach",
             task_url=running.task_url,
-            deferred_at=time.time(),
-            **policy_fields(self.operator.policy),
+            **flat_fields(running.run.project, self.operator.policy),
         )
         if self.operator.revoke_on_kill and not KILLS_REACH_TRIGGERS:
             self.log.info(
@@ -361,20 +351,13 @@ class RunAttempt:
                 "failed or cleared while it waits, SOPS task %s runs on and has to be revoked in SOPS.",
                 running.task_id,
             )
-        # the trigger ends the wait in time by itself; Airflow's own timeout is for when no triggerer runs
-        margin = TRIGGER_TIMEOUT_MARGIN + self._deferral_hold
-        timeout = None if deadline is None else timedelta(seconds=deadline - time.time() + margin)
-        self.operator.defer(
-            trigger=trigger,
-            method_name="execute_complete",
-            kwargs={
-                "sops_task_id": running.task_id,
-                "generation": running.generation,
-                "tag": running.run.tag.base,
-                "deadline": deadline,
-            },
-            timeout=timeout,
-        )
+        kwargs = {
+            "sops_task_id": running.task_id,
+            "generation": running.generation,
+            "tag": running.run.tag.base,
+            "deadline": deadline,
+        }
+        defer_wait(self.operator, spec, hold=self._deferral_hold, kwargs=kwargs)
 
     def complete(
         self,

@@ -369,7 +369,7 @@ class SopsOperateTaskOperator(Templated, BaseOperator):
         from airflow_provider_sops.core.operate.operate_task import TASK_ACTIONS, operate_task
         from airflow_provider_sops.exceptions import airflow_errors
         from airflow_provider_sops.hooks.sops import SopsHook
-        from airflow_provider_sops.wait_results import log_lines
+        from airflow_provider_sops.task_log import log_lines
 
         with airflow_errors():
             self.read_fields()
@@ -460,7 +460,7 @@ class SopsOperateNodeOperator(Templated, BaseOperator):
         from airflow_provider_sops.core.operate.run_aborted import RunAborted
         from airflow_provider_sops.exceptions import SopsTaskFailedException, airflow_errors
         from airflow_provider_sops.hooks.sops import SopsHook
-        from airflow_provider_sops.wait_results import log_lines
+        from airflow_provider_sops.task_log import log_lines
 
         with airflow_errors():
             self.read_fields()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from airflow.providers.common.compat.sdk import (
@@ -18,34 +18,21 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_sops.arguments import (
-    TASK,
-    Duration,
-    Field,
-    Templated,
-    listed,
-    make_policy,
-    policy_fields,
-    read_texts,
-)
-from airflow_provider_sops.compat import TaskDeferralError, first_reschedule_date, is_trigger_timeout
+from airflow_provider_sops.arguments import TASK, Duration, Field, Templated, listed, make_policy, read_texts
+from airflow_provider_sops.compat import TaskDeferralError, is_trigger_timeout
 from airflow_provider_sops.connection import DEFAULT_CONN_ID
-from airflow_provider_sops.core.api.catalogue import DETAIL_CACHE_SECONDS, STATUS_CACHE_SECONDS
-from airflow_provider_sops.core.errors import SopsAuthenticationError
+from airflow_provider_sops.core.api.calls import DETAIL_CACHE_SECONDS, STATUS_CACHE_SECONDS
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.links.sops import SopsTaskLink, push_task_url
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_sops.core.models import TaskStatus
-    from airflow_provider_sops.core.wait.task_wait import Observation, TaskWait
     from airflow_provider_sops.hooks.sops import SopsHook
+    from airflow_provider_sops.sensors.sensor_wait import SensorWait
 
 #: A rescheduled sensor costs the scheduler work, so it is poked less often by default (seconds).
 RESCHEDULE_INTERVAL = 60.0
-#: How much later than asked for a rescheduled sensor may run (seconds).
-_SCHEDULING_DELAY = 60.0
 
 
 class SopsTaskSensor(Templated, BaseSensorOperator):
@@ -136,24 +123,26 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
             max_outage=max_outage,
             assume_finished=assume_finished,
         )
-        self._hook: SopsHook | None = None
-        self._task_wait: TaskWait | None = None
-        #: the good end that was seen, when its outputs could not be read yet
-        self._ended: Observation | None = None
-        self._pushed_url = ""
+        self._wait: SensorWait | None = None
         self.note_given()
 
-    @property
+    @cached_property
     def hook(self) -> SopsHook:
-        """The hook of the sensor's connection and business."""
-        if self._hook is None:
-            from airflow_provider_sops.hooks.sops import SopsHook
+        """The hook of the sensor's connection and project."""
+        from airflow_provider_sops.hooks.sops import SopsHook
 
-            self._hook = SopsHook(self.sops_conn_id, bk_biz_id=self.bk_biz_id, scope=self.scope)
-        return self._hook
+        return SopsHook(self.sops_conn_id, bk_biz_id=self.bk_biz_id, scope=self.scope)
+
+    def poke(self, context: Context) -> bool | PokeReturnValue:
+        """Read the task's status once."""
+        if self._wait is None:
+            self._read_fields()
+            self._wait = self._make_wait()
+            self._wait.begin(context)
+        return self._wait.poke(context)
 
     def execute(self, context: Context) -> Any:
-        """Wait in the worker, or look once and then wait in the triggerer."""
+        """Wait in the worker, or read the status once and then wait in the triggerer."""
         if not self.deferrable:
             return super().execute(context)
         deadline = time.time() + self.timeout
@@ -171,39 +160,31 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
 
     def _defer(self, deadline: float) -> NoReturn:
         from airflow_provider_sops.configuration import deferral_hold
-        from airflow_provider_sops.triggers.sops import SopsTaskTrigger
-        from airflow_provider_sops.wait_results import TRIGGER_TIMEOUT_MARGIN
+        from airflow_provider_sops.deferral import defer_wait
+        from airflow_provider_sops.wait_spec import WaitSpec, flat_fields
 
-        assert self._task_wait is not None
-        trigger = SopsTaskTrigger(
-            sops_task_id=self._task_wait.task_id,
-            bk_biz_id=self._task_wait.project.bk_biz_id,
-            scope=self._task_wait.project.scope,
+        assert self._wait is not None
+        task_wait = self._wait.task_wait
+        spec = WaitSpec(
+            sops_task_id=task_wait.task_id,
             sops_conn_id=self.sops_conn_id,
             poll_interval=self.poke_interval,
             deadline=deadline,
-            task_url=self._task_wait.task_url,
-            deferred_at=time.time(),
-            **policy_fields(self.policy),
+            task_url=task_wait.task_url,
+            **flat_fields(task_wait.project, self.policy),
         )
-        # the trigger ends the wait in time by itself; Airflow's own timeout is for when no triggerer runs
-        margin = TRIGGER_TIMEOUT_MARGIN + deferral_hold()
-        self.defer(
-            trigger=trigger,
-            method_name="execute_complete",
-            timeout=timedelta(seconds=max(0.0, deadline - time.time()) + margin),
-        )
+        defer_wait(self, spec, hold=deferral_hold())
 
     def execute_complete(self, context: Context, event: Any) -> dict[str, Any]:
         """Go on after the wait in the triggerer.
 
         :param event: what the trigger has sent.
         """
-        from airflow_provider_sops.exceptions import SopsTriggerEventException, airflow_errors
-        from airflow_provider_sops.wait_results import Outcome, read_event
+        from airflow_provider_sops.exceptions import SopsTriggerEventException
+        from airflow_provider_sops.sensors.sensor_wait import raise_failure
+        from airflow_provider_sops.trigger_events import Outcome, read_event
 
-        with airflow_errors():
-            self.read_fields()
+        self._read_fields()
         task_id: int = self.sops_task_id
         ended = read_event(task_id, event)
         status = ended.observation.status
@@ -212,12 +193,12 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
         if ended.outcome is Outcome.SUCCESS:
             assert status is not None
             self.log.info("SOPS task %s %r %s.", task_id, status.name, ended.observation.reason)
-            return self._conclude_resumed(context, ended.observation)
+            return self._make_wait().resume(context, ended.observation)
         if ended.outcome is Outcome.TIMEOUT:
             state = f"it is {status.state}" if status else "its state could not be read"
             self._time_out(f"SOPS task {task_id} has not ended within {self.timeout:.0f} s: {state}.")
         if ended.outcome is Outcome.FAILURE:
-            self._fail(ended.observation)
+            raise_failure(self, self.hook, ended.observation)
         raise SopsTriggerEventException(
             f"The trigger waiting for SOPS task {task_id} has sent {ended.outcome.value!r}, which no sensor asks for, "
             "so the task's state is not known. If the provider was upgraded while the task waited, clear the task."
@@ -246,139 +227,27 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
             raise AirflowSkipException(message)
         raise AirflowSensorTimeout(message)
 
-    def poke(self, context: Context) -> bool | PokeReturnValue:
-        """Look at the task once."""
-        from airflow_provider_sops.core.wait.verdict import Next
-
-        task_wait = self._task_wait or self._open_wait(context)
-        observation, result = self._attempt(context, task_wait)
-        while (
-            self._is_rescheduled
-            and observation.next is Next.WAIT
-            and task_wait.must_be_kept
-            and not self._is_overdue(context)
-        ):
-            # the next poke would be another process, which knows nothing of what this one remembers
-            time.sleep(self.poke_interval)
-            observation, result = self._attempt(context, task_wait)
-        if observation.next is Next.WAIT:
-            return False
-        if observation.next is Next.FAILURE:
-            self._fail(observation)
-        return PokeReturnValue(is_done=True, xcom_value=result)
-
-    def _attempt(self, context: Context, task_wait: TaskWait) -> tuple[Observation, dict[str, Any] | None]:
-        """Look at the task; when it has ended well, give what the sensor returns too."""
-        from airflow_provider_sops.core.wait.verdict import Next
-
-        observation = self._ended or self._observe(context, task_wait)
-        if observation.next is not Next.SUCCESS:
-            return observation, None
-        self._ended = observation
-        return self._conclude(context, task_wait, observation)
-
-    def _conclude(
-        self, context: Context, task_wait: TaskWait, observation: Observation
-    ) -> tuple[Observation, dict[str, Any] | None]:
-        """Give what the sensor returns after a good end; or, when the outputs cannot be read, what follows from that.
-
-        Nothing else is lost by waiting on then: what is tolerated of the status is tolerated of the outputs.
-        """
-        from airflow_provider_sops.exceptions import SopsException
-        from airflow_provider_sops.wait_results import result_of
-
-        assert observation.status is not None
-        result = result_of(observation.status)
-        if not self.push_outputs:
-            return observation, result
-        try:
-            return observation, {**result, "outputs": self._outputs(context, observation.status)}
-        except SopsException as error:
-            return self._shown(task_wait.failed_read(error, time.time(), what="outputs")), None
-
-    def _outputs(self, context: Context, status: TaskStatus) -> dict[str, Any]:
-        """Read, check and push the outputs; other ends than a finish have none."""
-        from airflow_provider_sops.xcom_outputs import fetch_outputs, push_outputs
-
-        assume_finished = self.policy.assume_finished
-        if not (status.state is TaskState.FINISHED or (status.state is TaskState.ENDED and assume_finished)):
-            return {}
-        read = fetch_outputs(self, self.hook, status.task_id, self.keys, assume_finished=assume_finished)
-        push_outputs(context, self, read.values)
-        return dict(read.values)
-
-    def _conclude_resumed(self, context: Context, observation: Observation) -> dict[str, Any]:
-        """Give what the sensor returns after a good end that the triggerer has seen."""
-        from airflow_provider_sops.core.wait.verdict import Next
-
-        task_wait = self._open_wait(context)
-        task_wait.had_answer = True
-        self._pushed_url = task_wait.task_url = observation.status.task_url if observation.status else ""
-        while True:
-            follows, result = self._conclude(context, task_wait, observation)
-            if result is not None:
-                return result
-            if follows.next is Next.FAILURE:
-                self._fail(follows)
-            time.sleep(min(self.poke_interval, STATUS_CACHE_SECONDS))
-
-    @property
-    def _is_rescheduled(self) -> bool:
-        return bool(self.reschedule) and not self.deferrable
-
-    def _open_wait(self, context: Context) -> TaskWait:
-        from airflow_provider_sops.core.wait.task_wait import TaskWait
+    def _read_fields(self) -> None:
         from airflow_provider_sops.exceptions import airflow_errors
 
         with airflow_errors():
             self.read_fields()
-        earlier_poke = self._first_poke_date(context) if self._is_rescheduled else None
-        self._task_wait = task_wait = TaskWait(
-            self.sops_task_id, self.hook.project, self.policy, had_answer=earlier_poke is not None
+
+    def _make_wait(self) -> SensorWait:
+        from airflow_provider_sops.sensors.sensor_wait import SensorWait
+
+        return SensorWait(
+            self,
+            self.hook,
+            self.sops_task_id,
+            self.policy,
+            rescheduled=bool(self.reschedule) and not self.deferrable,
+            push_outputs=self.push_outputs,
+            keys=self.keys,
         )
-        if earlier_poke is not None:
-            task_wait.logged_until = time.time() - self.poke_interval - _SCHEDULING_DELAY
-        return task_wait
-
-    def _observe(self, context: Context, task_wait: TaskWait) -> Observation:
-        observation = self._shown(self.hook.run(task_wait.observation(time.time())))
-        if task_wait.task_url != self._pushed_url:
-            self._pushed_url = task_wait.task_url
-            push_task_url(context, self, task_wait.task_url)
-        return observation
-
-    def _shown(self, observation: Observation) -> Observation:
-        """Write a look into the log; after a refusal of the credentials they are looked up again."""
-        from airflow_provider_sops.wait_results import log_lines
-
-        log_lines(self.log, observation.lines)
-        if isinstance(observation.error, SopsAuthenticationError):
-            self.hook.forget_connection()
-        return observation
-
-    def _fail(self, observation: Observation) -> NoReturn:
-        """Raise what ended the wait; ``soft_fail`` skips on a bad end of the task only."""
-        from airflow_provider_sops.wait_results import bad_end, read_error, with_page
-
-        if observation.error is not None:
-            error = read_error(observation)
-            raise error from error.__cause__
-        assert observation.status is not None
-        failure = bad_end(self.hook, self.hook.project, with_page(self.hook, observation.status), observation.reason)
-        if self.soft_fail:
-            self.log.warning("%s", failure)
-            raise AirflowSkipException(str(failure)) from failure
-        raise failure
 
     def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
         interval: float = super()._get_next_poke_interval(*args, **kwargs)
-        if self._own_interval and self._task_wait is not None and not self._task_wait.grants.status:
+        if self._own_interval and self._wait is not None and not self._wait.task_wait.grants.status:
             return max(interval, float(DETAIL_CACHE_SECONDS))
         return interval
-
-    def _first_poke_date(self, context: Context) -> Any:
-        return first_reschedule_date(context, self.retries)
-
-    def _is_overdue(self, context: Context) -> bool:
-        first = self._first_poke_date(context)
-        return first is not None and time.time() - first.timestamp() > self.timeout

@@ -44,7 +44,15 @@ assert not any(name.partition(".")[0] == "airflow" for name in sys.modules)
 #: What runs a task: imported when one runs.
 RUNNING = {
     f"airflow_provider_sops.{name}"
-    for name in ("core.models", "core.run.task_run", "core.wait.task_wait", "core.poll.poller", "wait_results")
+    for name in (
+        "core.models",
+        "core.poll.poller",
+        "core.run.task_run",
+        "core.wait.task_wait",
+        "trigger_events",
+        "wait_failures",
+        "wait_results",
+    )
 }
 HTTP_LIBRARIES = {"requests", "httpx", "urllib3", "pendulum"}
 

@@ -20,7 +20,7 @@ from airflow_provider_sops.exceptions import (
     SopsTimedOutException,
 )
 from airflow_provider_sops.testing import FakeSops
-from airflow_provider_sops.triggers import wait_loop as triggers
+from airflow_provider_sops.triggers import on_kill
 from airflow_provider_sops.triggers.sops import SopsTaskTrigger
 from tests.operators.airflow_task import AirflowTask, Instance, Store, Triggerer, Try
 from tests.operators.conftest import World
@@ -375,8 +375,8 @@ class TestKilled:
         trigger: SopsTaskTrigger,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        assert triggers.KILL_SECONDS == 25.0
-        monkeypatch.setattr(triggers, "KILL_SECONDS", 1.0)
+        assert on_kill.KILL_SECONDS == 25.0
+        monkeypatch.setattr(on_kill, "KILL_SECONDS", 1.0)
         trigger.task_instance.state = "failed"  # type: ignore[union-attr]
         answered = threading.Event()
         sops.on_request = lambda when, request: answered.wait(30)

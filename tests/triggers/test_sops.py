@@ -19,9 +19,9 @@ from airflow_provider_sops.core.poll.subscription import Subscription
 from airflow_provider_sops.core.wait import verdict
 from airflow_provider_sops.exceptions import SopsTriggerEventException
 from airflow_provider_sops.testing import FakeSops
-from airflow_provider_sops.triggers import wait_loop as triggers
+from airflow_provider_sops.trigger_events import EVENT_VERSION, Outcome, read_event
+from airflow_provider_sops.triggers import shared_pollers, wait_loop
 from airflow_provider_sops.triggers.sops import SopsTaskTrigger
-from airflow_provider_sops.wait_results import EVENT_VERSION, Outcome, read_event
 from tests import secrets
 
 INTERVAL = 0.2
@@ -30,8 +30,8 @@ INTERVAL = 0.2
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Poll faster than SOPS' cache, which the fake goes without here, and look again sooner."""
-    monkeypatch.setattr(triggers, "Poller", partial(Poller, min_interval=INTERVAL))
-    monkeypatch.setattr(triggers, "_RECHECK", INTERVAL)
+    monkeypatch.setattr(shared_pollers, "Poller", partial(Poller, min_interval=INTERVAL))
+    monkeypatch.setattr(wait_loop, "_RECHECK", INTERVAL)
 
 
 @pytest.fixture
@@ -152,7 +152,7 @@ def test_a_task_that_ended_while_nobody_ran_the_trigger_has_not_run_out_of_time(
 def test_a_deadline_that_has_passed_needs_no_answer(connected: FakeSops, monkeypatch: pytest.MonkeyPatch) -> None:
     connected.faults.add(kind="drop", times=None)
     assert fire(trigger(connected.create_task("Long sleep"), deadline=time.time() - 100))["outcome"] == "timeout"
-    monkeypatch.setattr(triggers, "_FIRST_READ", 0.3)
+    monkeypatch.setattr(wait_loop, "_FIRST_READ", 0.3)
     connected.faults.clear()
     connected.faults.add(kind="latency", seconds=20)
     assert fire(trigger(connected.create_task("Long sleep"), deadline=time.time() - 100))["outcome"] == "timeout"
@@ -161,15 +161,15 @@ def test_a_deadline_that_has_passed_needs_no_answer(connected: FakeSops, monkeyp
 def test_what_became_due_in_a_long_turn_is_due_at_once(connected: FakeSops) -> None:
     async def sleep() -> float:
         begun = time.time() - 90.0
-        one, subscription = trigger(1, deadline=begun + 20.0), Subscription(1, INTERVAL)
+        spec, subscription = trigger(1, deadline=begun + 20.0).spec, Subscription(1, INTERVAL)
         subscription.error = errors.SopsError("no answer")
-        poller = triggers.subscribe_to_poller("sops_default", triggers._project(2, "cmdb_biz"), subscription)
+        poller = shared_pollers.subscribe_to_poller("sops_default", spec.project, subscription)
         try:
-            return triggers._until_next_step(
-                one, begun, subscription, triggers._task_wait(one, poller), triggers._Progress()
-            )
+            loop = wait_loop.make_loop(spec, None, lambda: None, poller, subscription)
+            loop.first_read_by = 0.0
+            return loop.seconds_to_sleep(begun)
         finally:
-            triggers.unsubscribe_from_poller(poller, subscription)
+            shared_pollers.unsubscribe_from_poller(poller, subscription)
 
     assert asyncio.run(sleep()) == 0.05
 
@@ -275,13 +275,13 @@ def test_an_unknown_task_fails_clearly(connected: FakeSops) -> None:
     assert "999999" in event["error"]["message"]
 
 
-def test_triggers_of_one_place_share_a_poller(connected: FakeSops) -> None:
+def test_triggers_of_one_project_share_a_poller(connected: FakeSops) -> None:
     ids = [connected.create_task("Long sleep") for _ in range(60)]
 
     async def run() -> list[dict[str, Any]]:
         waits = [asyncio.create_task(event_of(trigger(task_id))) for task_id in ids]
         await asyncio.to_thread(read_until(connected, 2))
-        (pollers,) = [found for loop, found in triggers._pollers.items() if loop is asyncio.get_running_loop()]
+        (pollers,) = [found for loop, found in shared_pollers._pollers.items() if loop is asyncio.get_running_loop()]
         assert len(pollers) == 1
         connected.advance(3600)
         events = await asyncio.wait_for(asyncio.gather(*waits), 60)
@@ -296,7 +296,7 @@ def test_triggers_of_one_place_share_a_poller(connected: FakeSops) -> None:
 def test_a_task_that_waits_for_a_person_says_so(
     connected: FakeSops, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_sops.core.wait.task_wait.INTERVENTION_AFTER", 0.5)
+    monkeypatch.setattr("airflow_provider_sops.core.wait.progress.INTERVENTION_AFTER", 0.5)
     caplog.set_level(logging.INFO)
     task_id = connected.create_task("Pause for a person")
     connected.advance(30)

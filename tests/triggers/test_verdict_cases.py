@@ -22,8 +22,8 @@ from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSki
 from airflow_provider_sops import exceptions
 from airflow_provider_sops.core.http import async_client
 from airflow_provider_sops.core.poll import poller
-from airflow_provider_sops.triggers import wait_loop as triggers
-from airflow_provider_sops.wait_results import Outcome, make_event
+from airflow_provider_sops.trigger_events import Outcome, make_event
+from airflow_provider_sops.triggers import shared_pollers
 from tests.sensors.test_sops import BAD, Run, check, start  # noqa: F401 (a fixture)
 from tests.tasks import _Lines
 from tests.verdict_cases import CASES, HOUR, Case, World, fault, heal, operate
@@ -76,7 +76,7 @@ def busy(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return call
 
     monkeypatch.setattr(async_client.AsyncSopsClient, "_send_once", counted(async_client.AsyncSopsClient._send_once))
-    monkeypatch.setattr(triggers, "connect", counted(triggers.connect))
+    monkeypatch.setattr(shared_pollers, "connect", counted(shared_pollers.connect))
     return busy
 
 

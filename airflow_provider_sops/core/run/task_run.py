@@ -33,8 +33,9 @@ from airflow_provider_sops.core.run.task_spec import NODE_FIELDS, TaskSpec, call
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.core.status_reading import REFUSED, ApiGrants, read_status
 from airflow_provider_sops.core.task_lists import count_named, list_tasks
+from airflow_provider_sops.core.wait.observation import Observation
 from airflow_provider_sops.core.wait.policy import WaitPolicy
-from airflow_provider_sops.core.wait.task_wait import Observation, TaskWait
+from airflow_provider_sops.core.wait.task_wait import TaskWait
 from airflow_provider_sops.core.wait.verdict import Next
 
 OnRetry = Literal["rerun", "retry_failed_nodes"]
@@ -170,7 +171,7 @@ class TaskRun:
                 yield from self._check_made(task_id)
                 return Selection(Action.START, task_id, generation, task_wait, Observation(Next.WAIT), tuple(give_up))
             status = yield from self._read_status(task_id)
-            observation = yield from task_wait.evaluate(status, now, progress=True)
+            observation = yield from task_wait.evaluate(status, now, has_nodes=True)
             selection = Selection(Action.WAIT, task_id, generation, task_wait, observation, tuple(give_up))
             status = observation.status or status
             if observation.error is not None:

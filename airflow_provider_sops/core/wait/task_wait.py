@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Watching one SOPS task until it ends, without I/O: flows that both clients and every mode of a wait carry out."""
+"""The wait for the end of one SOPS task, without I/O: flows that both clients and every mode of a wait carry out."""
 
 from __future__ import annotations
 
@@ -10,22 +10,20 @@ from airflow_provider_sops.core import errors, models
 from airflow_provider_sops.core.api.calls import nocache
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.api.releases import SINCE
-from airflow_provider_sops.core.errors import nobody_answers
 from airflow_provider_sops.core.flow import Flow, LogLine
 from airflow_provider_sops.core.models import TaskDetail, TaskStatus
-from airflow_provider_sops.core.pipeline_tree import count_activities
 from airflow_provider_sops.core.states import TaskState
-from airflow_provider_sops.core.status_reading import DEFINITE, ApiGrants, is_denied, is_lacking, read_status
+from airflow_provider_sops.core.status_reading import ApiGrants, is_denied, read_status
 from airflow_provider_sops.core.wait.auto_retry import LONGEST_WINDOW, retry_window
+from airflow_provider_sops.core.wait.intervention import read_intervention
+from airflow_provider_sops.core.wait.observation import Observation
+from airflow_provider_sops.core.wait.outage import ends_at_once, observe_outage
 from airflow_provider_sops.core.wait.policy import WaitPolicy
+from airflow_provider_sops.core.wait.progress import ProgressLog, describe_progress, progress_lines
 from airflow_provider_sops.core.wait.verdict import Next, Verdict, WaitState, judge
 
 #: What a failed task is asked for besides its state; an old SOPS leaves out what it does not know.
 _FLAGS = ("with_ex_data", "with_failed_node_info", "with_auto_retry_status")
-#: Seconds without any change after which it is asked whether the task waits for a person.
-INTERVENTION_AFTER = 300.0
-#: Seconds after which new processes, which do not know what was told, tell again that a task is paused.
-REMIND_AFTER = 600.0
 
 NO_STATUS_NOTICE = (
     "The app may not call get_task_status, so it is decided by get_tasks_status alone: whether SOPS will retry a "
@@ -38,27 +36,13 @@ NO_TREE_NOTICE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """What one look at a task gave: what follows, the status read (if it could be read), and lines for the log."""
-
-    next: Next
-    status: TaskStatus | None = None
-    reason: str = ""
-    lines: tuple[LogLine, ...] = ()
-    #: the error that ends the wait when it is not a bad end of the task
-    error: errors.SopsError | None = None
-    #: the wait ends because of ``max_outage``, not because of one error
-    outage: bool = False
-
-
 @dataclass(slots=True)
 class TaskWait:
-    """The wait for one task: policy, and what was seen up to now. Used by one wait, looked through once a poll.
+    """The wait for one task: its policy, and what was read up to now. Each status of the task is evaluated by it.
 
-    :param had_answer: SOPS has answered before (in an earlier poke, or before deferring). Wrong credentials then may be
-        a rotation under way, and an address behind which nobody answers a restart; they are tolerated like an outage.
-        Without it they end the wait at once.
+    :param had_answer: SOPS has answered before (in an earlier poke, or before deferring). Wrong credentials may then be
+        a rotation under way, and an address where nobody answers a restart; both are tolerated like an outage. Without
+        it they end the wait at once.
     """
 
     task_id: int
@@ -67,40 +51,25 @@ class TaskWait:
     had_answer: bool = False
     grants: ApiGrants = field(default_factory=ApiGrants)
     wait_state: WaitState = field(default_factory=WaitState)
-    #: the last state and progress written into the log
-    shown_state: TaskState | None = None
-    shown: str = ""
-    changed_at: float | None = None
+    #: what was logged already
+    progress_log: ProgressLog = field(default_factory=ProgressLog)
+    #: seconds since the epoch of the first failed reading of the present outage
     outage_since: float | None = None
-    intervention_asked: bool = False
-    #: who asks whether it waits for a person gets no answer here
-    never_intervention: bool = False
-    logged: frozenset[str] = frozenset()
-    #: seconds since the epoch up to which an earlier process has written the changes into the log
-    logged_until: float | None = None
     task_url: str = ""
     #: the task's name, which not every answer has
     name: str = ""
     detail: TaskDetail | None = None
+    #: the end that was read; an older answer takes it back no more
     final: TaskStatus | None = None
 
     @property
     def must_be_kept(self) -> bool:
-        """Whether this watch remembers what a new one could not learn: an outage, an end without end time, or since
-        when it has waited for a retry that SOPS does not tell of."""
+        """Whether this wait knows what a new one could not learn: an outage, an end without end time, or since when it
+        has waited for a retry of which SOPS says nothing."""
         retry_timed = self.wait_state.retry_until is not None and self.wait_state.failed_at is None
         return self.outage_since is not None or self.wait_state.finished is not None or retry_timed
 
-    @property
-    def intervention_due(self) -> float | None:
-        """When to ask whether the task waits for a person; ``None``: not before something changes."""
-        if self.shown_state is not TaskState.RUNNING or self.changed_at is None:
-            return None
-        if self.intervention_asked or self.never_intervention:
-            return None
-        return self.changed_at + INTERVENTION_AFTER
-
-    def observation(self, now: float) -> Flow[Observation]:
+    def observe(self, now: float) -> Flow[Observation]:
         """Read the task's status and say what follows.
 
         :param now: seconds since the epoch.
@@ -109,11 +78,11 @@ class TaskWait:
         try:
             notices: list[str] = []
             status = yield from read_status(self.project, self.task_id, self.grants, notices, keep=self._keep)
-            if self.logged_until is None:  # an earlier process has said it
+            if self.progress_log.logged_until is None:  # else an earlier process has logged them
                 lines += [LogLine(notice, warning=True) for notice in notices]
             if self.detail is None and not status.is_deleted:
                 yield from self._read_detail_once()
-            observation = yield from self.evaluate(status, now, progress=True)
+            observation = yield from self.evaluate(status, now, has_nodes=True)
         except errors.SopsError as error:
             observation = self.failed_read(error, now)
         return replace(observation, lines=(*lines, *observation.lines))
@@ -123,12 +92,12 @@ class TaskWait:
         status: TaskStatus,
         now: float,
         *,
-        progress: bool = False,
+        has_nodes: bool = False,
         may_read_for_log: Callable[[], bool] = lambda: True,
     ) -> Flow[Observation]:
         """Say what follows from a status that was read already; asks further where that is needed to decide.
 
-        :param progress: the status has the task's nodes, so that the log may name them.
+        :param has_nodes: the status was read with the task's nodes, so that the log may name them.
         :param may_read_for_log: asked before a question that only makes the log richer; ``False`` puts it off.
         :raises errors.SopsError: when a further question fails; hand it to :meth:`failed_read`.
         """
@@ -152,7 +121,7 @@ class TaskWait:
             if single.is_deleted:
                 status, verdict = single, judge(single, self.policy, self.wait_state, now)
         # not before: a status whose further questions fail is of no use, and the outage goes on
-        lines = [*self._recovered(now), *lines, *self._changes(status, now, progress)]
+        lines = [*self._recovered(now), *lines, *self._changes(status, now, has_nodes)]
         if verdict.next is Next.WAIT:
             lines += yield from self._intervention(status, now, may_read_for_log)
             return Observation(Next.WAIT, status, lines=tuple(lines))
@@ -161,14 +130,14 @@ class TaskWait:
         status = replace(self._named(status), task_url=self.task_url)
         return Observation(verdict.next, status, verdict.reason, tuple(lines))
 
-    def progress(self, now: float) -> Flow[list[LogLine]]:
+    def read_progress(self, now: float) -> Flow[list[LogLine]]:
         """Read how far the task's nodes are, for the log alone; nothing is judged.
 
-        A task that is found deleted stands in :attr:`final` then: the batches of an old SOPS never tell.
+        Should the task prove to be deleted, :attr:`final` says so: the batches of an old SOPS never do.
         """
         try:
             answer = yield self.project.call("get_task_status", task_id=self.task_id)
-            return self._changes(self._named(models.task_status(answer)), now, progress=True)
+            return self._changes(self._named(models.task_status(answer)), now, has_nodes=True)
         except errors.SopsNotFoundError:
             yield from self._find_deleted()
             return []
@@ -186,35 +155,18 @@ class TaskWait:
             self.final = status
 
     def failed_read(self, error: errors.SopsError, now: float, *, what: str = "status") -> Observation:
-        """Say what follows from a status that could not be read.
+        """Say what follows from a reading that failed.
 
-        :param what: what could not be, if it is not the status.
+        :param now: seconds since the epoch.
+        :param what: what could not be read.
         """
-        if self._ends_at_once(error):
+        if ends_at_once(error, had_answer=self.had_answer):
             return Observation(Next.FAILURE, error=error, reason=str(error))
-        lines: tuple[LogLine, ...] = ()
-        if self.outage_since is None:
-            self.outage_since = now
-            lines = (
-                LogLine(
-                    f"Cannot read the {what} of SOPS task {self.task_id}; going on for up to "
-                    f"{self.policy.max_outage:.0f} s (max_outage). {error}",
-                    warning=True,
-                ),
-            )
-        if now - self.outage_since >= self.policy.max_outage:
-            reason = (
-                f"the {what} of SOPS task {self.task_id} could not be read for {now - self.outage_since:.0f} s "
-                f"(max_outage is {self.policy.max_outage:.0f} s). The task itself was not touched and may still run. "
-                f"Last error: {error}"
-            )
-            return Observation(Next.FAILURE, error=error, reason=reason, outage=True, lines=lines)
-        return Observation(Next.WAIT, error=error, lines=lines)
-
-    def _ends_at_once(self, error: errors.SopsError) -> bool:
-        if isinstance(error, errors.SopsAuthenticationError) or nobody_answers(error):
-            return not self.had_answer
-        return isinstance(error, DEFINITE)
+        begins = self.outage_since is None
+        since = self.outage_since = now if self.outage_since is None else self.outage_since
+        return observe_outage(
+            self.task_id, error, begins=begins, lasted=now - since, max_outage=self.policy.max_outage, what=what
+        )
 
     def _recovered(self, now: float) -> list[LogLine]:
         if self.outage_since is None:
@@ -279,10 +231,7 @@ class TaskWait:
         return judge(status, self.policy, self.wait_state, now, fresh=True, retry_window=window)
 
     def _log_once(self, notice: str, lines: list[LogLine]) -> None:
-        """Say something of a failure, unless it was said before, perhaps by an earlier process."""
-        said = self.logged_until is not None and (self.wait_state.failed or 0.0) < self.logged_until
-        if notice not in self.logged and not said:
-            self.logged |= {notice}
+        if self.progress_log.note_notice(notice, self.wait_state.failed):
             lines.append(LogLine(notice, warning=True))
 
     def _ask_detail(self, status: TaskStatus) -> Flow[tuple[TaskStatus, Verdict]]:
@@ -302,87 +251,46 @@ class TaskWait:
     def _complete(self, status: TaskStatus) -> Flow[TaskStatus]:
         """Add what a wait returns but the status lacks: REVOKED never gets an end time, EXPIRED has nothing."""
         if status.finish_time is not None and status.start_time is not None and self.task_url and status.name:
-            return replace(status, task_url=self.task_url)
+            return status
         try:
             answer = yield self.project.call("get_task_detail", task_id=self.task_id, **nocache())
             detail = models.task_detail(answer)
         except errors.SopsError:
-            return replace(status, task_url=self.task_url)
+            return status
         self._keep(detail)
-        return replace(
-            status,
-            name=status.name or detail.name,
-            start_time=status.start_time or detail.start_time,
-            finish_time=status.finish_time or detail.finish_time,
-            elapsed_time=status.elapsed_time or detail.elapsed_time,
-            task_url=self.task_url,
-        )
+        return _complete_from(status, detail)
 
-    def _changes(self, status: TaskStatus, now: float, progress: bool) -> list[LogLine]:
-        """Give one line when the state, the nodes done or the nodes running have changed."""
-        if not progress and not status.nodes and status.state is self.shown_state:
+    def _changes(self, status: TaskStatus, now: float, has_nodes: bool) -> list[LogLine]:
+        """Give the lines for a change of the state, the nodes done or the nodes running."""
+        has_nodes = has_nodes or bool(status.nodes)
+        if not has_nodes and status.state is self.progress_log.state:
             return []  # a batch, which says nothing of the nodes
-        shown = describe_progress(status, self.detail) if progress or status.nodes else str(status.state)
-        if shown == self.shown:
+        progress = describe_progress(status, self.detail) if has_nodes else str(status.state)
+        if not self.progress_log.note_progress(status, progress, now):
             return []
-        self.shown_state = status.state
-        first, self.shown, self.changed_at, self.intervention_asked = not self.shown, shown, now, False
-        if first and self.logged_until is not None:
-            since = status.since(status.last_change, now) if status.last_change else 0.0
-            self.changed_at = since or now
-            self.intervention_asked = self.changed_at + INTERVENTION_AFTER < self.logged_until
-            # a pause leaves no time behind: whether it was told of is not known, so it is told of now and then
-            remind = status.is_paused and now // REMIND_AFTER != self.logged_until // REMIND_AFTER
-            if since < self.logged_until and not remind:
-                return []
-        where = f" {self.task_url}" if status.is_paused and self.task_url else ""
-        named = f" {status.name!r}" if status.name else ""
-        lines = [LogLine(f"SOPS task {self.task_id}{named}: {shown}.{where}")]
-        if status.state is TaskState.FAILED and self.wait_state.auto_retry_pending:
-            will = "will" if self.wait_state.retry_until is None else "may"
-            lines.append(LogLine(f"A node failed; SOPS {will} retry it by itself."))
-        return lines
+        return progress_lines(status, progress, self.wait_state, self.task_url)
 
     def _intervention(
         self, status: TaskStatus, now: float, may_read_for_log: Callable[[], bool]
-    ) -> Flow[list[LogLine]]:
-        """Say so when the task waits for a person: a pause node looks like plain RUNNING."""
-        due = self.intervention_due
+    ) -> Flow[tuple[LogLine, ...]]:
+        """Log it when a task that has run on for long without a change waits for a person."""
+        due = self.progress_log.intervention_due
         if due is None or now < due or status.state is not TaskState.RUNNING or not may_read_for_log():
-            return []
-        self.intervention_asked = True
-        try:
-            answer = yield self.project.call("get_tasks_manual_intervention_state", task_id_list=[self.task_id])
-            waits = models.interventions(answer).get(self.task_id, False)
-        except errors.SopsError as error:
-            self.never_intervention = is_lacking(error)
-            if not self.never_intervention or isinstance(error, errors.SopsApiPermissionError):
-                return []
-            since = SINCE["get_tasks_manual_intervention_state"]
-            return [
-                LogLine(f"Whether it waits for a person to confirm cannot be told (SOPS can since {since}). {error}")
-            ]
-        if not waits:
-            return []
-        return [LogLine(f"SOPS task {self.task_id} waits for a person to confirm. {self.task_url}".rstrip())]
+            return ()
+        self.progress_log.intervention_asked = True
+        intervention = yield from read_intervention(self.project, self.task_id, self.task_url)
+        self.progress_log.never_intervention = intervention.is_lacking
+        return intervention.lines
 
 
-def describe_progress(status: TaskStatus, detail: TaskDetail | None) -> str:
-    """Say a task's state, how many nodes are done and which run, e.g. ``RUNNING, 2 of 5 nodes done, now: sleep``."""
-    leaves = status.steps
-    done = sum(node.state is TaskState.FINISHED for node in leaves)
-    failed = [node.name for node in leaves if node.state is TaskState.FAILED]
-    over = (TaskState.FINISHED, TaskState.CREATED, TaskState.FAILED)
-    now = [node.name for node in leaves if node.state not in over]
-    total = count_activities(detail.pipeline_tree) if detail else 0
-    parts = [f"{status.state} and paused" if status.is_paused and not status.state.is_suspended else str(status.state)]
-    if leaves or (total and status.state is TaskState.CREATED):  # a detail says nothing of the nodes
-        parts.append(f"{done} of {total} nodes done" if total >= done and total else f"{done} nodes done")
-    if failed:
-        parts.append(f"failed: {', '.join(failed)}")
-    if now:
-        parts.append(f"now: {', '.join(now)}")
-    return ", ".join(parts)
+def _complete_from(status: TaskStatus, detail: TaskDetail) -> TaskStatus:
+    return replace(
+        status,
+        name=status.name or detail.name,
+        start_time=status.start_time or detail.start_time,
+        finish_time=status.finish_time or detail.finish_time,
+        elapsed_time=status.elapsed_time or detail.elapsed_time,
+    )
 
 
 def _unknown_state(status: TaskStatus) -> errors.SopsInvalidAnswerError:

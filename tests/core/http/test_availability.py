@@ -266,7 +266,7 @@ def test_the_moment_after_a_start(sops: FakeSops, api_type: str, code: int | Non
     else:
         assert (status.state, status.is_deleted) == (TaskState.READY, False)
         with connect_to(sops, api_type) as client:
-            observation = client.run(TaskWait(task_id, PLACE, WaitPolicy()).observation(1000.0))
+            observation = client.run(TaskWait(task_id, PLACE, WaitPolicy()).observe(1000.0))
         assert observation.next is Next.WAIT
         assert observation.error is None
         assert not any(line.warning for line in observation.lines)
@@ -285,7 +285,7 @@ def test_a_denial_of_iam_ends_a_wait_at_once(sops: FakeSops, api_type: str, rele
     deny_users(sops, release)
     for had_answer in (False, True):
         with connect_to(sops, api_type) as client:
-            observation = client.run(TaskWait(task_id, PLACE, WaitPolicy(), had_answer=had_answer).observation(1000.0))
+            observation = client.run(TaskWait(task_id, PLACE, WaitPolicy(), had_answer=had_answer).observe(1000.0))
         assert observation.next is Next.FAILURE
         assert not observation.outage
         assert isinstance(observation.error, errors.SopsIamDeniedError)

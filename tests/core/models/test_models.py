@@ -17,7 +17,7 @@ from airflow_provider_sops.core.api.answer import Answer
 from airflow_provider_sops.core.models import parse_time
 from airflow_provider_sops.core.pipeline_tree import activities, count_activities
 from airflow_provider_sops.core.states import TaskState
-from airflow_provider_sops.core.wait.task_wait import describe_progress
+from airflow_provider_sops.core.wait.progress import describe_progress
 from tests.hostile import SHOWN, TEXT, assert_storable
 from tests.samples_of_sops import ENDPOINT, OLD_DETAIL, RECORDED, answer_of, answer_with, call_of, reply_of
 

@@ -181,7 +181,281 @@ def test_news_for_all_do_not_wake_all_at_once(site: Site, news: str) -> None:
             await asyncio.gather(*sleepers)
             counter.cancel()
             # several reads may have news at the same time
-            assert max(count for turn, count in woken.items() if turn > 10) <= 4 * NEWS_AT_ONCE
+            assert max(count for turn, count in woken.items() if turn > 10) <= 4 * poller.NEWS_AT_ONCE
+
+    run(test)
+
+
+def test_without_batches_each_task_is_read_singly_and_it_is_said_once(either_site: Site) -> None:
+    async def test() -> None:
+        either_site.fake.deny("get_tasks_status")
+        ids = [either_site.fake.create_task("Long sleep") for _ in range(4)]
+        async with either_site.waiting(*ids) as subscriptions:
+            await until(lambda: states(subscriptions) == {TaskState.RUNNING})
+            await until(lambda: either_site.fake.count("get_task_status") >= 12)
+            assert either_site.fake.count("get_tasks_status") == 1
+            for subscription in subscriptions:
+                assert [poller.NO_BATCH_NOTICE in notice for notice in subscription.notices] == [True]
+            (late,) = either_site.wait_for(ids[0])
+            assert late.notices == (poller.NO_BATCH_NOTICE,)
+            either_site.poller.unsubscribe(late)
+
+    run(test)
+
+
+def test_an_old_site_without_batches_falls_back_too(either_site: Site) -> None:
+    async def test() -> None:
+        either_site.fake.remove_api("get_tasks_status")
+        async with either_site.waiting(either_site.fake.create_task("Long sleep")) as subscriptions:
+            await until(lambda: states(subscriptions) == {TaskState.RUNNING} or subscriptions[0].error is not None)
+            assert states(subscriptions) == {TaskState.RUNNING}
+
+    run(test)
+
+
+def test_with_details_alone_it_reads_details(either_site: Site) -> None:
+    async def test() -> None:
+        either_site.fake.deny("get_tasks_status", "get_task_status")
+        task_id = either_site.fake.create_task()
+        either_site.fake.advance(60)
+        async with either_site.waiting(task_id) as subscriptions:
+            await until(lambda: states(subscriptions) == {TaskState.FINISHED})
+            assert any("get_task_detail alone" in notice for notice in subscriptions[0].notices)
+
+    run(test)
+
+
+def test_the_better_way_is_tried_again_later(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "BATCH_RETRY", 1.0)
+
+    async def test() -> None:
+        site.fake.deny("get_tasks_status")
+        async with site.waiting(site.fake.create_task("Long sleep")) as subscriptions:
+            await until(lambda: states(subscriptions) == {TaskState.RUNNING})
+            site.fake.grant("get_tasks_status")
+            site.fake.clear_requests()
+            await until(lambda: site.fake.count("get_tasks_status") >= 3)
+            singles = site.fake.count("get_task_status")
+            await until(lambda: site.fake.count("get_tasks_status") >= 6)
+            assert site.fake.count("get_task_status") == singles
+
+    run(test)
+
+
+def test_a_refusal_that_lasts_is_told_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "BATCH_RETRY", 0.5)
+    monkeypatch.setattr(poller, "DETAIL_CACHE_SECONDS", INTERVAL)
+
+    async def test() -> None:
+        site.fake.deny("get_tasks_status", "get_task_status")
+        ids = [site.fake.create_task("Long sleep") for _ in range(20)]
+        async with site.waiting(*ids) as subscriptions:
+            await until(lambda: site.fake.count("get_tasks_status") >= 3)
+            await until(lambda: site.fake.count("get_tasks_status") >= 4)
+            for subscription in subscriptions:
+                assert sum(poller.NO_BATCH_NOTICE in notice for notice in subscription.notices) == 1
+                assert sum("get_task_detail alone" in notice for notice in subscription.notices) == 1
+
+    run(test)
+
+
+def test_all_better_ways_are_tried_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "BATCH_RETRY", 1.0)
+    monkeypatch.setattr(poller, "DETAIL_CACHE_SECONDS", 0.4)
+
+    async def test() -> None:
+        site.fake.deny("get_tasks_status", "get_task_status")
+        async with site.waiting(site.fake.create_task("Always fails")) as subscriptions:
+            await until(lambda: subscriptions[0].status is not None)
+            await until(lambda: site.poller._interval == 0.4)
+            site.fake.advance(3600)
+            site.fake.grant("get_task_status")
+            await until(lambda: states(subscriptions) == {TaskState.FAILED})  # no detail tells that
+            assert site.poller.grants.status
+            assert site.poller._interval == INTERVAL
+
+    run(test)
+
+
+def test_batches_without_single_statuses(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "BATCH_RETRY", 1.0)
+
+    async def test() -> None:
+        site.fake.deny("get_task_status")
+        task_id = site.fake.create_task("Long sleep")
+        async with site.waiting(task_id) as (subscription,):
+            await until(lambda: subscription.status is not None)
+            task_wait = TaskWait(task_id, site.poller.project, WaitPolicy(), grants=site.poller.grants)
+            assert await site.poller.run(task_wait.read_progress(time.time())) == []
+            assert not site.poller.grants.status
+            assert site.poller._interval == INTERVAL  # batches tell the state as before
+            site.fake.grant("get_task_status")
+            await until(lambda: site.poller.grants.status)
+            assert len(await site.poller.run(task_wait.read_progress(time.time()))) == 1
+
+    run(test)
+
+
+def test_an_address_where_nobody_answers_is_no_reason_to_do_without_batches(site: Site) -> None:
+    async def test() -> None:
+        ids = [site.fake.create_task("Long sleep") for _ in range(20)]
+        away = {"kind": "html", "status": 404, "times": None}
+        site.fake.faults.add(**away)
+        async with site.waiting(*ids) as subscriptions:
+            await until(lambda: all(subscription.error is not None for subscription in subscriptions))
+            site.fake.faults.clear()
+            await until(lambda: states(subscriptions) == {TaskState.RUNNING})
+            site.fake.faults.add(**away)
+            await until(lambda: all(subscription.error is not None for subscription in subscriptions))
+            site.fake.faults.clear()
+            await until(lambda: all(subscription.error is None for subscription in subscriptions))
+            site.fake.clear_requests()
+            await until(lambda: site.fake.count() >= 3)
+            assert {request.api for request in site.fake.requests} == {"get_tasks_status"}
+            assert [notice for subscription in subscriptions for notice in subscription.notices] == []
+
+    run(test)
+
+
+FAILURES: dict[str, dict[str, Any]] = {
+    "502": {"kind": "status", "status": 502, "code": 1650201},
+    "429": {"kind": "status", "status": 429, "code": 1642902},
+    "html": {"kind": "html"},
+    "not json": {"kind": "not_json"},
+    "reset": {"kind": "drop"},
+    "truncated": {"kind": "truncate"},
+    "redirect": {"kind": "redirect"},
+}
+
+
+@pytest.mark.parametrize("fault", FAILURES.values(), ids=FAILURES)
+def test_a_failing_server_is_asked_less_and_never_given_up(site: Site, fault: dict[str, Any]) -> None:
+    async def test() -> None:
+        ids = [site.fake.create_task("Long sleep") for _ in range(200)]
+        async with site.waiting(*ids) as subscriptions:
+            await until(lambda: states(subscriptions) == {TaskState.RUNNING})
+            set_fault = site.fake.faults.add(times=None, **fault)
+            await until(lambda: all(subscription.error is not None for subscription in subscriptions))
+            site.fake.clear_requests()
+            begun = time.monotonic()
+            await until(lambda: set_fault.hits >= 6)
+            healthy = 4 * (time.monotonic() - begun) / INTERVAL  # requests of a healthy server in that time
+            assert site.fake.count() < healthy * 0.75
+            site.fake.faults.clear()
+            await until(lambda: all(subscription.error is None for subscription in subscriptions))
+            assert states(subscriptions) == {TaskState.RUNNING}
+
+    run(test)
+
+
+def test_retry_after_is_honoured(site: Site) -> None:
+    async def test() -> None:
+        async with site.waiting(site.fake.create_task("Long sleep")) as (subscription,):
+            await until(lambda: subscription.status is not None)
+            site.fake.faults.add(kind="status", status=429, code=1642902, retry_after=2, times=1)
+            await until(lambda: subscription.error is not None)
+            refused = next(request for request in site.fake.requests if request.status == 429)
+            await until(lambda: subscription.error is None)
+            answered = next(request for request in site.fake.requests if request.number > refused.number)
+            assert answered.time - refused.time >= 2
+
+    run(test)
+
+
+def test_changed_secrets_are_looked_up_again(either_site: Site) -> None:
+    async def test() -> None:
+        async with either_site.waiting(either_site.fake.create_task("Long sleep")) as (subscription,):
+            await until(lambda: subscription.status is not None)
+            either_site.fake.apps = {either_site.fake.app_code: "rotated-secret"}
+            either_site.fake.app_secret = "rotated-secret"
+            either_site.fake.clear_requests()
+            await until(lambda: any(request.result for request in either_site.fake.requests))
+            assert subscription.error is None  # nobody noticed
+            assert either_site.lookups == 2
+
+    run(test)
+
+
+def test_secrets_that_are_wrong_reach_the_waits(site: Site) -> None:
+    async def test() -> None:
+        async with site.waiting(site.fake.create_task("Long sleep")) as (subscription,):
+            await until(lambda: subscription.status is not None)
+            site.fake.apps = {site.fake.app_code: "another"}
+            await until(lambda: subscription.error is not None)
+            assert isinstance(subscription.error, errors.SopsAuthenticationError)
+
+    run(test)
+
+
+def test_the_connection_is_looked_up_again_after_a_while(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "CONNECTION_LIFETIME", 0.5)
+
+    async def test() -> None:
+        async with site.waiting(site.fake.create_task("Long sleep")) as (subscription,):
+            await until(lambda: site.lookups >= 3)
+            await until(lambda: subscription.status is not None)
+            assert subscription.error is None
+
+    run(test)
+
+
+def test_a_look_up_that_fails_later_does_no_harm(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "CONNECTION_LIFETIME", 0.5)
+
+    async def test() -> None:
+        async with site.waiting(site.fake.create_task("Long sleep")) as (subscription,):
+            await until(lambda: subscription.status is not None)
+            failed = []
+
+            async def no_database() -> AsyncSopsClient:
+                failed.append(1)
+                raise RuntimeError("the metadata database is away")
+
+            site.poller._connect = no_database
+            site.fake.clear_requests()
+            await until(lambda: len(failed) >= 2 and site.fake.count() >= 3)
+            assert subscription.error is None
+
+    run(test)
+
+
+def test_a_look_up_that_hangs_is_an_error_of_the_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "CONNECT_TIMEOUT", 0.3)
+    lookups = 0
+
+    async def test() -> None:
+        async def hang() -> AsyncSopsClient:
+            nonlocal lookups
+            lookups += 1
+            await asyncio.Event().wait()
+            raise AssertionError("it hangs")
+
+        shared = Poller(hang, Project(2), min_interval=INTERVAL)
+        subscriptions = [Subscription(number, INTERVAL) for number in range(1, 301)]
+        for subscription in subscriptions:
+            shared.subscribe(subscription)
+        await until(lambda: all(subscription.error is not None for subscription in subscriptions))
+        assert "looking the connection up took longer than" in str(subscriptions[0].error)
+        assert lookups <= 3  # those who waited for it share its end
+        for subscription in subscriptions:
+            shared.unsubscribe(subscription)
+        await ended(shared)
+
+    run(test)
+
+
+def test_a_connection_that_cannot_be_used_is_everyones_error(sops: FakeSops) -> None:
+    async def test() -> None:
+        async def nothing() -> AsyncSopsClient:
+            raise errors.SopsConfigError("host", "is empty")
+
+        shared = Poller(nothing, Project(2), min_interval=INTERVAL)
+        subscription = Subscription(1, INTERVAL)
+        shared.subscribe(subscription)
+        await until(lambda: subscription.error is not None)
+        assert "host: is empty" in str(subscription.error)
+        shared.unsubscribe(subscription)
+        await ended(shared)
 
     run(test)
 

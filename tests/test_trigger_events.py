@@ -11,9 +11,10 @@ from airflow_provider_sops.core.errors import SopsError
 from airflow_provider_sops.core.flow import LogLine
 from airflow_provider_sops.core.models import TaskStatus
 from airflow_provider_sops.core.states import TaskState
-from airflow_provider_sops.core.wait.task_wait import Observation
+from airflow_provider_sops.core.wait.observation import Observation
 from airflow_provider_sops.core.wait.verdict import Next
-from airflow_provider_sops.wait_results import Outcome, log_lines, make_event, read_event
+from airflow_provider_sops.task_log import log_lines
+from airflow_provider_sops.trigger_events import Outcome, make_event, read_event
 from tests.hostile import CODE_POINTS, SHOWN, TEXT, assert_event
 
 

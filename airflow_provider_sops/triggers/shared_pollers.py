@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which poller a wait subscribes to: all waits of one event loop, connection and project share one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from airflow_provider_sops.compat import ask_airflow, look_up_connection
+from airflow_provider_sops.core.api.project import Project
+from airflow_provider_sops.core.poll.poller import Poller, Subscription
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Connection
+
+    from airflow_provider_sops.connection import Site
+    from airflow_provider_sops.core.http.async_client import AsyncSopsClient
+
+PollerKey = tuple[str, Project]
+_pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[PollerKey, Poller]] = WeakKeyDictionary()
+
+
+async def connect(sops_conn_id: str) -> AsyncSopsClient:
+    """Look a connection up and make a client of it, without blocking the event loop.
+
+    :raises SopsConfigError: names the field of the connection that is wrong.
+    """
+    from airflow_provider_sops.core.http.async_client import AsyncSopsClient
+
+    site_of = await asyncio.to_thread(_import_site_of)
+    connection, extra = await look_up_connection(sops_conn_id)
+    site = await ask_airflow(site_of, connection, extra)  # it lets Airflow mask the secrets
+    return AsyncSopsClient(site.endpoint, settings=site.settings)
+
+
+def _import_site_of() -> Callable[[Connection, Mapping[str, Any]], Site]:
+    """Import the hook, and what Airflow imports to look a connection up; in a thread: an event loop would feel it."""
+    import asgiref.sync  # noqa: F401
+
+    from airflow_provider_sops.hooks.sops import site_of
+
+    return site_of
+
+
+def subscribe_to_poller(sops_conn_id: str, project: Project, subscription: Subscription) -> Poller:
+    """Subscribe a wait to the poller that this event loop's waits of the same connection and project share."""
+    pollers = _pollers.setdefault(asyncio.get_running_loop(), {})
+    poller = pollers.get((sops_conn_id, project))
+    if poller is None:
+        poller = pollers[(sops_conn_id, project)] = Poller(lambda: connect(sops_conn_id), project)
+    poller.subscribe(subscription)
+    return poller
+
+
+def unsubscribe_from_poller(poller: Poller, subscription: Subscription) -> None:
+    """End a wait's subscription; the last one ends the poller."""
+    poller.unsubscribe(subscription)
+    if poller.idle:
+        for pollers in _pollers.values():
+            for key in [key for key, one in pollers.items() if one is poller]:
+                del pollers[key]

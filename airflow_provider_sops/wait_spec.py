@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The order for a deferred wait: what sensor and operator hand to the trigger, and what stands in the trigger's row."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from typing import Any
+
+from airflow_provider_sops.arguments import make_policy
+from airflow_provider_sops.core.api.calls import parse_scope
+from airflow_provider_sops.core.api.project import Project
+from airflow_provider_sops.core.states import TaskState
+from airflow_provider_sops.core.wait.policy import WaitPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class WaitSpec:
+    """The order for a deferred wait: ids and plain values only, no secret.
+
+    Its fields are the trigger's arguments. Rows of the database hold them by these names, so a field is never renamed,
+    and a new one has a default.
+    """
+
+    #: id of the SOPS task
+    sops_task_id: int
+    #: its business (or project, see ``scope``)
+    bk_biz_id: int
+    #: ``cmdb_biz`` or ``project``
+    scope: str
+    #: id of the connection
+    sops_conn_id: str
+    #: seconds between two reads; never less than SOPS' cache of 10 seconds
+    poll_interval: float
+    #: seconds since the epoch at which the wait ends; ``None``: never
+    deadline: float | None = None
+    #: final states that count as success
+    allowed_states: tuple[str, ...] = (TaskState.FINISHED.value,)
+    #: ``fail`` or ``wait``
+    on_failed: str = "fail"
+    #: seconds that the task may stay FAILED; ``None``: the default of ``on_failed``
+    failed_grace: float | None = None
+    #: ``wait`` or ``fail``
+    on_suspended: str = "wait"
+    #: seconds for which failed reads are tolerated
+    max_outage: float = 600.0
+    #: take an end whose state cannot be read for FINISHED
+    assume_finished: bool = False
+    #: revoke the SOPS task when a user kills the waiting Airflow task (Airflow 3.3 and newer)
+    revoke_on_kill: bool = False
+    #: seconds since the epoch at which the task must have started; ``None``: any time
+    start_deadline: float | None = None
+    #: do not revoke when the kill is a clear, as the cleared Airflow task takes the SOPS task up again
+    keep_when_cleared: bool = False
+    #: address of the task's page, for the log
+    task_url: str = ""
+    #: seconds since the epoch at which the task was deferred: an event that comes soon after is held back for a moment,
+    #: see the option ``deferral_hold``; ``None``: long ago
+    deferred_at: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "allowed_states", tuple(self.allowed_states))  # a row holds a list
+
+    def kwargs(self) -> dict[str, Any]:
+        """Give the trigger's arguments, as a row can hold them."""
+        return {name: getattr(self, name) for name in FIELDS} | {"allowed_states": list(self.allowed_states)}
+
+    @property
+    def project(self) -> Project:
+        """Where the SOPS task is; waits in one project share it.
+
+        :raises SopsConfigError: ``scope`` is wrong.
+        """
+        return _project(self.bk_biz_id, self.scope)
+
+    @property
+    def policy(self) -> WaitPolicy:
+        """What counts as success and as failure; waits with the same policy share it.
+
+        :raises ValueError: names the field that is wrong.
+        """
+        return _policy(
+            self.allowed_states,
+            self.on_failed,
+            self.failed_grace,
+            self.on_suspended,
+            self.max_outage,
+            self.assume_finished,
+        )
+
+
+#: The names of the fields, in their order.
+FIELDS = tuple(field.name for field in fields(WaitSpec))
+
+
+def flat_fields(project: Project, policy: WaitPolicy) -> dict[str, Any]:
+    """Give a project and a policy as fields of a :class:`WaitSpec`."""
+    states = sorted(state.value for state in policy.allowed_states)
+    return {**asdict(project), **asdict(policy), "allowed_states": states}
+
+
+@lru_cache
+def _project(bk_biz_id: int, scope: str) -> Project:
+    return Project(bk_biz_id, parse_scope(scope))
+
+
+@lru_cache
+def _policy(
+    allowed_states: tuple[str, ...],
+    on_failed: str,
+    failed_grace: float | None,
+    on_suspended: str,
+    max_outage: float,
+    assume_finished: bool,
+) -> WaitPolicy:
+    return make_policy(
+        allowed_states=allowed_states,
+        on_failed=on_failed,
+        failed_grace=failed_grace,
+        on_suspended=on_suspended,
+        max_outage=max_outage,
+        assume_finished=assume_finished,
+    )
