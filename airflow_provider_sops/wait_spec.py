@@ -19,43 +19,45 @@ class WaitSpec:
     """The order for a deferred wait: ids and plain values only, no secret.
 
     Its fields are the trigger's arguments. Rows of the database hold them by these names, so a field is never renamed,
-    and a new one has a default.
+    and a new one comes last and has a default.
+
+    :param sops_task_id: id of the SOPS task.
+    :param bk_biz_id: its business (or project, see ``scope``).
+    :param scope: ``cmdb_biz`` or ``project``.
+    :param sops_conn_id: id of the connection.
+    :param poll_interval: seconds between two reads; never less than SOPS' cache of 10 seconds.
+    :param deadline: seconds since the epoch at which the wait ends; ``None``: never.
+    :param allowed_states: final states that count as success.
+    :param on_failed: ``fail`` or ``wait``.
+    :param failed_grace: seconds that the task may stay FAILED; ``None``: the default of ``on_failed``.
+    :param on_suspended: ``wait`` or ``fail``.
+    :param max_outage: seconds for which failed reads are tolerated.
+    :param assume_finished: take an end whose state cannot be read for FINISHED.
+    :param revoke_on_kill: revoke the SOPS task when a user kills the waiting Airflow task (Airflow 3.3 and newer).
+    :param start_deadline: seconds since the epoch at which the task must have started; ``None``: any time.
+    :param keep_when_cleared: do not revoke when the kill is a clear, as the cleared Airflow task takes the SOPS task up
+        again.
+    :param task_url: address of the task's page, for the log.
+    :param deferred_at: seconds since the epoch at which the task was deferred: an event that comes soon after is held
+        back for a moment, see the option ``deferral_hold``; ``None``: long ago.
     """
 
-    #: id of the SOPS task
     sops_task_id: int
-    #: its business (or project, see ``scope``)
     bk_biz_id: int
-    #: ``cmdb_biz`` or ``project``
     scope: str
-    #: id of the connection
     sops_conn_id: str
-    #: seconds between two reads; never less than SOPS' cache of 10 seconds
     poll_interval: float
-    #: seconds since the epoch at which the wait ends; ``None``: never
     deadline: float | None = None
-    #: final states that count as success
     allowed_states: tuple[str, ...] = (TaskState.FINISHED.value,)
-    #: ``fail`` or ``wait``
     on_failed: str = "fail"
-    #: seconds that the task may stay FAILED; ``None``: the default of ``on_failed``
     failed_grace: float | None = None
-    #: ``wait`` or ``fail``
     on_suspended: str = "wait"
-    #: seconds for which failed reads are tolerated
     max_outage: float = 600.0
-    #: take an end whose state cannot be read for FINISHED
     assume_finished: bool = False
-    #: revoke the SOPS task when a user kills the waiting Airflow task (Airflow 3.3 and newer)
     revoke_on_kill: bool = False
-    #: seconds since the epoch at which the task must have started; ``None``: any time
     start_deadline: float | None = None
-    #: do not revoke when the kill is a clear, as the cleared Airflow task takes the SOPS task up again
     keep_when_cleared: bool = False
-    #: address of the task's page, for the log
     task_url: str = ""
-    #: seconds since the epoch at which the task was deferred: an event that comes soon after is held back for a moment,
-    #: see the option ``deferral_hold``; ``None``: long ago
     deferred_at: float | None = None
 
     def __post_init__(self) -> None:

@@ -21,8 +21,9 @@ class SopsTaskTrigger(BaseTrigger):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        # as attributes, for where a task starts in the triggerer Airflow renders those that are templated there
-        vars(self).update(WaitSpec(*args, **kwargs).kwargs())
+        # attributes, as Airflow renders those that are templated where a task starts in the triggerer
+        for name, value in WaitSpec(*args, **kwargs).kwargs().items():
+            setattr(self, name, value)
         #: the SOPS task was seen to have started, so that a kill need not read its state first
         self.has_started = False
 
