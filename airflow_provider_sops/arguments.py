@@ -145,12 +145,12 @@ def _some_texts(field: str, value: Any) -> list[Any]:
     raise SopsConfigError(field, "must name at least one, not be an empty list; leave it out to mean all")
 
 
-def _wrong(field: str, wanted: str, value: Any, *, held: bool = False, secret: bool = False) -> SopsConfigError:
-    """Say what was wanted and what there was; of what may hold secrets its kind alone."""
+def _wrong(field: str, expected: str, value: Any, *, held: bool = False, secret: bool = False) -> SopsConfigError:
+    """Make the error that names what was expected and what was given; of what may hold secrets, the type alone."""
     shown = not value or (isinstance(value, bool | int | float | str) and not secret)
     was = repr(value) if shown else f"a value of type {type(value).__name__}"
     was = was if len(was) <= _LONGEST_SHOWN else f"{was[:_LONGEST_SHOWN]}…"
-    return SopsConfigError(field, f"must be {wanted}, not {'one that holds ' if held else ''}{was}")
+    return SopsConfigError(field, f"must be {expected}, not {'one that holds ' if held else ''}{was}")
 
 
 #: Longest part (characters) of a wrong value that an error shows.
@@ -165,14 +165,14 @@ class Field:
     required: bool = False
 
 
-#: Where a SOPS task or template is.
-PLACE: Mapping[str, Field] = {
+#: The connection, and the project of a SOPS task or template.
+PROJECT_FIELDS: Mapping[str, Field] = {
     "bk_biz_id": Field(parse_id),
     "scope": Field(read_scope),
     "sops_conn_id": Field(read_text, required=True),
 }
 #: Which SOPS task it is about.
-TASK: Mapping[str, Field] = {"sops_task_id": Field(parse_id, required=True), **PLACE}
+TASK: Mapping[str, Field] = {"sops_task_id": Field(parse_id, required=True), **PROJECT_FIELDS}
 
 
 class Templated:
@@ -191,7 +191,7 @@ class Templated:
         return super().partial(**kwargs, **given)  # type: ignore[misc]
 
     def note_given(self) -> None:
-        """Remember which arguments the author gave; to be called when all are set."""
+        """Note which arguments the author gave; to be called when all are set."""
         self._given = frozenset(name for name in self.fields_read if getattr(self, name) is not None)
 
     def read_fields(self) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
 
 from airflow_provider_sops.arguments import (
-    PLACE,
+    PROJECT_FIELDS,
     TASK,
     Duration,
     Field,
@@ -176,7 +176,7 @@ class SopsRunTaskOperator(Templated, BaseOperator):
         "execute_task_nodes_id": Field(read_some_texts),
         "template_schemes_id": Field(read_schemes),
         "simplify_vars": Field(read_texts),
-        **PLACE,
+        **PROJECT_FIELDS,
     }
     template_fields = tuple(fields_read)
     template_fields_renderers: ClassVar[dict[str, str]] = {"constants": "json"}

@@ -17,9 +17,8 @@ from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.poll.poller import Poller
 from airflow_provider_sops.core.poll.subscription import Subscription
 from airflow_provider_sops.core.wait import verdict
-from airflow_provider_sops.exceptions import SopsTriggerEventException
 from airflow_provider_sops.testing import FakeSops
-from airflow_provider_sops.trigger_events import EVENT_VERSION, Outcome, read_event
+from airflow_provider_sops.trigger_events import Outcome, read_event
 from airflow_provider_sops.triggers import shared_pollers, wait_loop
 from airflow_provider_sops.triggers.sops import SopsTaskTrigger
 from tests import secrets
@@ -325,54 +324,3 @@ def test_two_stale_replicas_confuse_nobody(make_sops: Callable[..., FakeSops], c
         fake.faults.add(kind="stale", api="get_tasks_status", times=3, after=1)
 
     assert fire(trigger(task_id), live)["outcome"] == "success"
-
-
-GOOD = {
-    "version": EVENT_VERSION,
-    "outcome": "success",
-    "sops_task_id": 7,
-    "status": {
-        "sops_task_id": 7,
-        "state": "FINISHED",
-        "start_time": None,
-        "end_time": "2026-11-22T21:03:25+08:00",
-        "elapsed_time": 3,
-        "task_url": "",
-        "task_name": "n",
-        "is_deleted": False,
-    },
-    "reason": "is FINISHED",
-    "outage": False,
-    "error": None,
-}
-
-
-def test_a_good_event_is_read() -> None:
-    assert read_event(7, GOOD).outcome is Outcome.SUCCESS
-
-
-@pytest.mark.parametrize(
-    "event",
-    [
-        None,
-        "success",
-        {},
-        GOOD | {"version": 2},
-        GOOD | {"sops_task_id": 8},
-        GOOD | {"outcome": "well"},
-        GOOD | {"status": None},
-        GOOD | {"status": {"state": "FINISHED"}},
-        GOOD | {"status": {**GOOD["status"], "state": "DONE"}},  # type: ignore[dict-item]
-        GOOD | {"status": {**GOOD["status"], "end_time": "yesterday"}},  # type: ignore[dict-item]
-        GOOD | {"status": {**GOOD["status"], "elapsed_time": "3"}},  # type: ignore[dict-item]
-        GOOD | {"status": {**GOOD["status"], "state": "RUNNING"}},  # type: ignore[dict-item]
-        GOOD | {"status": {**GOOD["status"], "state": "UNKNOWN"}},  # type: ignore[dict-item]
-        GOOD | {"status": {**GOOD["status"], "is_deleted": True}},  # type: ignore[dict-item]
-        GOOD | {"outcome": "failure", "status": None},
-        GOOD | {"outcome": "failure", "error": {"kind": "make_error", "message": ""}},
-        {key: value for key, value in GOOD.items() if key != "error"},
-    ],
-)
-def test_a_malformed_event_fails_closed(event: Any) -> None:
-    with pytest.raises(SopsTriggerEventException, match="SOPS task 7 has sent an event that cannot be used"):
-        read_event(7, event)
