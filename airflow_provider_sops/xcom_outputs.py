@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY, BaseOperator, mask_secret
+from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY, mask_secret
 
 from airflow_provider_sops.compat import NONE_IS_PUSHED, link_key, through_xcom
 from airflow_provider_sops.core.failure_report import explain
@@ -34,16 +34,19 @@ _DEEPEST = 150
 
 
 def fetch_outputs(
-    operator: BaseOperator,
     hook: SopsHook,
     task_id: int,
     keys: Iterable[str] | None = None,
     *,
+    log: Any,
+    do_xcom_push: bool,
     assume_finished: bool = False,
     advice: str = "Name the outputs you need in keys.",
 ) -> TaskOutputs:
     """Read a finished task's outputs, mask the secret ones in logs, and check that they can be pushed.
 
+    :param log: the task's log.
+    :param do_xcom_push: the operator's.
     :param advice: what the author of the DAG can do about an output that cannot be pushed.
     :raises SopsOutputsException: the task is unfinished, failed or revoked, a key is absent, or an output cannot be
         pushed though the operator pushes XComs.
@@ -56,10 +59,10 @@ def fetch_outputs(
         why = f"\n{hook.run(explain(task_id, hook.project, problem.status))}" if failed else ""
         raise _unusable(f"{problem}{why or (page and f' Task page: {page}')}", page) from problem
     for notice in read.notices:
-        operator.log.warning("%s", notice)
+        log.warning("%s", notice)
     for secret in maskable(read.detail.secret_values):
         mask_secret(secret)
-    operator.log.info(
+    log.info(
         "SOPS task %s %r finished at %s with outputs: %s",
         task_id,
         read.detail.name,
@@ -71,7 +74,7 @@ def fetch_outputs(
     except KeyError as error:
         message = f"SOPS task {task_id} {read.detail.name!r} has {error.args[0]}"
         raise _unusable(message, read.detail.task_url) from error
-    if operator.do_xcom_push:
+    if do_xcom_push:
         _check_storable(selected, advice)
     return selected
 
@@ -82,9 +85,17 @@ def _unusable(message: str, task_url: str) -> SopsOutputsException:
     return error
 
 
-def push_outputs(context: Context, operator: BaseOperator, outputs: Mapping[str, Any]) -> None:
-    """Push each output by its bare name and by its key in SOPS, unless the operator pushes no XComs."""
-    if not operator.do_xcom_push:
+def push_outputs(
+    context: Context, outputs: Mapping[str, Any], *, log: Any, do_xcom_push: bool, extra_links: Collection[Any]
+) -> None:
+    """Push each output by its bare name and by its key in SOPS, unless the operator pushes no XComs.
+
+    :param outputs: values by bare name.
+    :param log: the task's log.
+    :param do_xcom_push: the operator's.
+    :param extra_links: the operator's links, whose keys are taken.
+    """
+    if not do_xcom_push:
         return
     ti = context["ti"]
     own_keys = {
@@ -92,16 +103,16 @@ def push_outputs(context: Context, operator: BaseOperator, outputs: Mapping[str,
         TASK_URL_KEY,
         TASK_ID_KEY,
         WAIT_ENDED_KEY,
-        *map(link_key, operator.operator_extra_links),
+        *map(link_key, extra_links),
     }
     for name, value in outputs.items():
         if value is None and not NONE_IS_PUSHED:
             continue
         if not _can_be_key(name):
-            operator.log.warning("Output %s is in the returned dict only: its name cannot be an XCom key.", name)
+            log.warning("Output %s is in the returned dict only: its name cannot be an XCom key.", name)
             continue
         if name in own_keys:
-            operator.log.warning("Output %s is pushed as %s only: the bare name is taken.", name, sops_key(name))
+            log.warning("Output %s is pushed as %s only: the bare name is taken.", name, sops_key(name))
         else:
             ti.xcom_push(key=name, value=value)
         ti.xcom_push(key=sops_key(name), value=value)

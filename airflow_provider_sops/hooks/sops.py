@@ -28,14 +28,14 @@ from airflow_provider_sops.core.http.retry import NO_RETRY, RetryPolicy
 from airflow_provider_sops.core.task_lists import count_tasks, list_tasks
 from airflow_provider_sops.exceptions import airflow_errors
 from airflow_provider_sops.masking import maskable
+from airflow_provider_sops.task_log import report_to
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
     from airflow_provider_sops.core.api.answer import Answer
-    from airflow_provider_sops.core.api.calls import Call, Scope
-    from airflow_provider_sops.core.api.catalogue import Method
-    from airflow_provider_sops.core.flow import Flow
+    from airflow_provider_sops.core.api.calls import Call, Method
+    from airflow_provider_sops.core.flow import Flow, Report
 
 T = TypeVar("T")
 
@@ -167,11 +167,14 @@ class SopsHook(BaseHook):
         with airflow_errors():
             return client.send(call)
 
-    def run(self, flow: Flow[T]) -> T:
-        """Carry out a flow, such as those of :class:`~airflow_provider_sops.core.wait.task_wait.TaskWait`."""
+    def run(self, flow: Flow[T], report: Report | None = None) -> T:
+        """Carry out a flow, such as those of :class:`~airflow_provider_sops.core.wait.task_wait.TaskWait`.
+
+        :param report: takes the log lines and secrets that the flow yields; by default they go into the hook's log.
+        """
         client = self.get_conn()
         with airflow_errors():
-            return client.run(flow)
+            return client.run(flow, report or report_to(self.log))
 
     def call(
         self,
@@ -370,7 +373,7 @@ class SopsHook(BaseHook):
 
     def _ask(self, make: Callable[[], Flow[T]]) -> T:
         with airflow_errors():
-            return self.get_conn().run(make())
+            return self.run(make())
 
     def _send(self, api: str, /, **params: Any) -> Answer:
         with airflow_errors():

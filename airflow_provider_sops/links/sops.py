@@ -36,7 +36,10 @@ def is_web_address(url: str) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.netloc)
 
 
-def push_task_url(context: Context, operator: BaseOperator, url: str) -> None:
-    """Push the address of the SOPS task's page for the link, unless the operator pushes no XComs."""
-    if operator.do_xcom_push and is_web_address(url):
+def push_task_url(context: Context, url: str, *, do_xcom_push: bool) -> None:
+    """Push the address of the SOPS task's page for the link, unless the operator pushes no XComs.
+
+    :param do_xcom_push: the operator's.
+    """
+    if do_xcom_push and is_web_address(url):
         context["ti"].xcom_push(key=TASK_URL_KEY, value=url)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happens to the SOPS task when Airflow kills the task that runs it."""
+"""Revoking the SOPS task when Airflow kills the task that runs it."""
 
 from __future__ import annotations
 
@@ -7,30 +7,29 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sops.compat import CLEARING_RAISES_MAX_TRIES, state_in_airflow
 from airflow_provider_sops.core.errors import SopsError
 from airflow_provider_sops.core.flow import LogLine
 from airflow_provider_sops.core.http.client import SopsClient
 from airflow_provider_sops.core.http.retry import NO_RETRY
-from airflow_provider_sops.core.operate.revoke import revoke
+from airflow_provider_sops.core.operate.operate import revoke
+from airflow_provider_sops.core.run.creation import create
 from airflow_provider_sops.core.run.task_run import RunRecord
 from airflow_provider_sops.kill_reasons import Kill, kill_of, why_left_running
-from airflow_provider_sops.operators.run_memory import retry_is_left
+from airflow_provider_sops.operators.run_identity import retry_is_left
 
 if TYPE_CHECKING:
+    from airflow_provider_sops.core.flow import Flow, Secrets
     from airflow_provider_sops.core.run.task_run import TaskRun
     from airflow_provider_sops.hooks.sops import SopsHook
-    from airflow_provider_sops.operators.run_memory import Memory
-
-T = TypeVar("T")
+    from airflow_provider_sops.operators.run_records import RunRecords
 
 #: Seconds that a kill may take: Airflow 3 sends SIGKILL five seconds after SIGTERM.
 KILL_SECONDS = 4.0
 #: Seconds for asking Airflow why the task is killed.
 ASK_SECONDS = 2.0
-NOTHING_TO_REVOKE = "No SOPS task runs for this task: nothing is revoked."
 
 
 @dataclass(slots=True)
@@ -41,15 +40,18 @@ class Running:
     task_id: int
     generation: int
     task_url: str = ""
+    #: SOPS lists tasks, so that a retry finds this one without a record
+    searchable: bool = True
     #: it was seen to have started
     started: bool = False
 
 
 @dataclass(slots=True)
 class Killed:
-    """What came of a kill; written into the log by the caller: what was interrupted may hold a lock of logging."""
+    """What came of a kill."""
 
-    lines: list[LogLine] = field(default_factory=list)
+    #: what there is to log and to mask; left to the caller, as what was interrupted may hold a lock of logging
+    reports: list[LogLine | Secrets] = field(default_factory=list)
     #: the SOPS task has not started yet, so that it may do so later
     may_start: bool = False
     #: Airflow has not said whether a user is behind it
@@ -57,7 +59,7 @@ class Killed:
 
 
 def revoke_when_killed(
-    running: Running, hook: SopsHook, ti: Any, memory: Memory, *, keep_when_cleared: bool, out_of_time: bool
+    running: Running, hook: SopsHook, ti: Any, records: RunRecords, *, keep_when_cleared: bool, out_of_time: bool
 ) -> Killed:
     """Revoke the SOPS task, in one attempt, if a user has ended or cleared the Airflow task, or its time is over.
 
@@ -70,10 +72,10 @@ def revoke_when_killed(
     """
     killed = Killed()
     task_id = running.task_id
-    done = in_thread(lambda: _revoke(running, hook, ti, memory, keep_when_cleared, out_of_time, killed), KILL_SECONDS)
+    done = in_thread(lambda: _revoke(running, hook, ti, records, keep_when_cleared, out_of_time, killed), KILL_SECONDS)
     if not done:
         text = f"Whether SOPS task {task_id} was revoked is not known: no answer within {KILL_SECONDS:.0f} s. "
-        killed.lines.append(LogLine(f"{text}Look at its page.", warning=True))
+        killed.reports.append(LogLine(f"{text}Look at its page.", warning=True))
     return killed
 
 
@@ -94,12 +96,12 @@ def _revoke(
     running: Running,
     hook: SopsHook,
     ti: Any,
-    memory: Memory,
+    records: RunRecords,
     keep_when_cleared: bool,
     out_of_time: bool,
     killed: Killed,
 ) -> None:
-    task_id, lines = running.task_id, killed.lines
+    task_id, report = running.task_id, killed.reports.append
     site = hook.site
     # one that may not have started is looked at first
     read_timeout = KILL_SECONDS if running.started else KILL_SECONDS / 2
@@ -110,45 +112,44 @@ def _revoke(
         kill = kill_of(state)
         if kill is Kill.UNCERTAIN and not out_of_time:
             killed.unanswered = state is None
-            lines.append(LogLine(why_left_running(task_id, state)))
+            report(LogLine(why_left_running(task_id, state)))
             return
         if kill is Kill.CLEARED and keep_when_cleared:
-            lines.append(LogLine(f"SOPS task {task_id} is left running: the cleared Airflow task takes it up again."))
+            report(LogLine(f"SOPS task {task_id} is left running: the cleared Airflow task takes it up again."))
             return
         try:
             revocation = client.run(revoke(running.run.project, task_id, started=running.started))
         except SopsError as error:
-            lines.append(LogLine(f"SOPS task {task_id} could not be revoked, it may still run. {error}", warning=True))
+            report(LogLine(f"SOPS task {task_id} could not be revoked, it may still run. {error}", warning=True))
             return
-        lines.append(revocation.line(task_id))
+        report(revocation.line(task_id))
         killed.may_start = revocation.may_start
         if not revocation.done:
             return
         if _same_tag_comes_again(kill, out_of_time, ti):
-            leave_successor(running, client.run, memory, lines)
+            report(leave_successor(running, lambda flow: client.run(flow, report), records))
         elif kill is Kill.CLEARED:
-            _remember_as_done(running, memory)
+            _record_as_done(running, records)
 
 
-def leave_successor(running: Running, carry_out: Callable[..., int], memory: Memory, lines: list[LogLine]) -> None:
-    """Create the next SOPS task, so that the retry knows that the one before was not stopped by a person."""
+def leave_successor(running: Running, carry_out: Callable[[Flow[int]], int], records: RunRecords) -> LogLine:
+    """Create the next SOPS task, so that the retry knows that the one before was not stopped by a person.
+
+    :return: what came of it; it raises nothing.
+    """
     try:
-        task_id = carry_out(running.run.create(running.generation + 1))
-        memory.remember(RunRecord(running.run.tag.base, running.generation + 1, task_id))
+        task_id = carry_out(create(running.run, running.generation + 1))
+        records.write(RunRecord(running.run.tag.base, running.generation + 1, task_id))
     except Exception as error:
-        lines.append(
-            LogLine(
-                f"A retry will not know that Airflow has revoked SOPS task {running.task_id}: {error}", warning=True
-            )
-        )
-    else:
-        lines.append(LogLine(f"A retry will run SOPS task {task_id} in its place."))
+        text = f"A retry will not know that Airflow has revoked SOPS task {running.task_id}: {error}"
+        return LogLine(text, warning=True)
+    return LogLine(f"A retry will run SOPS task {task_id} in its place.")
 
 
-def _remember_as_done(running: Running, memory: Memory) -> None:
+def _record_as_done(running: Running, records: RunRecords) -> None:
     """Let a next try know that this SOPS task is over, should it look under the same tag after all."""
     with suppress(Exception):  # whatever the store's backend raises: the tag is another one as a rule
-        memory.remember(RunRecord(running.run.tag.base, running.generation, running.task_id, done=True))
+        records.write(RunRecord(running.run.tag.base, running.generation, running.task_id, done=True))
 
 
 def _ask_state(ti: Any) -> str | None:

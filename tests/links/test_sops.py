@@ -38,7 +38,7 @@ def test_an_address_of_the_web(url: str) -> None:
 def test_what_is_none(url: str) -> None:
     assert not is_web_address(url)
     ti = TaskInstance()
-    push_task_url({"ti": ti}, SopsTaskSensor(task_id="wait", sops_task_id=1), url)  # type: ignore[typeddict-item]
+    push_task_url({"ti": ti}, url, do_xcom_push=True)  # type: ignore[typeddict-item]
     assert ti.xcoms == {}
 
 

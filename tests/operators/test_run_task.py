@@ -408,7 +408,7 @@ def test_constants_that_were_rendered_to_something_else_are_named(world: World, 
 @pytest.mark.parametrize("value", ["hidden-word", {"tag": "value", "value": "hidden-word"}, [1, "hidden-word"]])
 def test_passwords_are_masked(world: World, monkeypatch: pytest.MonkeyPatch, value: Any) -> None:
     masked: list[str] = []
-    monkeypatch.setattr("airflow_provider_sops.operators.run_attempt.mask_secret", masked.append)
+    monkeypatch.setattr("airflow_provider_sops.task_log.mask_secret", masked.append)
     (template,) = [one for one in world.fake.site.templates.values() if one.name == "Password output"]
     (name,) = [key for key, one in template.graph.constants.items() if one["custom_type"] == "password"]
     AirflowTask({"template_id": template.id, "constants": {name: value}}).run().outcome  # noqa: B018

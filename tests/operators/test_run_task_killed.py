@@ -15,7 +15,7 @@ try:
 except ImportError:  # Airflow 2
     from airflow.models.taskinstance import set_current_context
 
-from airflow_provider_sops.operators import run_kill as killing
+from airflow_provider_sops.operators import run_kill
 from airflow_provider_sops.operators.sops import SopsRunTaskOperator
 from airflow_provider_sops.testing import Request
 from tests.operators.airflow_task import AirflowTask, Store, Try
@@ -138,7 +138,7 @@ RAISED = pytest.mark.parametrize("raised", [True, False])
 def test_cleared_while_it_runs_one_new_one_is_started(
     world: World, monkeypatch: pytest.MonkeyPatch, raises: bool, raised: bool, store: Store | None
 ) -> None:
-    monkeypatch.setattr(killing, "CLEARING_RAISES_MAX_TRIES", raises)
+    monkeypatch.setattr(run_kill, "CLEARING_RAISES_MAX_TRIES", raises)
     task = AirflowTask({**LONG, "constants": {"seconds": "100"}}, store=store)
     killed(world, task, "restarting")
     if raised:
@@ -202,7 +202,7 @@ def test_where_airflow_could_not_be_asked_in_the_moment_of_the_kill_it_is_asked_
 
 
 def test_airflow_that_does_not_answer_is_not_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(killing, "ASK_SECONDS", 0.05)
+    monkeypatch.setattr(run_kill, "ASK_SECONDS", 0.05)
     one = AirflowTask(LONG, retries=0).next_try()
     hangs = threading.Event()
     one.ti.get_task_states = lambda **which: hangs.wait(60)  # type: ignore[assignment, method-assign, return-value]
@@ -315,7 +315,7 @@ def test_one_attempt_and_no_more(world: World, fault: str) -> None:
 
 
 def test_an_attempt_takes_four_seconds_at_most(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(killing, "KILL_SECONDS", 0.2)
+    monkeypatch.setattr(run_kill, "KILL_SECONDS", 0.2)
     answered = threading.Event()
 
     def hang(when: str, request: Request) -> None:
@@ -326,11 +326,11 @@ def test_an_attempt_takes_four_seconds_at_most(world: World, monkeypatch: pytest
     one = killed(world, AirflowTask(LONG), "failed")
     answered.set()
     assert "was revoked is not known: no answer within" in one.log or "could not be revoked" in one.log
-    assert killing.KILL_SECONDS < 5
+    assert run_kill.KILL_SECONDS < 5
 
 
 def test_the_limit_is_below_airflow_s() -> None:
-    assert killing.KILL_SECONDS == 4.0
+    assert run_kill.KILL_SECONDS == 4.0
 
 
 def test_a_worker_that_is_gone_revokes_nothing(world: World) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.answer import Answer
 from airflow_provider_sops.core.api.calls import Call
-from airflow_provider_sops.core.flow import Flow, Sleep
+from airflow_provider_sops.core.flow import Flow, Report, Sleep, ignore
 from airflow_provider_sops.core.http.availability import ApiAvailability
 from airflow_provider_sops.core.http.endpoint import Endpoint, HttpRequest
 from airflow_provider_sops.core.http.network import route_to
@@ -86,9 +86,9 @@ class AsyncSopsClient:
                 raise error
             await asyncio.sleep(delay)
 
-    async def run(self, flow: Flow[T]) -> T:
-        """Carry out a flow: send each call that it yields, and give it the answer or the error."""
-        return await carry_out(flow, self.send)
+    async def run(self, flow: Flow[T], report: Report = ignore) -> T:
+        """Carry out a flow, see :func:`carry_out`."""
+        return await carry_out(flow, self.send, report)
 
     async def _try(self, call: Call) -> tuple[Answer | None, errors.SopsError | None]:
         # handed back, not raised inside the except block of an HTTP library's exception, which holds the URL
@@ -139,21 +139,28 @@ class AsyncSopsClient:
             return self._session
 
 
-async def carry_out(flow: Flow[T], send: Callable[[Call], Awaitable[Answer]]) -> T:
-    """Carry out a flow: hand each call that it yields to ``send``, and give it the answer or the error."""
+async def carry_out(flow: Flow[T], send: Callable[[Call], Awaitable[Answer]], report: Report = ignore) -> T:
+    """Carry out a flow: hand each call that it yields to ``send``, and give it the answer or the error.
+
+    :param report: takes the log lines and secrets that the flow yields, at once.
+    :raises errors.SopsError: what the flow lets through, or raises itself.
+    """
     try:
         step = next(flow)
         while True:
+            if isinstance(step, Call):
+                try:
+                    answer = await send(step)
+                except errors.SopsError as error:
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(answer)
+                continue
             if isinstance(step, Sleep):
                 await asyncio.sleep(step.seconds)
-                step = next(flow)
-                continue
-            try:
-                answer = await send(step)
-            except errors.SopsError as error:
-                step = flow.throw(error)
             else:
-                step = flow.send(answer)
+                report(step)
+            step = next(flow)
     except StopIteration as stop:
         result: T = stop.value
         return result

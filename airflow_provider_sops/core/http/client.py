@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.answer import Answer
-from airflow_provider_sops.core.api.calls import DEFAULT_SCOPE, Call, Scope, make_call
-from airflow_provider_sops.core.api.catalogue import Method
-from airflow_provider_sops.core.flow import Flow, Sleep
+from airflow_provider_sops.core.api.calls import Call, Method, Scope, make_call
+from airflow_provider_sops.core.flow import Flow, Report, Sleep, ignore
 from airflow_provider_sops.core.http.availability import ApiAvailability
 from airflow_provider_sops.core.http.endpoint import Endpoint, HttpRequest
 from airflow_provider_sops.core.http.network import route_to
@@ -110,21 +109,28 @@ class SopsClient:
                 raise error
             time.sleep(delay)
 
-    def run(self, flow: Flow[T]) -> T:
-        """Carry out a flow: send each call that it yields, and give it the answer or the error."""
+    def run(self, flow: Flow[T], report: Report = ignore) -> T:
+        """Carry out a flow: send each call that it yields, and give it the answer or the error.
+
+        :param report: takes the log lines and secrets that the flow yields, at once.
+        :raises errors.SopsError: what the flow lets through, or raises itself.
+        """
         try:
             step = next(flow)
             while True:
+                if isinstance(step, Call):
+                    try:
+                        answer = self.send(step)
+                    except errors.SopsError as error:
+                        step = flow.throw(error)
+                    else:
+                        step = flow.send(answer)
+                    continue
                 if isinstance(step, Sleep):
                     time.sleep(step.seconds)
-                    step = next(flow)
-                    continue
-                try:
-                    answer = self.send(step)
-                except errors.SopsError as error:
-                    step = flow.throw(error)
                 else:
-                    step = flow.send(answer)
+                    report(step)
+                step = next(flow)
         except StopIteration as stop:
             result: T = stop.value
             return result

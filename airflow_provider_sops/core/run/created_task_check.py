@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Is a created task the one that is wanted? An old SOPS drops parameters that it does not know, without a word.
+"""Is a created task the one that was ordered? An old SOPS drops parameters that it does not know, without a word.
 
 It is found out before the start, when the task does nothing yet: by the tree that ``create_task`` answers, or, when an
 earlier try has created it, by the one of ``get_task_detail``.
@@ -14,14 +14,15 @@ from typing import Any
 
 from airflow_provider_sops.core import errors, models
 from airflow_provider_sops.core.api.calls import nocache
-from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.api.releases import SINCE
 from airflow_provider_sops.core.errors import SopsConfigError
-from airflow_provider_sops.core.flow import Flow
-from airflow_provider_sops.core.models import CreatedTask, Template
+from airflow_provider_sops.core.flow import Flow, LogLine
+from airflow_provider_sops.core.models import Template
+from airflow_provider_sops.core.operate.operate import REFUSED
 from airflow_provider_sops.core.pipeline_tree import Activity, activities
+from airflow_provider_sops.core.run.task_run import TaskRun
 from airflow_provider_sops.core.run.task_spec import NODE_FIELDS, SCHEMES, TaskSpec
-from airflow_provider_sops.core.status_reading import REFUSED
+from airflow_provider_sops.core.run.task_spec_check import CheckedSpec
 from airflow_provider_sops.core.text import text_of
 
 #: What to do once the DAG is put right.
@@ -31,60 +32,77 @@ _ANEW = (
 )
 
 
-def compare(
-    project: Project,
-    task_spec: TaskSpec,
-    template_id: int,
-    template: Template | None,
-    task_id: int,
-    made: CreatedTask | None,
-    log: Callable[[str, bool], None],
-) -> Flow[None]:
-    """Compare a task that is about to be started with the one wanted.
+def compare(run: TaskRun, checked: CheckedSpec, task_id: int) -> Flow[None]:
+    """Compare a task that is about to be started with the one to create.
 
-    :param wanted: with ids of nodes, not names.
-    :param template: where it could be read.
-    :param made: what ``create_task`` has answered; ``None`` when an earlier try has created the task.
-    :param tell: is given what to write into the log, and whether it is a warning.
+    :param checked: the task to create.
+    :param task_id: the created task, of this try or of an earlier one.
     :raises SopsConfigError: it would run other nodes, or with other constants.
     :raises errors.SopsError: which nodes it would run cannot be read.
     """
-    tree = made.pipeline_tree if made else (yield from _read_tree(project, task_spec, task_id))
-    subject = f"SOPS task {task_id}" + (f" ({made.task_url})" if made and made.task_url else "")
-    if task_spec.node_fields and not tree.get("activities"):
-        log(f"{subject} has no nodes that could be compared with those wanted.", True)
-    elif task_spec.node_fields:
-        nodes = activities(template.pipeline_tree) if template else ()
-        names = {node.id: node.name for node in nodes if not node.path}
-        of_schemes = None
-        if SCHEMES in task_spec.node_fields:
-            of_schemes = yield from _scheme_nodes(project, task_spec, template_id, log)
-        if differs := differing_nodes(task_spec.params, tree, names, of_schemes):
-            raise _not_as_wanted(task_spec, subject, differs)
+    task_spec, created = checked.task_spec, run.state.created.get(task_id)
+    tree = created.pipeline_tree if created else (yield from _read_tree(run, task_spec, task_id))
+    subject = f"SOPS task {task_id}" + (f" ({created.task_url})" if created and created.task_url else "")
+    yield from _compare_nodes(run, checked, subject, tree)
+    yield from _compare_constants(run, checked, subject, tree, is_own=created is not None)
+
+
+def _compare_nodes(run: TaskRun, checked: CheckedSpec, subject: str, tree: Mapping[str, Any]) -> Flow[None]:
+    """Refuse a task that would run other nodes.
+
+    :param subject: the created task, for messages.
+    :param tree: its pipeline tree.
+    :raises SopsConfigError: names the nodes.
+    """
+    task_spec = checked.task_spec
+    if not task_spec.node_fields:
+        return
+    if not tree.get("activities"):
+        text = f"{subject} has no nodes that could be compared with those wanted."
+        yield from run.state.once(LogLine(text, warning=True))
+        return
+    nodes = activities(checked.template.pipeline_tree) if checked.template else ()
+    names = {node.id: node.name for node in nodes if not node.path}
+    of_schemes = (yield from _scheme_nodes(run, checked)) if SCHEMES in task_spec.node_fields else None
+    if differs := differing_nodes(task_spec.params, tree, names, of_schemes):
+        raise _not_as_ordered(task_spec, subject, differs)
+
+
+def _compare_constants(
+    run: TaskRun, checked: CheckedSpec, subject: str, tree: Mapping[str, Any], *, is_own: bool
+) -> Flow[None]:
+    """Refuse a task whose constants SOPS has not taken.
+
+    :param is_own: this try has created it; else an earlier one, perhaps with other values.
+    :raises SopsConfigError: names the constants.
+    """
+    given, template = checked.task_spec.constants, checked.template
     constants = Template(0, "", tree).constants
-    other = differing_constants(task_spec.constants, tree)
-    if made is None and other:
+    other = differing_constants(given, tree)
+    if other and not is_own:
         # an earlier try may have given others, or a person: not taken is what has the template's own value
         own = template.constants if template else {}
-        log(f"{subject} was created with other values of {', '.join(other)}; it keeps them.", False)
+        text = f"{subject} was created with other values of {', '.join(other)}; it keeps them."
+        yield from run.state.once(LogLine(text))
         other = [key for key in other if key in own and is_same(own[key].get("value"), constants[key].get("value"))]
     if other:
         raise SopsConfigError(
             "constants", f"{subject} is not started: it does not have the value given to {', '.join(other)}. {_ANEW}"
         )
-    dropped = [key for key in task_spec.constants if key not in constants]
+    dropped = [key for key in given if key not in constants]
     if dropped and tree and template is None:  # else their names were checked
-        log(f"{subject} has no {', '.join(dropped)}: no node that runs refers to it, or the template has not.", True)
+        text = f"{subject} has no {', '.join(dropped)}: no node that runs refers to it, or the template has not."
+        yield from run.state.once(LogLine(text, warning=True))
 
 
-def _read_tree(project: Project, task_spec: TaskSpec, task_id: int) -> Flow[Mapping[str, Any]]:
+def _read_tree(run: TaskRun, task_spec: TaskSpec, task_id: int) -> Flow[Mapping[str, Any]]:
     """Read the tree of a task that an earlier try has created."""
     cannot = (
         f"Without it this retry cannot compare the nodes of SOPS task {task_id}, which an earlier try has created, "
         "with those wanted, so it has started nothing."
     )
     try:
-        answer = yield project.call("get_task_detail", task_id=task_id, **nocache())
+        answer = yield run.project.call("get_task_detail", task_id=task_id, **nocache())
     except REFUSED as error:
         if not task_spec.node_fields:
             return {}
@@ -96,18 +114,16 @@ def _read_tree(project: Project, task_spec: TaskSpec, task_id: int) -> Flow[Mapp
     return tree
 
 
-def _scheme_nodes(
-    project: Project, task_spec: TaskSpec, template_id: int, log: Callable[[str, bool], None]
-) -> Flow[set[str] | None]:
-    """Read which nodes the wanted execution schemes run; ``None`` where that cannot be read."""
+def _scheme_nodes(run: TaskRun, checked: CheckedSpec) -> Flow[set[str] | None]:
+    """Read which nodes the execution schemes run; ``None`` where that cannot be read."""
     nodes, why = None, "SOPS does not list it"
     try:
-        answer = yield project.call("get_template_schemes", template_id=template_id)
-        nodes = scheme_nodes(answer.data, task_spec.params[SCHEMES])
+        answer = yield run.project.call("get_template_schemes", template_id=checked.template_id)
+        nodes = scheme_nodes(answer.data, checked.task_spec.params[SCHEMES])
     except errors.SopsError as error:
         why = str(error)
     if not nodes:
-        log(f"Whether SOPS has taken {SCHEMES} is not checked. {why}", True)
+        yield from run.state.once(LogLine(f"Whether SOPS has taken {SCHEMES} is not checked. {why}", warning=True))
     return nodes
 
 
@@ -117,7 +133,7 @@ def differing_nodes(
     names: Mapping[str, str],
     of_schemes: Collection[str] | None,
 ) -> str:
-    """Compare the nodes that a task would run with those wanted: an old SOPS drops parameters that it does not know.
+    """Compare the nodes that a task would run with those ordered: an old SOPS drops parameters that it does not know.
 
     Looked at are the task's own nodes, not those in its subprocesses; what every task of the template has is wanted.
 
@@ -217,8 +233,8 @@ def _plain(value: object) -> str:
     return json.dumps(value, sort_keys=True, default=str)
 
 
-def _not_as_wanted(task_spec: TaskSpec, subject: str, differs: str) -> SopsConfigError:
-    """Make the error of a task whose nodes are not those wanted.
+def _not_as_ordered(task_spec: TaskSpec, subject: str, differs: str) -> SopsConfigError:
+    """Make the error of a task that would run other nodes than those ordered.
 
     :param subject: the task.
     :param differs: see :func:`differing_nodes`.

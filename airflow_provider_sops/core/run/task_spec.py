@@ -37,6 +37,11 @@ class TaskSpec:
     params: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def source_param(self) -> str | None:
+        """The parameter ``template_source`` as SOPS takes it; the business is what it means by default."""
+        return None if self.template_source == "business" else self.template_source
+
+    @property
     def node_fields(self) -> list[str]:
         """The parameters given that say which nodes are to run."""
         return [name for name in (*NODE_FIELDS, SCHEMES) if self.params.get(name)]

@@ -1,25 +1,52 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an operator knows of its own try: who it is, whether it may have run before, and what it remembers."""
+"""Who a try of an Airflow task is: the tags of its SOPS tasks, and which tries there were and will be."""
 
 from __future__ import annotations
 
-from datetime import UTC
+from dataclasses import replace
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sops.compat import base_url
-from airflow_provider_sops.core.api.calls import parse_id
 from airflow_provider_sops.core.run.tag import Tag, make_tag
-from airflow_provider_sops.core.run.task_run import RunRecord
+from airflow_provider_sops.core.run.task_run import TaskRun
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from airflow.providers.common.compat.sdk import Context
 
-#: So many tags of before a clear are searched for.
+    from airflow_provider_sops.core.api.project import Project
+    from airflow_provider_sops.operators.run_records import RunRecords
+    from airflow_provider_sops.operators.run_spec import RunSpec
+
+#: How far the clocks and time zones of Airflow and SOPS may be apart.
+_CLOCK_DIFFERENCE = timedelta(days=2)
+#: Most tags of before a clear that are searched for.
 _MOST_EARLIER_TAGS = 20
-#: Key in Airflow's task state store.
-_MEMORY_KEY = "sops_task"
+
+
+def make_task_run(spec: RunSpec, context: Context, project: Project, records: RunRecords) -> TaskRun:
+    """Say who this try is and what it is to run.
+
+    :param project: where the SOPS task is.
+    """
+    ti = context["ti"]
+    start = run_start(context)
+    return TaskRun(
+        project=project,
+        tag=tag_of(context, reattach=spec.reattach),
+        task_spec=replace(spec.task_spec, title=spec.task_spec.title or f"{ti.dag_id} {ti.task_id}"),
+        policy=spec.policy,
+        on_retry=spec.on_retry,
+        created_after=start - _CLOCK_DIFFERENCE if start else None,
+        first_try=ti.try_number <= 1,
+        cleared=spec.reattach and ti.try_number > 1 and ti.max_tries > spec.retries,
+        first_after_clear=spec.reattach and 1 < ti.try_number == ti.max_tries - spec.retries + 1,
+        record=records.newest,
+        keeps_records=records.works,
+        earlier_tags=earlier_tags(context, spec.retries) if spec.revoke_on_kill and not spec.reattach else (),
+    )
 
 
 def run_start(context: Context) -> datetime | None:
@@ -69,48 +96,3 @@ def earlier_tags(context: Context, retries: int) -> tuple[Tag, ...]:
 def retry_is_left(ti: Any) -> bool:
     """Tell whether Airflow tries the task again when this try fails."""
     return bool(ti.try_number <= ti.max_tries)
-
-
-class Memory:
-    """What survives a retry in Airflow itself: its task state store, which Airflow has from 3.3 on.
-
-    :ivar works: it is there, so that what it does not hold has not happened.
-    """
-
-    def __init__(self, context: Context, log: Any) -> None:
-        self._store: Any = context.get("task_state_store")
-        self.record: RunRecord | None = None
-        self.works = False
-        if self._store is None:
-            return
-        try:
-            value = self._store.get(_MEMORY_KEY)
-            self.works = True
-        except Exception as error:  # whatever its backend raises
-            log.warning("Airflow's task state store cannot be read: %s", error)
-            return
-        if isinstance(value, dict):
-            try:
-                self.record = RunRecord(
-                    str(value["tag"]),
-                    parse_id("generation", value["generation"]),
-                    parse_id("id", value["sops_task_id"]),
-                    value.get("done") is True,
-                )
-            except (KeyError, ValueError):
-                log.warning("Airflow's task state store holds something else under %r: %r", _MEMORY_KEY, value)
-
-    def remember(self, record: RunRecord) -> None:
-        """Write down which SOPS task this Airflow task goes on with; done before it is started."""
-        if self._store is None or record == self.record:
-            return
-        self._store.set(
-            _MEMORY_KEY,
-            {
-                "tag": record.base,
-                "generation": record.generation,
-                "sops_task_id": record.task_id,
-                "done": record.done,
-            },
-        )
-        self.record = record

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading a task's detail for what a message can add, without failing where it cannot be read."""
+
+from __future__ import annotations
+
+from airflow_provider_sops.core import errors, models
+from airflow_provider_sops.core.api.project import Project
+from airflow_provider_sops.core.flow import Flow
+from airflow_provider_sops.core.models import TaskDetail
+
+
+def read_detail(project: Project, task_id: int) -> Flow[TaskDetail | None]:
+    """Read a task's detail; ``None`` where SOPS does not give it."""
+    try:
+        answer = yield project.call("get_task_detail", task_id=task_id)
+        return models.task_detail(answer)
+    except errors.SopsError:
+        return None
+
+
+def page_sentence(project: Project, task_id: int) -> Flow[str]:
+    """Give the end of a message that names the task's page; empty where that is not known."""
+    detail = yield from read_detail(project, task_id)
+    return f" Task page: {detail.task_url}" if detail and detail.task_url else ""

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The order for one try of :class:`~airflow_provider_sops.operators.sops.SopsRunTaskOperator`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_sops.core.run.task_run import OnRetry
+from airflow_provider_sops.core.run.task_spec import TaskSpec
+from airflow_provider_sops.core.variables import sops_key
+from airflow_provider_sops.core.wait.policy import WaitPolicy
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import BaseOperatorLink
+
+#: Arguments of the operator that SOPS takes as parameters of ``create_task`` by the same names.
+_PARAMS = (
+    "flow_type",
+    "exclude_task_nodes_id",
+    "execute_task_nodes_id",
+    "template_schemes_id",
+    "simplify_vars",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """What the operator's arguments say, once they are rendered and checked. All durations are seconds."""
+
+    #: the SOPS task to create; without a title it is named after DAG and task
+    task_spec: TaskSpec
+    policy: WaitPolicy
+    sops_conn_id: str
+    wait_for_completion: bool
+    deferrable: bool
+    poll_interval: float
+    start_timeout: float
+    #: ``None``: for ever
+    execution_timeout: float | None
+    revoke_on_kill: bool
+    on_retry: OnRetry
+    #: a cleared task takes up the SOPS task that there is
+    reattach: bool
+    retries: int
+    #: push each output as an XCom of its own
+    push_outputs: bool
+    do_xcom_push: bool
+    extra_links: tuple[BaseOperatorLink, ...]
+
+
+def task_spec_of(fields: Mapping[str, Any]) -> TaskSpec:
+    """Make the SOPS task to create of the operator's templated arguments.
+
+    :param fields: the checked arguments by name.
+    """
+    return TaskSpec(
+        title=fields["task_name"] or "",
+        template_id=fields["template_id"],
+        template_name=fields["template_name"] or "",
+        template_source=fields["template_source"],
+        constants={sops_key(name): value for name, value in (fields["constants"] or {}).items()},
+        params={name: fields[name] for name in _PARAMS if fields[name] not in (None, [])},
+    )
