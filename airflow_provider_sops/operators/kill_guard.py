@@ -40,6 +40,7 @@ class KillGuard:
         self._ti = ti
         self._records = records
         self._log = log
+        self._report = report_to(log)
         self._is_killed = is_killed
         self.running: Running | None = None
         #: a kill has found the SOPS task not started, and its start is under way
@@ -65,7 +66,7 @@ class KillGuard:
             )
             self._may_start, self._unanswered = killed.may_start, killed.unanswered and not self._unanswered
             for report in list(killed.reports):
-                report_to(self._log)(report)
+                self._report(report)
 
     def stop_if_killed(self) -> None:
         """Fail, so that a retry may follow: Airflow 3 lets the task go on after ``on_kill``.

@@ -157,8 +157,13 @@ class RunAttempt:
             session.guard.stop_if_killed()
             if selection.action is Action.START and selection.generation == 1:
                 session.carry_out(stop_earlier(run, searchable=selection.searchable))
-            running = Running(run, selection.task_id, selection.generation, searchable=selection.searchable)
-            running.started = selection.action is not Action.START
+            running = Running(
+                run,
+                selection.task_id,
+                selection.generation,
+                searchable=selection.searchable,
+                started=selection.action is not Action.START,
+            )
             session.record(running)
             session.push(selection.task_id, selection.task_wait.task_url)
             session.guard.running = running

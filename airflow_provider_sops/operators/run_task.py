@@ -248,7 +248,10 @@ class SopsRunTaskOperator(Templated, BaseOperator):
         self._killed = True
 
     def _begin(self, context: Context) -> RunAttempt:
-        """Give what carries out this try; imported now, as an operator is made whenever its DAG file is read."""
+        """Check the arguments and hand the order over; imported now, as an operator is made at each parse of its DAG.
+
+        :raises SopsConfigException: names the argument that was rendered to something wrong.
+        """
         from airflow_provider_sops.exceptions import airflow_errors
         from airflow_provider_sops.operators.run_attempt import RunAttempt
 
@@ -263,6 +266,7 @@ class SopsRunTaskOperator(Templated, BaseOperator):
         """Make the order of what the arguments were rendered to."""
         from airflow_provider_sops.operators.run_spec import RunSpec, task_spec_of
 
+        timeout = self.execution_timeout
         return RunSpec(
             task_spec=task_spec_of({name: getattr(self, name) for name in self.fields_read}),
             policy=self.policy,
@@ -271,7 +275,7 @@ class SopsRunTaskOperator(Templated, BaseOperator):
             deferrable=self.deferrable,
             poll_interval=self.poll_interval,
             start_timeout=self.start_timeout,
-            execution_timeout=self.execution_timeout.total_seconds() if self.execution_timeout else None,
+            execution_timeout=None if timeout is None else timeout.total_seconds(),
             revoke_on_kill=self.revoke_on_kill,
             on_retry="retry_failed_nodes" if self.on_retry == "retry_failed_nodes" else "rerun",
             reattach=self.on_clear == "reattach",

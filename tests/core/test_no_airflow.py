@@ -46,11 +46,12 @@ RUNNING = {
     f"airflow_provider_sops.{name}"
     for name in (
         "core.models",
-        "core.poll.poller",
         "core.run.task_run",
         "core.wait.task_wait",
-        "trigger_events",
-        "wait_failures",
+        "core.poll.poller",
+        "operators.run_attempt",
+        "operators.run_spec",
+        "task_log",
         "wait_results",
     )
 }

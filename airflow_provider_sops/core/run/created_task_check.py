@@ -135,7 +135,7 @@ def differing_nodes(
 ) -> str:
     """Compare the nodes that a task would run with those ordered: an old SOPS drops parameters that it does not know.
 
-    Looked at are the task's own nodes, not those in its subprocesses; what every task of the template has is wanted.
+    Only the task's own nodes are compared, not those in its subprocesses; what every task of the template has may run.
 
     :param params: those of ``create_task``, with ids of nodes.
     :param tree: the task's pipeline tree.
@@ -149,35 +149,35 @@ def differing_nodes(
     if params.get(SCHEMES):
         run = run | set(of_schemes) if of_schemes is not None else set()
 
-    def is_wanted(own: str) -> bool:
+    def is_ordered(own: str) -> bool:
         return own not in left_out and (not run or own in run)
 
     nodes = [node for node in activities(tree) if not node.path]
-    ids = _template_ids(tree, nodes, names, is_wanted)
-    told = [node for node in nodes if ids[node.id]]
-    unwanted = [repr(node.name) for node in told if node.optional and not is_wanted(ids[node.id])]
+    ids = _template_ids(tree, nodes, names, is_ordered)
+    identified = [node for node in nodes if ids[node.id]]
+    unwanted = [repr(node.name) for node in identified if node.optional and not is_ordered(ids[node.id])]
     missing = [repr(names.get(own, own)) for own in sorted(executed - set(ids.values()))]
-    if len(told) < len(nodes):  # which of the template's nodes they are is not known, but how many
+    if len(identified) < len(nodes):  # which of the template's nodes the others are is not known, but how many
         missing = []
-        untold = [repr(node.name) for node in nodes if node.optional and not ids[node.id]]
-        too_many = len(untold) - len(run - left_out - set(ids.values())) if run else 0
-        unwanted += [f"{too_many} of {', '.join(untold)}"] if too_many > 0 else []
+        others = [repr(node.name) for node in nodes if node.optional and not ids[node.id]]
+        too_many = len(others) - len(run - left_out - set(ids.values())) if run else 0
+        unwanted += [f"{too_many} of {', '.join(others)}"] if too_many > 0 else []
     parts = [f"would run {', '.join(unwanted)}, which was not wanted,"] if unwanted else []
     parts += [f"would not run {', '.join(missing)}"] if missing else []
     return " and ".join(parts).rstrip(",")
 
 
 def _template_ids(
-    tree: Mapping[str, Any], nodes: Iterable[Activity], names: Mapping[str, str], is_wanted: Callable[[str], bool]
+    tree: Mapping[str, Any], nodes: Iterable[Activity], names: Mapping[str, str], is_ordered: Callable[[str], bool]
 ) -> dict[str, str]:
-    """Tell which node of the template each node of a task is; empty where neither its ids nor its name tell."""
+    """Give the id of the template's node for each node of a task; empty where neither its ids nor its name show it."""
     found: dict[str, str] = {}
     for node in nodes:
         said = text_of(tree["activities"].get(node.id, {}).get("template_node_id"))
         own = said or (node.id if node.id in names else "")
-        if not own:  # of several with this name one that is wanted: SOPS has left the others out
+        if not own:  # of several with this name one that is to run: SOPS has left the others out
             alike = [own for own, name in names.items() if name == node.name and own not in found.values()]
-            own = min(alike, key=lambda own: not is_wanted(own), default="")
+            own = min(alike, key=lambda own: not is_ordered(own), default="")
         found[node.id] = own
     return found
 

@@ -24,7 +24,7 @@ class Tag:
     """What marks the SOPS tasks of one Airflow task at the end of their names: letters and digits only.
 
     All tasks of one run of the Airflow task, retries included, share ``base``. ``generation`` counts up when a further
-    SOPS task is really wanted: the highest one that there is tells that those before were given up on purpose.
+    SOPS task is really needed: the highest one that there is shows that those before were given up on purpose.
     """
 
     base: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which SOPS task is wanted, without I/O: its template, its constants, and the nodes to run."""
+"""The SOPS task to create, without I/O: its template, its constants, and the nodes to run."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running a task where SOPS lists none: whether an earlier try can have created one is told by a count, if at all."""
+"""Running a task where SOPS lists none: only a count shows whether an earlier try can have created one."""
 
 from __future__ import annotations
 
