@@ -103,18 +103,19 @@ bench: .venvs/bench-$(AIRFLOW)/.ready ## waiting beside other providers, in tabl
 	@touch $@
 
 .PHONY: lint
-lint: env ## ruff, mypy --strict, the border between the layers, the diagrams of docs/design.md, licence lines
+lint: env ## ruff, mypy --strict, the layers, sizes, the diagrams of docs/design.md, licence lines
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
-	$(BIN)/python tools/rooms.py --check
+	$(BIN)/python tools/sizes.py
+	$(BIN)/python tools/diagrams.py --check
 	@without=$$(git ls-files '*.py' | xargs -r grep -L '^# SPDX-License-Identifier: Apache-2.0$$' || true); \
 	if [ -n "$$without" ]; then echo "No SPDX line in:" $$without >&2; exit 1; fi
 
-.PHONY: rooms
-rooms: env ## draw the diagrams of docs/design.md anew: which package imports which
-	$(BIN)/python tools/rooms.py
+.PHONY: diagrams
+diagrams: env ## draw the diagrams of docs/design.md anew: which package imports which
+	$(BIN)/python tools/diagrams.py
 
 .PHONY: format
 format: env ## let ruff put the code in order

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -11,8 +12,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow_provider_sops.triggers.sops import SopsTaskTrigger
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import BaseOperator
-
     from airflow_provider_sops.wait_spec import WaitSpec
 
 #: Seconds after the trigger's own deadline at which Airflow ends a deferral whose trigger does not run.
@@ -20,10 +19,11 @@ TRIGGER_TIMEOUT_MARGIN = 120.0
 
 
 def defer_wait(
-    operator: BaseOperator, spec: WaitSpec, *, hold: float, kwargs: dict[str, Any] | None = None
+    defer: Callable[..., NoReturn], spec: WaitSpec, *, hold: float, kwargs: dict[str, Any] | None = None
 ) -> NoReturn:
     """Let a trigger wait, and the task go on with ``execute_complete``.
 
+    :param defer: the operator's ``defer``.
     :param spec: the order for the wait; when it was deferred is added here.
     :param hold: seconds for which the trigger may hold its event, see
         :func:`~airflow_provider_sops.configuration.deferral_hold`.
@@ -36,4 +36,4 @@ def defer_wait(
         # the trigger ends the wait in time by itself; Airflow's own timeout is for when no triggerer runs
         timeout = timedelta(seconds=max(0.0, spec.deadline - now) + TRIGGER_TIMEOUT_MARGIN + hold)
     trigger = SopsTaskTrigger(**replace(spec, deferred_at=now).kwargs())
-    operator.defer(trigger=trigger, method_name="execute_complete", kwargs=kwargs, timeout=timeout)
+    defer(trigger=trigger, method_name="execute_complete", kwargs=kwargs, timeout=timeout)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import mask_secret
 
-from airflow_provider_sops.core.flow import LogLine
+from airflow_provider_sops.core.call_flow import LogLine
 from airflow_provider_sops.core.text import storable
 from airflow_provider_sops.masking import maskable
 
 if TYPE_CHECKING:
-    from airflow_provider_sops.core.flow import Report, Secrets
+    from airflow_provider_sops.core.call_flow import Report, Secrets
 
 
 def log_lines(log: Any, lines: Iterable[LogLine]) -> None:

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from typing import Any
 
-from airflow_provider_sops.arguments import make_policy
 from airflow_provider_sops.core.api.calls import parse_scope
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.core.wait.policy import WaitPolicy
+from airflow_provider_sops.operator_arguments import make_policy
 
 
 @dataclass(frozen=True, slots=True)

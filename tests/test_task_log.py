@@ -7,8 +7,9 @@ import logging
 
 import pytest
 
-from airflow_provider_sops.core.flow import LogLine, Secrets
-from airflow_provider_sops.task_log import report_to
+from airflow_provider_sops.core.call_flow import LogLine, Secrets
+from airflow_provider_sops.task_log import log_lines, report_to
+from tests.hostile import SHOWN, TEXT
 
 
 def test_lines_are_written_at_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -28,3 +29,9 @@ def test_secrets_are_masked_and_not_written(caplog: pytest.LogCaptureFixture, mo
     report_to(logging.getLogger("x"))(Secrets(("hidden-word", "1")))
     assert masked == ["hidden-word"]
     assert caplog.records == []
+
+
+def test_a_line_of_the_log_is_storable(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    log_lines(logging.getLogger("x"), [LogLine(TEXT), LogLine(TEXT, warning=True), LogLine("x" * 99_999)])
+    assert [record.getMessage() for record in caplog.records] == [SHOWN, SHOWN, "x" * 3999 + "…"]

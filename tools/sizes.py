@@ -23,6 +23,7 @@ LIMITS = {"file": 400, "class": 250, "function": 50}
 #: What is longer, each with the reason why it stays together.
 EXCEPTIONS = {
     "hooks/sops.py:SopsHook": "one short method for each API, half of it docstrings; users look for all here",
+    "operators/run_task.py:SopsRunTaskOperator.__init__": "declares and stores its arguments, one line for each",
 }
 PRINTED = 10
 

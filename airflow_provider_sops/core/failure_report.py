@@ -10,7 +10,7 @@ from collections.abc import Collection
 from airflow_provider_sops.core import errors, models
 from airflow_provider_sops.core.api.calls import nocache
 from airflow_provider_sops.core.api.project import Project
-from airflow_provider_sops.core.flow import Flow
+from airflow_provider_sops.core.call_flow import Flow
 from airflow_provider_sops.core.models import NodeDetail, NodeStatus, TaskDetail, TaskStatus
 from airflow_provider_sops.core.pipeline_tree import Activity, activities
 from airflow_provider_sops.core.redact import scrub, scrub_values

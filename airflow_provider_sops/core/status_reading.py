@@ -11,8 +11,8 @@ from airflow_provider_sops.core.api.calls import nocache
 from airflow_provider_sops.core.api.catalogue import DETAIL_CACHE_SECONDS
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.api.refusals import just_started
+from airflow_provider_sops.core.call_flow import Flow
 from airflow_provider_sops.core.errors import perhaps_missing
-from airflow_provider_sops.core.flow import Flow
 from airflow_provider_sops.core.models import TaskDetail, TaskStatus
 from airflow_provider_sops.core.states import TaskState
 
@@ -39,7 +39,7 @@ DETAIL_ONLY_NOTICE = (
 
 
 @dataclass(slots=True)
-class ApiGrants:
+class ApiPermissions:
     """Which of the APIs that give a task's state may be called; learnt from refusals."""
 
     status: bool = True
@@ -50,7 +50,7 @@ class ApiGrants:
 def read_status(
     project: Project,
     task_id: int,
-    grants: ApiGrants,
+    permissions: ApiPermissions,
     notices: list[str],
     *,
     fresh: bool = False,
@@ -58,7 +58,7 @@ def read_status(
 ) -> Flow[TaskStatus]:
     """Read one task's status, from its detail where ``get_task_status`` may not be called.
 
-    :param grants: what may be called; a refusal is noted here once the detail has answered.
+    :param permissions: what may be called; a refusal is noted here once the detail has answered.
     :param notices: gets the words to say once when it falls back.
     :param fresh: pass SOPS' caches.
     :param keep: is given the detail, where one was read.
@@ -66,11 +66,11 @@ def read_status(
     :raises errors.SopsError: when there is no good answer.
     """
     denied: errors.SopsError | None = None
-    if grants.status:
+    if permissions.status:
         try:
-            return (yield from _ask_status(project, task_id, grants, fresh, keep))
+            return (yield from _ask_status(project, task_id, permissions, fresh, keep))
         except errors.SopsError as error:
-            if not is_denied(error) and (grants.answered or not perhaps_missing(error)):
+            if not is_denied(error) and (permissions.answered or not perhaps_missing(error)):
                 raise
             denied = error
     answer = yield project.call("get_task_detail", task_id=task_id, **nocache(fresh))
@@ -79,13 +79,13 @@ def read_status(
     if denied is not None and perhaps_missing(denied):
         # not the whole site is away; but it may have been, a moment ago
         try:
-            return (yield from _ask_status(project, task_id, grants, fresh, keep))
+            return (yield from _ask_status(project, task_id, permissions, fresh, keep))
         except errors.SopsError as error:
             if not is_denied(error) and not perhaps_missing(error):
                 raise
             denied = error
     if denied is not None:
-        grants.status = False
+        permissions.status = False
         notices.append(f"{DETAIL_ONLY_NOTICE} (What it said: {denied})")
     return models.status_from_detail(detail)
 
@@ -101,15 +101,15 @@ def is_denied(error: errors.SopsError) -> bool:
 
 
 def _ask_status(
-    project: Project, task_id: int, grants: ApiGrants, fresh: bool, keep: Callable[[TaskDetail], None]
+    project: Project, task_id: int, permissions: ApiPermissions, fresh: bool, keep: Callable[[TaskDetail], None]
 ) -> Flow[TaskStatus]:
     """Ask ``get_task_status``, and of a task that it does not know the detail whether it was deleted."""
     try:
         answer = yield project.call("get_task_status", task_id=task_id, **nocache(fresh))
-        grants.answered = True
+        permissions.answered = True
         return models.task_status(answer)
     except errors.SopsApiError as error:
-        grants.answered = True
+        permissions.answered = True
         if just_started(error):
             return TaskStatus(task_id, TaskState.READY, raw_state=TaskState.READY.value)
         if not isinstance(error, errors.SopsNotFoundError):

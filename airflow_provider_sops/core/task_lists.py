@@ -8,8 +8,8 @@ from typing import Any
 from airflow_provider_sops.core import models
 from airflow_provider_sops.core.api.answer import Answer
 from airflow_provider_sops.core.api.project import Project
+from airflow_provider_sops.core.call_flow import Flow
 from airflow_provider_sops.core.errors import SopsConfigError
-from airflow_provider_sops.core.flow import Flow
 from airflow_provider_sops.core.models import TaskListItem
 from airflow_provider_sops.core.text import repr_of
 

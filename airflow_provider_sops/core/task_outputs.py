@@ -10,10 +10,10 @@ from typing import Any
 from airflow_provider_sops.core import errors, models
 from airflow_provider_sops.core.api.calls import nocache
 from airflow_provider_sops.core.api.project import Project
-from airflow_provider_sops.core.flow import Flow, Sleep
+from airflow_provider_sops.core.call_flow import Flow, Sleep
 from airflow_provider_sops.core.models import TaskDetail, TaskStatus
 from airflow_provider_sops.core.states import TaskState
-from airflow_provider_sops.core.status_reading import ApiGrants, read_status
+from airflow_provider_sops.core.status_reading import ApiPermissions, read_status
 from airflow_provider_sops.core.variables import bare_name, sops_key
 from airflow_provider_sops.core.wait.verdict import END_TIME_PATIENCE
 
@@ -52,13 +52,13 @@ def read_outputs(task_id: int, project: Project, *, assume_finished: bool = Fals
     :raises SopsError: when SOPS gives no good answer.
     """
     notices: list[str] = []
-    grants = ApiGrants()
+    permissions = ApiPermissions()
     details: list[TaskDetail] = []
     waited = 0.0
     while True:
-        status = yield from read_status(project, task_id, grants, notices, fresh=True, keep=details.append)
+        status = yield from read_status(project, task_id, permissions, notices, fresh=True, keep=details.append)
         _check_finished(task_id, status, assume_finished)
-        if grants.status:
+        if permissions.status:
             answer = yield project.call("get_task_detail", task_id=task_id, **nocache())
             details.append(models.task_detail(answer))
         detail = details[-1]

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection
 
     from airflow_provider_sops.core.api.answer import Answer
-    from airflow_provider_sops.core.api.calls import Call, Method
-    from airflow_provider_sops.core.flow import Flow, Report
+    from airflow_provider_sops.core.api.calls import Call, Scope
+    from airflow_provider_sops.core.api.catalogue import Method
+    from airflow_provider_sops.core.call_flow import Flow, Report
 
 T = TypeVar("T")
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_sops.arguments import TASK, Field, Templated, listed, read_texts
 from airflow_provider_sops.connection import DEFAULT_CONN_ID
 from airflow_provider_sops.links.sops import SopsTaskLink, push_task_url
+from airflow_provider_sops.operator_arguments import TASK, Field, Templated, listed, read_texts
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context

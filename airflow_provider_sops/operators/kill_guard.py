@@ -16,7 +16,7 @@ from airflow_provider_sops.task_log import report_to
 if TYPE_CHECKING:
     from airflow_provider_sops.hooks.sops import SopsHook
     from airflow_provider_sops.operators.run_kill import Running
-    from airflow_provider_sops.operators.run_records import RunRecords
+    from airflow_provider_sops.operators.run_record_store import RunRecordStore
     from airflow_provider_sops.operators.run_spec import RunSpec
 
 #: Longest sleep in one piece (seconds), so that a kill is noticed.
@@ -33,7 +33,7 @@ class KillGuard:
     """
 
     def __init__(
-        self, spec: RunSpec, hook: SopsHook, ti: Any, records: RunRecords, log: Any, is_killed: Callable[[], bool]
+        self, spec: RunSpec, hook: SopsHook, ti: Any, records: RunRecordStore, log: Any, is_killed: Callable[[], bool]
     ) -> None:
         self._spec = spec
         self._hook = hook

@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_sops.arguments import TASK, Duration, Field, Templated, as_seconds, read_mapping, read_text
 from airflow_provider_sops.connection import DEFAULT_CONN_ID
 from airflow_provider_sops.core.wait.policy import check_choice
 from airflow_provider_sops.links.sops import SopsTaskLink, push_task_url
+from airflow_provider_sops.operator_arguments import (
+    TASK,
+    Duration,
+    Field,
+    Templated,
+    as_seconds,
+    read_mapping,
+    read_text,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -63,7 +71,7 @@ class SopsOperateTaskOperator(Templated, BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Do it, once."""
-        from airflow_provider_sops.core.operate.operate import TASK_ACTIONS, operate_task
+        from airflow_provider_sops.core.operate.operate_task import TASK_ACTIONS, operate_task
         from airflow_provider_sops.exceptions import airflow_errors
         from airflow_provider_sops.hooks.sops import SopsHook
         from airflow_provider_sops.task_log import log_lines
@@ -152,13 +160,9 @@ class SopsOperateNodeOperator(Templated, BaseOperator):
     def execute(self, context: Context) -> None:
         """Wait until the node is reached, and do it, once."""
         from airflow_provider_sops.core.errors import SopsConfigError
-        from airflow_provider_sops.core.operate.operate import (
-            NODE_ACTIONS,
-            RunAborted,
-            check_flow,
-            find_node,
-            operate_node,
-        )
+        from airflow_provider_sops.core.operate.errors import RunAborted
+        from airflow_provider_sops.core.operate.find_node import check_flow, find_node
+        from airflow_provider_sops.core.operate.operate_node import NODE_ACTIONS, operate_node
         from airflow_provider_sops.exceptions import SopsTaskFailedException, airflow_errors
         from airflow_provider_sops.hooks.sops import SopsHook
         from airflow_provider_sops.task_log import log_lines

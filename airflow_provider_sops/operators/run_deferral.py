@@ -5,37 +5,35 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from typing import TYPE_CHECKING, NoReturn
 
-from airflow_provider_sops.arguments import policy_fields
 from airflow_provider_sops.compat import KILLS_REACH_TRIGGERS
-from airflow_provider_sops.triggers.sops import SopsTaskTrigger
-from airflow_provider_sops.wait_results import TRIGGER_TIMEOUT_MARGIN
+from airflow_provider_sops.deferral import defer_wait
+from airflow_provider_sops.wait_spec import WaitSpec, flat_fields
 
 if TYPE_CHECKING:
+    from airflow_provider_sops.operators.run_context import RunContext
     from airflow_provider_sops.operators.run_kill import Running
-    from airflow_provider_sops.operators.run_session import RunSession
 
 #: Longest time (seconds) by which the trigger's deadline comes before the end of ``execution_timeout``.
 _DEADLINE_MARGIN = 10.0
 
 
-def trigger_deadline(session: RunSession) -> float | None:
+def trigger_deadline(run_context: RunContext) -> float | None:
     """Give when the trigger ends the wait: before Airflow does, which counts from the start of the try.
 
     :return: seconds since the epoch; ``None``: never.
     """
-    seconds = session.spec.execution_timeout
+    seconds = run_context.spec.execution_timeout
     if seconds is None:
         return None
-    start = getattr(session.ti, "start_date", None)
+    start = getattr(run_context.ti, "start_date", None)
     began = start.timestamp() if start else time.time()
     return float(began + seconds - min(_DEADLINE_MARGIN, seconds / 10))
 
 
 def defer_run(
-    session: RunSession,
+    run_context: RunContext,
     running: Running,
     *,
     deadline: float | None,
@@ -50,12 +48,10 @@ def defer_run(
     :param hold: seconds for which the trigger holds its event back.
     :param defer: the operator's ``defer``.
     """
-    spec = session.spec
-    session.guard.stop_if_killed()
-    trigger = SopsTaskTrigger(
+    spec = run_context.spec
+    run_context.guard.stop_if_killed()
+    wait_spec = WaitSpec(
         sops_task_id=running.task_id,
-        bk_biz_id=running.run.project.bk_biz_id,
-        scope=running.run.project.scope,
         sops_conn_id=spec.sops_conn_id,
         poll_interval=spec.poll_interval,
         deadline=deadline,
@@ -63,26 +59,18 @@ def defer_run(
         start_deadline=start_by,
         keep_when_cleared=spec.reattach,
         task_url=running.task_url,
-        deferred_at=time.time(),
-        **policy_fields(spec.policy),
+        **flat_fields(running.run.project, spec.policy),
     )
     if spec.revoke_on_kill and not KILLS_REACH_TRIGGERS:
-        session.log.info(
+        run_context.log.info(
             "Deferring. Before Airflow 3.3 nothing runs when a deferred task is killed: should this one be marked "
             "failed or cleared while it waits, SOPS task %s runs on and has to be revoked in SOPS.",
             running.task_id,
         )
-    # the trigger ends the wait in time by itself; Airflow's own timeout is for when no triggerer runs
-    margin = TRIGGER_TIMEOUT_MARGIN + hold
-    timeout = None if deadline is None else timedelta(seconds=deadline - time.time() + margin)
-    defer(
-        trigger=trigger,
-        method_name="execute_complete",
-        kwargs={
-            "sops_task_id": running.task_id,
-            "generation": running.generation,
-            "tag": running.run.tag.base,
-            "deadline": deadline,
-        },
-        timeout=timeout,
-    )
+    kwargs = {
+        "sops_task_id": running.task_id,
+        "generation": running.generation,
+        "tag": running.run.tag.base,
+        "deadline": deadline,
+    }
+    defer_wait(defer, wait_spec, hold=hold, kwargs=kwargs)

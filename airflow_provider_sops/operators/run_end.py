@@ -6,19 +6,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_sops.compat import KILLS_REACH_TRIGGERS
-from airflow_provider_sops.core.operate.operate import revoke
+from airflow_provider_sops.core.operate.revoke import revoke
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.core.wait.verdict import Next
 from airflow_provider_sops.exceptions import SopsException, SopsTimedOutException
 from airflow_provider_sops.operators.run_identity import retry_is_left
 from airflow_provider_sops.operators.run_kill import leave_successor
-from airflow_provider_sops.wait_results import WAIT_ENDED_KEY, bad_end, read_error, with_page
+from airflow_provider_sops.wait_failures import bad_end, read_error, with_page
+from airflow_provider_sops.xcom_keys import WAIT_ENDED_KEY
 from airflow_provider_sops.xcom_outputs import fetch_outputs, push_outputs
 
 if TYPE_CHECKING:
-    from airflow_provider_sops.core.wait.task_wait import Observation
+    from airflow_provider_sops.core.wait.observation import Observation
+    from airflow_provider_sops.operators.run_context import RunContext
     from airflow_provider_sops.operators.run_kill import Running
-    from airflow_provider_sops.operators.run_session import RunSession
 
 #: What helps when an output cannot be pushed: this operator takes all or none.
 _OUTPUTS_ADVICE = (
@@ -27,75 +28,77 @@ _OUTPUTS_ADVICE = (
 )
 
 
-def end(session: RunSession, observation: Observation) -> dict[str, Any]:
+def end(run_context: RunContext, observation: Observation) -> dict[str, Any]:
     """Turn the end of a wait into outputs or an error.
 
     :return: the outputs by bare name; empty after an allowed end other than FINISHED.
     :raises SopsTaskFailedException: (or one of its kinds) a bad end.
     :raises SopsException: (one of its kinds) the status or the outputs cannot be read.
     """
-    session.guard.stop_if_killed()
+    run_context.guard.stop_if_killed()
     status = observation.status
     if status is None or observation.error is not None:
         error = read_error(observation)
         raise error from error.__cause__
-    running = session.guard.running
+    running = run_context.guard.running
     if status.state.is_final:
-        session.guard.running = None
+        run_context.guard.running = None
     if observation.next is Next.FAILURE:
-        status = with_page(session.hook, status)
-        session.push(status.task_id, status.task_url)
-        raise bad_end(session.hook, session.hook.project, status, observation.reason)
-    session.log.info("SOPS task %s %r %s.", status.task_id, status.name, observation.reason)
-    outputs = _take_outputs(session, status.task_id) if status.state is TaskState.FINISHED else {}
+        status = with_page(run_context.hook, status)
+        run_context.push(status.task_id, status.task_url)
+        raise bad_end(run_context.hook, run_context.hook.project, status, observation.reason)
+    run_context.log.info("SOPS task %s %r %s.", status.task_id, status.name, observation.reason)
+    outputs = _take_outputs(run_context, status.task_id) if status.state is TaskState.FINISHED else {}
     if running is not None:
-        session.record(running, done=True)
+        run_context.record(running, done=True)
     return outputs
 
 
-def _take_outputs(session: RunSession, task_id: int) -> dict[str, Any]:
-    spec = session.spec
+def _take_outputs(run_context: RunContext, task_id: int) -> dict[str, Any]:
+    spec = run_context.spec
     outputs = fetch_outputs(
-        session.hook,
+        run_context.hook,
         task_id,
-        log=session.log,
+        log=run_context.log,
         do_xcom_push=spec.do_xcom_push,
         assume_finished=spec.policy.assume_finished,
         advice=_OUTPUTS_ADVICE,
     )
-    session.push(task_id, outputs.detail.task_url)
+    run_context.push(task_id, outputs.detail.task_url)
     if spec.push_outputs:
         push_outputs(
-            session.context,
+            run_context.context,
             outputs.values,
-            log=session.log,
+            log=run_context.log,
             do_xcom_push=spec.do_xcom_push,
             extra_links=spec.extra_links,
         )
     return dict(outputs.values)
 
 
-def time_out(session: RunSession, running: Running, state: str) -> NoReturn:
+def time_out(run_context: RunContext, running: Running, state: str) -> NoReturn:
     """Revoke the SOPS task, which has not ended in time, and fail.
 
     :param state: what is known of the SOPS task, as a part of a sentence.
     :raises SopsTimedOutException: always.
     """
-    spec = session.spec
+    spec = run_context.spec
     assert spec.execution_timeout is not None
     task_id, fate = running.task_id, "it was left running, as revoke_on_kill is off"
     if spec.revoke_on_kill:
         try:
-            revocation = session.carry_out(revoke(running.run.project, task_id, started=running.started))
+            revocation = run_context.carry_out(revoke(running.run.project, task_id, started=running.started))
         except SopsException as failed:
             fate = f"it could not be revoked and may still run ({failed})"
         else:
             fate = revocation.text + ("; it may still start" if revocation.may_start else "")
-            if revocation.done and retry_is_left(session.ti):
-                session.report(
-                    leave_successor(running, lambda flow: session.hook.run(flow, session.report), session.records)
+            if revocation.done and retry_is_left(run_context.ti):
+                run_context.report(
+                    leave_successor(
+                        running, lambda flow: run_context.hook.run(flow, run_context.report), run_context.records
+                    )
                 )
-    session.guard.running = None
+    run_context.guard.running = None
     error = SopsTimedOutException(
         f"SOPS task {task_id} has not ended within {spec.execution_timeout:.0f} s (execution_timeout): {state}; {fate}."
     )
@@ -103,14 +106,14 @@ def time_out(session: RunSession, running: Running, state: str) -> NoReturn:
     raise error
 
 
-def note_bad_end(session: RunSession, task_id: int) -> None:
+def note_bad_end(run_context: RunContext, task_id: int) -> None:
     """Let a trigger that has stood still meanwhile know that it was no user who has ended the wait.
 
     :param task_id: the SOPS task that was waited for.
     """
-    if not KILLS_REACH_TRIGGERS or not session.spec.do_xcom_push:
+    if not KILLS_REACH_TRIGGERS or not run_context.spec.do_xcom_push:
         return
     try:
-        session.ti.xcom_push(key=WAIT_ENDED_KEY, value=task_id)
+        run_context.ti.xcom_push(key=WAIT_ENDED_KEY, value=task_id)
     except Exception as error:  # whatever the XCom backend raises; the task's own error is what counts
-        session.log.warning("XCom %r could not be pushed: %s", WAIT_ENDED_KEY, error)
+        run_context.log.warning("XCom %r could not be pushed: %s", WAIT_ENDED_KEY, error)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_sops.core.api.project import Project
-    from airflow_provider_sops.operators.run_records import RunRecords
+    from airflow_provider_sops.operators.run_record_store import RunRecordStore
     from airflow_provider_sops.operators.run_spec import RunSpec
 
 #: How far the clocks and time zones of Airflow and SOPS may be apart.
@@ -26,7 +26,7 @@ _CLOCK_DIFFERENCE = timedelta(days=2)
 _MOST_EARLIER_TAGS = 20
 
 
-def make_task_run(spec: RunSpec, context: Context, project: Project, records: RunRecords) -> TaskRun:
+def make_task_run(spec: RunSpec, context: Context, project: Project, records: RunRecordStore) -> TaskRun:
     """Say who this try is and what it is to run.
 
     :param project: where the SOPS task is.

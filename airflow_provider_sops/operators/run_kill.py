@@ -10,21 +10,21 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sops.compat import CLEARING_RAISES_MAX_TRIES, state_in_airflow
+from airflow_provider_sops.core.call_flow import LogLine
 from airflow_provider_sops.core.errors import SopsError
-from airflow_provider_sops.core.flow import LogLine
 from airflow_provider_sops.core.http.client import SopsClient
 from airflow_provider_sops.core.http.retry import NO_RETRY
-from airflow_provider_sops.core.operate.operate import revoke
+from airflow_provider_sops.core.operate.revoke import revoke
 from airflow_provider_sops.core.run.creation import create
 from airflow_provider_sops.core.run.task_run import RunRecord
 from airflow_provider_sops.kill_reasons import Kill, kill_of, why_left_running
 from airflow_provider_sops.operators.run_identity import retry_is_left
 
 if TYPE_CHECKING:
-    from airflow_provider_sops.core.flow import Flow, Secrets
+    from airflow_provider_sops.core.call_flow import Flow, Secrets
     from airflow_provider_sops.core.run.task_run import TaskRun
     from airflow_provider_sops.hooks.sops import SopsHook
-    from airflow_provider_sops.operators.run_records import RunRecords
+    from airflow_provider_sops.operators.run_record_store import RunRecordStore
 
 #: Seconds that a kill may take: Airflow 3 sends SIGKILL five seconds after SIGTERM.
 KILL_SECONDS = 4.0
@@ -59,7 +59,7 @@ class Killed:
 
 
 def revoke_when_killed(
-    running: Running, hook: SopsHook, ti: Any, records: RunRecords, *, keep_when_cleared: bool, out_of_time: bool
+    running: Running, hook: SopsHook, ti: Any, records: RunRecordStore, *, keep_when_cleared: bool, out_of_time: bool
 ) -> Killed:
     """Revoke the SOPS task, in one attempt, if a user has ended or cleared the Airflow task, or its time is over.
 
@@ -96,7 +96,7 @@ def _revoke(
     running: Running,
     hook: SopsHook,
     ti: Any,
-    records: RunRecords,
+    records: RunRecordStore,
     keep_when_cleared: bool,
     out_of_time: bool,
     killed: Killed,
@@ -132,7 +132,7 @@ def _revoke(
             _record_as_done(running, records)
 
 
-def leave_successor(running: Running, carry_out: Callable[[Flow[int]], int], records: RunRecords) -> LogLine:
+def leave_successor(running: Running, carry_out: Callable[[Flow[int]], int], records: RunRecordStore) -> LogLine:
     """Create the next SOPS task, so that the retry knows that the one before was not stopped by a person.
 
     :return: what came of it; it raises nothing.
@@ -146,7 +146,7 @@ def leave_successor(running: Running, carry_out: Callable[[Flow[int]], int], rec
     return LogLine(f"A retry will run SOPS task {task_id} in its place.")
 
 
-def _record_as_done(running: Running, records: RunRecords) -> None:
+def _record_as_done(running: Running, records: RunRecordStore) -> None:
     """Let a next try know that this SOPS task is over, should it look under the same tag after all."""
     with suppress(Exception):  # whatever the store's backend raises: the tag is another one as a rule
         records.write(RunRecord(running.run.tag.base, running.generation, running.task_id, done=True))

@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowException, BaseOperator, conf
 
-from airflow_provider_sops.arguments import (
-    PLACE,
+from airflow_provider_sops.compat import TaskDeferralError, is_trigger_timeout, resumed_context
+from airflow_provider_sops.connection import DEFAULT_CONN_ID
+from airflow_provider_sops.core.api.calls import parse_id
+from airflow_provider_sops.core.api.catalogue import STATUS_CACHE_SECONDS
+from airflow_provider_sops.core.states import TaskState
+from airflow_provider_sops.core.wait.policy import check_choice
+from airflow_provider_sops.links.sops import SopsTaskLink
+from airflow_provider_sops.operator_arguments import (
+    PROJECT_FIELDS,
     Duration,
     Field,
     Templated,
@@ -24,12 +31,6 @@ from airflow_provider_sops.arguments import (
     read_text,
     read_texts,
 )
-from airflow_provider_sops.compat import TaskDeferralError, is_trigger_timeout, resumed_context
-from airflow_provider_sops.connection import DEFAULT_CONN_ID
-from airflow_provider_sops.core.api.calls import STATUS_CACHE_SECONDS, parse_id
-from airflow_provider_sops.core.states import TaskState
-from airflow_provider_sops.core.wait.policy import check_choice
-from airflow_provider_sops.links.sops import SopsTaskLink
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -111,7 +112,7 @@ class SopsRunTaskOperator(Templated, BaseOperator):
         "execute_task_nodes_id": Field(read_some_texts),
         "template_schemes_id": Field(read_schemes),
         "simplify_vars": Field(read_texts),
-        **PLACE,
+        **PROJECT_FIELDS,
     }
     template_fields = tuple(fields_read)
     template_fields_renderers: ClassVar[dict[str, str]] = {"constants": "json"}

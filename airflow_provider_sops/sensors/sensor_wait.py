@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.providers.common.compat.sdk import AirflowSkipException, PokeReturnValue
 
 from airflow_provider_sops.compat import first_reschedule_date
-from airflow_provider_sops.core.api.calls import STATUS_CACHE_SECONDS
+from airflow_provider_sops.core.api.catalogue import STATUS_CACHE_SECONDS
 from airflow_provider_sops.core.errors import SopsAuthenticationError
 from airflow_provider_sops.core.models import TaskStatus
 from airflow_provider_sops.core.states import TaskState
@@ -124,7 +124,7 @@ class SensorWait:
         observation = self._logged(self._hook.run(self.task_wait.observe(time.time())))
         if self.task_wait.task_url != self._pushed_url:
             self._pushed_url = self.task_wait.task_url
-            push_task_url(context, self._sensor, self.task_wait.task_url)
+            push_task_url(context, self.task_wait.task_url, do_xcom_push=self._sensor.do_xcom_push)
         return observation
 
     def _conclude(self, context: Context, observation: Observation) -> tuple[Observation, dict[str, Any] | None]:
@@ -146,8 +146,12 @@ class SensorWait:
         assume_finished = self.task_wait.policy.assume_finished
         if not (status.state is TaskState.FINISHED or (status.state is TaskState.ENDED and assume_finished)):
             return {}
-        read = fetch_outputs(self._sensor, self._hook, status.task_id, self._keys, assume_finished=assume_finished)
-        push_outputs(context, self._sensor, read.values)
+        log, do_xcom_push = self._sensor.log, self._sensor.do_xcom_push
+        read = fetch_outputs(
+            self._hook, status.task_id, self._keys, log=log, do_xcom_push=do_xcom_push, assume_finished=assume_finished
+        )
+        links = self._sensor.operator_extra_links
+        push_outputs(context, read.values, log=log, do_xcom_push=do_xcom_push, extra_links=links)
         return dict(read.values)
 
     def _logged(self, observation: Observation) -> Observation:

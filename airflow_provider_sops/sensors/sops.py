@@ -18,12 +18,12 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_sops.arguments import TASK, Duration, Field, Templated, listed, make_policy, read_texts
 from airflow_provider_sops.compat import TaskDeferralError, is_trigger_timeout
 from airflow_provider_sops.connection import DEFAULT_CONN_ID
-from airflow_provider_sops.core.api.calls import DETAIL_CACHE_SECONDS, STATUS_CACHE_SECONDS
+from airflow_provider_sops.core.api.catalogue import DETAIL_CACHE_SECONDS, STATUS_CACHE_SECONDS
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.links.sops import SopsTaskLink, push_task_url
+from airflow_provider_sops.operator_arguments import TASK, Duration, Field, Templated, listed, make_policy, read_texts
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -173,7 +173,7 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
             task_url=task_wait.task_url,
             **flat_fields(task_wait.project, self.policy),
         )
-        defer_wait(self, spec, hold=deferral_hold())
+        defer_wait(self.defer, spec, hold=deferral_hold())
 
     def execute_complete(self, context: Context, event: Any) -> dict[str, Any]:
         """Go on after the wait in the triggerer.
@@ -227,92 +227,7 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
             raise AirflowSkipException(message)
         raise AirflowSensorTimeout(message)
 
-    def poke(self, context: Context) -> bool | PokeReturnValue:
-        """Look at the task once."""
-        from airflow_provider_sops.core.wait.verdict import Next
-
-        task_wait = self._task_wait or self._open_wait(context)
-        observation, result = self._attempt(context, task_wait)
-        while (
-            self._is_rescheduled
-            and observation.next is Next.WAIT
-            and task_wait.must_be_kept
-            and not self._is_overdue(context)
-        ):
-            # the next poke would be another process, which knows nothing of what this one remembers
-            time.sleep(self.poke_interval)
-            observation, result = self._attempt(context, task_wait)
-        if observation.next is Next.WAIT:
-            return False
-        if observation.next is Next.FAILURE:
-            self._fail(observation)
-        return PokeReturnValue(is_done=True, xcom_value=result)
-
-    def _attempt(self, context: Context, task_wait: TaskWait) -> tuple[Observation, dict[str, Any] | None]:
-        """Look at the task; when it has ended well, give what the sensor returns too."""
-        from airflow_provider_sops.core.wait.verdict import Next
-
-        observation = self._ended or self._observe(context, task_wait)
-        if observation.next is not Next.SUCCESS:
-            return observation, None
-        self._ended = observation
-        return self._conclude(context, task_wait, observation)
-
-    def _conclude(
-        self, context: Context, task_wait: TaskWait, observation: Observation
-    ) -> tuple[Observation, dict[str, Any] | None]:
-        """Give what the sensor returns after a good end; or, when the outputs cannot be read, what follows from that.
-
-        Nothing else is lost by waiting on then: what is tolerated of the status is tolerated of the outputs.
-        """
-        from airflow_provider_sops.exceptions import SopsException
-        from airflow_provider_sops.wait_results import result_of
-
-        assert observation.status is not None
-        result = result_of(observation.status)
-        if not self.push_outputs:
-            return observation, result
-        try:
-            return observation, {**result, "outputs": self._outputs(context, observation.status)}
-        except SopsException as error:
-            return self._shown(task_wait.failed_read(error, time.time(), what="outputs")), None
-
-    def _outputs(self, context: Context, status: TaskStatus) -> dict[str, Any]:
-        """Read, check and push the outputs; other ends than a finish have none."""
-        from airflow_provider_sops.xcom_outputs import fetch_outputs, push_outputs
-
-        assume_finished = self.policy.assume_finished
-        if not (status.state is TaskState.FINISHED or (status.state is TaskState.ENDED and assume_finished)):
-            return {}
-        log, do_xcom_push = self.log, self.do_xcom_push
-        read = fetch_outputs(
-            self.hook, status.task_id, self.keys, log=log, do_xcom_push=do_xcom_push, assume_finished=assume_finished
-        )
-        links = self.operator_extra_links
-        push_outputs(context, read.values, log=log, do_xcom_push=do_xcom_push, extra_links=links)
-        return dict(read.values)
-
-    def _conclude_resumed(self, context: Context, observation: Observation) -> dict[str, Any]:
-        """Give what the sensor returns after a good end that the triggerer has seen."""
-        from airflow_provider_sops.core.wait.verdict import Next
-
-        task_wait = self._open_wait(context)
-        task_wait.had_answer = True
-        self._pushed_url = task_wait.task_url = observation.status.task_url if observation.status else ""
-        while True:
-            follows, result = self._conclude(context, task_wait, observation)
-            if result is not None:
-                return result
-            if follows.next is Next.FAILURE:
-                self._fail(follows)
-            time.sleep(min(self.poke_interval, STATUS_CACHE_SECONDS))
-
-    @property
-    def _is_rescheduled(self) -> bool:
-        return bool(self.reschedule) and not self.deferrable
-
-    def _open_wait(self, context: Context) -> TaskWait:
-        from airflow_provider_sops.core.wait.task_wait import TaskWait
+    def _read_fields(self) -> None:
         from airflow_provider_sops.exceptions import airflow_errors
 
         with airflow_errors():
@@ -330,42 +245,9 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
             push_outputs=self.push_outputs,
             keys=self.keys,
         )
-        if earlier_poke is not None:
-            task_wait.logged_until = time.time() - self.poke_interval - _SCHEDULING_DELAY
-        return task_wait
-
-    def _observe(self, context: Context, task_wait: TaskWait) -> Observation:
-        observation = self._shown(self.hook.run(task_wait.observation(time.time())))
-        if task_wait.task_url != self._pushed_url:
-            self._pushed_url = task_wait.task_url
-            push_task_url(context, task_wait.task_url, do_xcom_push=self.do_xcom_push)
-        return observation
-
-    def _shown(self, observation: Observation) -> Observation:
-        """Write a look into the log; after a refusal of the credentials they are looked up again."""
-        from airflow_provider_sops.wait_results import log_lines
-
-        log_lines(self.log, observation.lines)
-        if isinstance(observation.error, SopsAuthenticationError):
-            self.hook.forget_connection()
-        return observation
-
-    def _fail(self, observation: Observation) -> NoReturn:
-        """Raise what ended the wait; ``soft_fail`` skips on a bad end of the task only."""
-        from airflow_provider_sops.wait_results import bad_end, read_error, with_page
-
-        if observation.error is not None:
-            error = read_error(observation)
-            raise error from error.__cause__
-        assert observation.status is not None
-        failure = bad_end(self.hook, self.hook.project, with_page(self.hook, observation.status), observation.reason)
-        if self.soft_fail:
-            self.log.warning("%s", failure)
-            raise AirflowSkipException(str(failure)) from failure
-        raise failure
 
     def _get_next_poke_interval(self, *args: Any, **kwargs: Any) -> float:
         interval: float = super()._get_next_poke_interval(*args, **kwargs)
-        if self._own_interval and self._wait is not None and not self._wait.task_wait.grants.status:
+        if self._own_interval and self._wait is not None and not self._wait.task_wait.permissions.status:
             return max(interval, float(DETAIL_CACHE_SECONDS))
         return interval

@@ -14,7 +14,7 @@ from datetime import datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from airflow_provider_sops.testing import answers, first_engine, shapes
+from airflow_provider_sops.testing import answers, engine_v1, shapes
 from airflow_provider_sops.testing.calling import APIS, Api, Call, as_api, is_common, require
 from airflow_provider_sops.testing.counting import count_tasks
 from airflow_provider_sops.testing.engine import Node, Task
@@ -489,7 +489,7 @@ def node_callback(call: Call) -> Answer:
     if task.spec(str(node_id)) is None:
         return refusal(f"task[{task.id}] does not have node[{node_id}]", PARAMETER)
     if str(node_id) not in task.nodes:
-        raise missing(call.release, "State matching query does not exist.", first_engine.unknown_node(node_id))
+        raise missing(call.release, "State matching query does not exist.", engine_v1.unknown_node(node_id))
     task.operate_node(call.now, call.user, str(node_id), "callback", data=call.body.get("callback_data"))
     return {"result": True, "message": "success", "code": 0}
 
@@ -530,10 +530,10 @@ def get_task_status(call: Call) -> Answer:
     if task is None or task.project_id != call.project.id or task.deleted:
         # 3.3 looks for the number in its engine
         own = call.release.has("scope")
-        text = "TaskFlowInstance matching query does not exist." if own else first_engine.unknown_node(task_id)
+        text = "TaskFlowInstance matching query does not exist." if own else engine_v1.unknown_node(task_id)
         return _status_error(task_id, text)
-    if first_engine.is_unknown(task):
-        return _status_error(task_id, first_engine.unknown_node(task.root_id))
+    if engine_v1.is_unknown(task):
+        return _status_error(task_id, engine_v1.unknown_node(task.root_id))
     if task.broken or task.id in call.poisoned:
         return _status_error(task_id, "node states of the task cannot be read")
     status = dict(_status(call, task))
@@ -541,7 +541,7 @@ def get_task_status(call: Call) -> Answer:
     if subprocess_id and not task.expired:
         node = task.nodes.get(subprocess_id)
         if node is None and not call.release.has("subprocess_id may be unknown"):
-            return _status_error(task_id, first_engine.unknown_node(subprocess_id))
+            return _status_error(task_id, engine_v1.unknown_node(subprocess_id))
         if node is None:
             call.replica.created["name"] = task.name
             call.replica.created.setdefault("children", {})
@@ -603,7 +603,7 @@ def get_tasks_status(call: Call) -> Answer:
         if task is None or task.project_id != call.project.id:
             continue
         unreadable = task.broken or task.id in call.poisoned
-        if first_engine.is_unknown(task) or (unreadable and not call.release.has("engine v2")):
+        if engine_v1.is_unknown(task) or (unreadable and not call.release.has("engine v2")):
             raise Crash
         if unreadable:
             return _status_error(task_id, "node states of the task cannot be read")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_sops.testing import answers, first_engine
+from airflow_provider_sops.testing import answers, engine_v1
 from airflow_provider_sops.testing.answers import Project
 from airflow_provider_sops.testing.engine import Clock, Hooks, Node, Task, all_specs
 from airflow_provider_sops.testing.releases import Release
@@ -221,7 +221,7 @@ class Site(Hooks):
         if self.release.has("engine v2"):
             task.queue_start(self.clock.now(), user, self.start_delay)
         else:
-            first_engine.start(task, self.clock.now(), user, self.start_delay)
+            engine_v1.start(task, self.clock.now(), user, self.start_delay)
 
     def operate_task(self, task: Task, user: str, action: str) -> None:
         """Pause, resume or revoke a task.
@@ -232,7 +232,7 @@ class Site(Hooks):
             task.operate(self.clock.now(), user, action)
         else:
             looks_first = self.release.has("revoke looks first")
-            first_engine.operate_unstarted(task, self.clock.now(), user, action, looks_first=looks_first)
+            engine_v1.operate_unstarted(task, self.clock.now(), user, action, looks_first=looks_first)
 
     def revive_worker(self, delay: float = 0.1) -> None:
         """A worker lives again: what is queued is taken up now, what comes after ``delay``."""

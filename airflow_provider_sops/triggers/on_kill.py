@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sops.compat import ask_airflow, state_in_airflow, xcom_in_airflow
 from airflow_provider_sops.core import errors
-from airflow_provider_sops.core.operate.operate import revoke
+from airflow_provider_sops.core.operate.revoke import revoke
 from airflow_provider_sops.kill_reasons import Kill, kill_of, why_left_running
 from airflow_provider_sops.task_log import log_lines
 from airflow_provider_sops.triggers.shared_pollers import connect

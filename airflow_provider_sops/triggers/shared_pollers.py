@@ -10,7 +10,8 @@ from weakref import WeakKeyDictionary
 
 from airflow_provider_sops.compat import ask_airflow, look_up_connection
 from airflow_provider_sops.core.api.project import Project
-from airflow_provider_sops.core.poll.poller import Poller, Subscription
+from airflow_provider_sops.core.poll.poller import Poller
+from airflow_provider_sops.core.poll.subscription import Subscription
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Connection

@@ -38,7 +38,7 @@ class SopsTaskTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, write changes of state into the task's log, and fire one event."""
-        from airflow_provider_sops.triggers.hold import hold_event
+        from airflow_provider_sops.triggers.deferral_hold import hold_event
         from airflow_provider_sops.triggers.wait_loop import wait
 
         started, spec = time.monotonic(), self.spec

@@ -11,7 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sops.core import errors
-from airflow_provider_sops.core.poll.poller import Poller, Subscription
+from airflow_provider_sops.core.poll.poller import Poller
+from airflow_provider_sops.core.poll.subscription import Subscription
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.core.wait.task_wait import TaskWait
 from airflow_provider_sops.core.wait.verdict import Next
@@ -60,7 +61,9 @@ def make_loop(
     spec: WaitSpec, log: Any, on_start: Callable[[], None], poller: Poller, subscription: Subscription
 ) -> WaitLoop:
     """Make the loop of a wait that begins now."""
-    task_wait = TaskWait(spec.sops_task_id, poller.project, spec.policy, had_answer=True, grants=poller.grants)
+    task_wait = TaskWait(
+        spec.sops_task_id, poller.project, spec.policy, had_answer=True, permissions=poller.permissions
+    )
     task_wait.task_url = spec.task_url
     return WaitLoop(spec, log, on_start, poller, subscription, task_wait, first_read_by=time.time() + _FIRST_READ)
 
@@ -147,7 +150,7 @@ class WaitLoop:
         return max(deadline, self.first_read_by)
 
     def _may_read_progress(self, now: float) -> bool:
-        readable = self.subscription.error is None and self.task_wait.grants.status
+        readable = self.subscription.error is None and self.task_wait.permissions.status
         return now >= self.progress_due and readable and self.poller.may_read_for_log(self.subscription)
 
     async def _log_progress(self, now: float) -> None:

@@ -46,12 +46,14 @@ RUNNING = {
     f"airflow_provider_sops.{name}"
     for name in (
         "core.models",
+        "core.poll.poller",
         "core.run.task_run",
         "core.wait.task_wait",
-        "core.poll.poller",
         "operators.run_attempt",
         "operators.run_spec",
         "task_log",
+        "trigger_events",
+        "wait_failures",
         "wait_results",
     )
 }

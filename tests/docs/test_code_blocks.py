@@ -155,7 +155,7 @@ def test_a_rule_covers_the_block(block: Block) -> None:
         special = is_connection_variable(block) or is_server(block) or is_site(block)
         assert special or {_program(command) for command in block.commands} <= known
     elif block.language == "mermaid":
-        assert block.file == _name(DESIGN)  # `make lint` checks that tools/rooms.py has made it of the code
+        assert block.file == _name(DESIGN)  # `make lint` checks that tools/diagrams.py has made it of the code
     else:
         assert block.language in ("json", "python", "toml"), f"no rule for blocks of {block.language!r}"
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, TaskGroup, XComArg
 
-from airflow_provider_sops.arguments import Field, listed, read_schemes, read_texts
 from airflow_provider_sops.exceptions import SopsConfigException
+from airflow_provider_sops.operator_arguments import Field, listed, read_schemes, read_texts
 from airflow_provider_sops.operators.sops import (
     SopsGetTaskOutputsOperator,
     SopsOperateNodeOperator,
@@ -35,12 +35,12 @@ IDS = (*NOTHING, [], {}, 0, 1.5, "x")
 TEXTS = (*NOTHING, [], {"a": 1}, float("nan"))
 LISTS = ("", " ", None, False, {"a": 1}, ["a", None], ["a", ""], [True], [["a"]], float("inf"))
 DICTS = ("", None, False, True, [], "{'a': 1}", 5, {"": 1}, {None: 1})
-PLACE: dict[str, tuple[Any, tuple[Any, ...]]] = {
+PROJECT_FIELDS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bk_biz_id": (2, IDS),
     "scope": ("cmdb_biz", (*NOTHING, [], 5, "business")),
     "sops_conn_id": ("sops_default", TEXTS),
 }
-TASK = {"sops_task_id": (50001, IDS), **PLACE}
+TASK = {"sops_task_id": (50001, IDS), **PROJECT_FIELDS}
 RUN = {
     "template_source": ("business", (*NOTHING, [], "private")),
     "task_name": ("x", TEXTS),
@@ -50,7 +50,7 @@ RUN = {
     "execute_task_nodes_id": (["a"], (*LISTS, [])),
     "template_schemes_id": (["a"], (*LISTS, [])),
     "simplify_vars": ([], LISTS),
-    **PLACE,
+    **PROJECT_FIELDS,
 }
 NODE = {"action": ("callback", TEXTS), "flow_id": ("x", TEXTS), "data": ({}, DICTS), "inputs": ({}, DICTS), **TASK}
 #: by operator: each templated argument with a value that is right, and values that are wrong

@@ -29,7 +29,7 @@ for name in (
     "airflow_provider_sops.hooks.sops",
     "airflow_provider_sops.operators.run_attempt",
     "airflow_provider_sops.core.http.async_client",
-    "airflow_provider_sops.triggers.hold",
+    "airflow_provider_sops.triggers.deferral_hold",
     "airflow_provider_sops.triggers.on_kill",
     "airflow_provider_sops.triggers.wait_loop",
     "httpx",

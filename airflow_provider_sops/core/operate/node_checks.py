@@ -6,7 +6,7 @@ from __future__ import annotations
 from airflow_provider_sops.core import errors, models
 from airflow_provider_sops.core.api.calls import Call, nocache
 from airflow_provider_sops.core.api.project import Project
-from airflow_provider_sops.core.flow import Flow
+from airflow_provider_sops.core.call_flow import Flow
 from airflow_provider_sops.core.models import NodeStatus, TaskStatus
 from airflow_provider_sops.core.operate.wording import CALL_BACK, named, refused, resume_action, resume_advice
 from airflow_provider_sops.core.pipeline_tree import activities

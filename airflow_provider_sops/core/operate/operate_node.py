@@ -9,15 +9,15 @@ from typing import Any, Literal, get_args
 from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.calls import Call
 from airflow_provider_sops.core.api.project import Project
+from airflow_provider_sops.core.call_flow import Flow, LogLine, Sleep
 from airflow_provider_sops.core.errors import looks_missing
-from airflow_provider_sops.core.flow import Flow, LogLine, Sleep
 from airflow_provider_sops.core.models import NodeStatus, TaskStatus
+from airflow_provider_sops.core.operate.errors import RunAborted
 from airflow_provider_sops.core.operate.lost_answers import SEND_PAUSE, may_have_happened
 from airflow_provider_sops.core.operate.node_checks import check_node, is_waiting_pause_node
-from airflow_provider_sops.core.operate.run_aborted import RunAborted
 from airflow_provider_sops.core.operate.wording import CALL_BACK, NO_OPERATE_NODE, named, refused
 from airflow_provider_sops.core.states import TaskState
-from airflow_provider_sops.core.status_reading import ApiGrants, read_status
+from airflow_provider_sops.core.status_reading import ApiPermissions, read_status
 
 NodeAction = Literal[
     "retry",
@@ -69,8 +69,8 @@ def operate_node(
     :raises errors.SopsError: SOPS refuses, or gives no good answer.
     """
     call = project.call("operate_node", task_id=task_id, node_id=node_id, action=action, **params)
-    grants = ApiGrants()
-    status = yield from _reach(project, task_id, node_id, action, grants, patience, interval)
+    permissions = ApiPermissions()
+    status = yield from _reach(project, task_id, node_id, action, permissions, patience, interval)
     node = status.node(node_id)
     if node is not None and not _is_over(status) and _is_done(action, node):
         if action == "resume" and (yield from is_waiting_pause_node(project, status, node)):
@@ -82,7 +82,7 @@ def operate_node(
     if node is not None:
         yield from check_node(project, call, action, status, node)
     try:
-        done = yield from _send(project, call, action, node, grants)
+        done = yield from _send(project, call, action, node, permissions)
     except errors.SopsError as error:
         if not looks_missing(error):
             raise
@@ -90,16 +90,18 @@ def operate_node(
             raise errors.advised(error, NO_OPERATE_NODE) from error.__cause__
         data = params.get("data") or {}
         call = project.call("node_callback", task_id=task_id, node_id=node_id, callback_data=data)
-        done = yield from _send(project, call, action, node, grants)
+        done = yield from _send(project, call, action, node, permissions)
     if done:
         return done
     if node is None:
-        later = "it pauses when the task comes to it" if grants.status else "what has come of it cannot be read"
+        later = "it pauses when the task comes to it" if permissions.status else "what has come of it cannot be read"
         return [LogLine(f"Node {node_id} of SOPS task {task_id}: {action} is done; {later}.")]
-    return (yield from _see_effect(project, task_id, action, node, grants))
+    return (yield from _see_effect(project, task_id, action, node, permissions))
 
 
-def _send(project: Project, call: Call, action: str, node: NodeStatus | None, grants: ApiGrants) -> Flow[list[LogLine]]:
+def _send(
+    project: Project, call: Call, action: str, node: NodeStatus | None, permissions: ApiPermissions
+) -> Flow[list[LogLine]]:
     """Send what operates a node.
 
     :return: for the log, when the answer was lost, and yet it shows that it is done; empty when SOPS said yes.
@@ -107,9 +109,9 @@ def _send(project: Project, call: Call, action: str, node: NodeStatus | None, gr
     try:
         yield call
     except errors.SopsError as error:
-        if not may_have_happened(error) or not grants.status or node is None:
+        if not may_have_happened(error) or not permissions.status or node is None:
             raise
-        status = yield from read_status(project, call.task_id or 0, grants, [], fresh=True)
+        status = yield from read_status(project, call.task_id or 0, permissions, [], fresh=True)
         after = status.node(node.id)
         if after is None or not (_is_done(action, after) or _has_changed(node, after)):
             raise
@@ -122,13 +124,19 @@ def _send(project: Project, call: Call, action: str, node: NodeStatus | None, gr
 
 
 def _reach(
-    project: Project, task_id: int, node_id: str, action: str, grants: ApiGrants, patience: float, interval: float
+    project: Project,
+    task_id: int,
+    node_id: str,
+    action: str,
+    permissions: ApiPermissions,
+    patience: float,
+    interval: float,
 ) -> Flow[TaskStatus]:
     """Wait until the task has come to a node, where that can be read."""
     waited = 0.0
     while True:
-        status = yield from read_status(project, task_id, grants, [], fresh=True)
-        if not grants.status or status.node(node_id) is not None:
+        status = yield from read_status(project, task_id, permissions, [], fresh=True)
+        if not permissions.status or status.node(node_id) is not None:
             return status
         ended = status.has_ended
         if action == "pause" and not ended:
@@ -145,7 +153,7 @@ def _reach(
 
 
 def _see_effect(
-    project: Project, task_id: int, action: str, before: NodeStatus, grants: ApiGrants
+    project: Project, task_id: int, action: str, before: NodeStatus, permissions: ApiPermissions
 ) -> Flow[list[LogLine]]:
     """Read until a node is no longer as it was: SOPS' engine does in its own time what it said yes to.
 
@@ -155,7 +163,7 @@ def _see_effect(
     waited = 0.0
     while True:
         try:
-            status = yield from read_status(project, task_id, grants, [], fresh=True)
+            status = yield from read_status(project, task_id, permissions, [], fresh=True)
         except errors.SopsError as error:  # it is done, and must not be done again
             return [LogLine(f"SOPS says yes to {action} of {subject}; what came of it cannot be read. {error}", True)]
         after = status.node(before.id)

@@ -8,13 +8,13 @@ from typing import Literal, get_args
 from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.calls import Call
 from airflow_provider_sops.core.api.project import Project
-from airflow_provider_sops.core.flow import Flow, LogLine
+from airflow_provider_sops.core.call_flow import Flow, LogLine
 from airflow_provider_sops.core.models import TaskStatus, failed_leaves
 from airflow_provider_sops.core.operate.lost_answers import may_have_happened
 from airflow_provider_sops.core.operate.revoke import NOT_STARTED
 from airflow_provider_sops.core.operate.wording import named, refused, resume_advice
 from airflow_provider_sops.core.states import TaskState
-from airflow_provider_sops.core.status_reading import REFUSED, ApiGrants, read_status
+from airflow_provider_sops.core.status_reading import REFUSED, ApiPermissions, read_status
 
 TaskAction = Literal["start", "pause", "resume", "revoke"]
 TASK_ACTIONS: tuple[str, ...] = get_args(TaskAction)
@@ -40,7 +40,7 @@ def operate_task(project: Project, task_id: int, action: str) -> Flow[list[LogLi
     except errors.SopsError as error:
         if isinstance(error, _NEVER_DONE) or not (isinstance(error, errors.SopsApiError) or may_have_happened(error)):
             raise
-        status = yield from read_status(project, task_id, ApiGrants(), [], fresh=True)
+        status = yield from read_status(project, task_id, ApiPermissions(), [], fresh=True)
         if not _is_so(action, status):
             raise
         return [LogLine(f"{_nothing_to(action, status)} ({error})")]
@@ -57,7 +57,7 @@ def operate_task(project: Project, task_id: int, action: str) -> Flow[list[LogLi
 def _read_if_allowed(project: Project, task_id: int) -> Flow[TaskStatus | None]:
     """Read a task's status; ``None`` where the app or the user may operate tasks but see none."""
     try:
-        return (yield from read_status(project, task_id, ApiGrants(), [], fresh=True))
+        return (yield from read_status(project, task_id, ApiPermissions(), [], fresh=True))
     except REFUSED:
         return None
 

@@ -7,27 +7,27 @@ from collections.abc import Mapping
 
 from airflow_provider_sops.core import errors, models
 from airflow_provider_sops.core.api.project import Project
+from airflow_provider_sops.core.call_flow import Flow, LogLine, Sleep
 from airflow_provider_sops.core.errors import looks_missing
-from airflow_provider_sops.core.flow import Flow, LogLine, Sleep
 from airflow_provider_sops.core.models import NodeStatus, TaskStatus, failed_leaves
+from airflow_provider_sops.core.operate.errors import RunAborted
 from airflow_provider_sops.core.operate.lost_answers import SEND_PAUSE, SENDS, may_have_happened
-from airflow_provider_sops.core.operate.run_aborted import RunAborted
 from airflow_provider_sops.core.operate.wording import NO_OPERATE_NODE, named
 from airflow_provider_sops.core.pipeline_tree import Activity, activities
 from airflow_provider_sops.core.states import TaskState
-from airflow_provider_sops.core.status_reading import ApiGrants, read_status
+from airflow_provider_sops.core.status_reading import ApiPermissions, read_status
 
 #: The plugin of a subprocess that runs as a task of its own.
 _INDEPENDENT_SUBPROCESS = "subprocess_plugin"
 
 
-def retry_failed_nodes(project: Project, task_id: int, grants: ApiGrants) -> Flow[list[LogLine]]:
+def retry_failed_nodes(project: Project, task_id: int, permissions: ApiPermissions) -> Flow[list[LogLine]]:
     """Retry the failed nodes of a task; all of them can be retried, or none is.
 
     :return: for the log.
     :raises RunAborted: names a node that cannot be retried.
     """
-    status = yield from read_status(project, task_id, grants, [], fresh=True)
+    status = yield from read_status(project, task_id, permissions, [], fresh=True)
     if status.state is not TaskState.FAILED:
         return [LogLine(f"SOPS task {task_id} goes on by itself: {status.state}.")]
     answer = yield project.call("get_task_detail", task_id=task_id)
@@ -36,7 +36,7 @@ def retry_failed_nodes(project: Project, task_id: int, grants: ApiGrants) -> Flo
     _check_retryable(status, failed, by_id)
     lines = []
     for node in failed:
-        yield from _retry_node(project, status, node, grants)
+        yield from _retry_node(project, status, node, permissions)
         lines.append(LogLine(f"Retried node {node.name!r} of SOPS task {task_id}; what has finished is not run again."))
     return lines
 
@@ -61,7 +61,7 @@ def _no_retry(status: TaskStatus) -> str:
     return f"SOPS task {status.task_id} {status.name!r} has FAILED, and retry_failed_nodes cannot help"
 
 
-def _retry_node(project: Project, task: TaskStatus, node: NodeStatus, grants: ApiGrants) -> Flow[None]:
+def _retry_node(project: Project, task: TaskStatus, node: NodeStatus, permissions: ApiPermissions) -> Flow[None]:
     for _ in range(SENDS):
         try:
             yield project.call("operate_node", task_id=task.task_id, node_id=node.id, action="retry")
@@ -69,7 +69,7 @@ def _retry_node(project: Project, task: TaskStatus, node: NodeStatus, grants: Ap
         except errors.SopsError as error:
             if looks_missing(error):
                 error = errors.advised(error, f"{NO_OPERATE_NODE} on_retry='rerun' needs none of it.")
-            status = yield from read_status(project, task.task_id, grants, [], fresh=True)
+            status = yield from read_status(project, task.task_id, permissions, [], fresh=True)
             if node.id not in {failed.id for failed, _ in failed_leaves(status.nodes)}:
                 return  # it was retried, whoever did it
             if isinstance(error, errors.SopsApiError) and not may_have_happened(error):

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.project import Project
-from airflow_provider_sops.core.flow import Flow, LogLine
+from airflow_provider_sops.core.call_flow import Flow, LogLine
 from airflow_provider_sops.core.states import TaskState
-from airflow_provider_sops.core.status_reading import ApiGrants, read_status
+from airflow_provider_sops.core.status_reading import ApiPermissions, read_status
 
 #: Why a task that is CREATED is not revoked, in words.
 NOT_STARTED = "SOPS does not revoke what has not started"
@@ -50,7 +50,7 @@ def revoke(project: Project, task_id: int, *, started: bool = False) -> Flow[Rev
     """
     if not started:
         try:
-            status = yield from read_status(project, task_id, ApiGrants(), [], fresh=True)
+            status = yield from read_status(project, task_id, ApiPermissions(), [], fresh=True)
         except errors.SopsError:
             pass
         else:

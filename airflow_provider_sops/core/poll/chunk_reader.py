@@ -14,9 +14,9 @@ from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.errors import perhaps_missing
 from airflow_provider_sops.core.poll.client_lease import ClientLease
 from airflow_provider_sops.core.poll.culprits import Culprits, Read, find_culprits
-from airflow_provider_sops.core.poll.delivery import deliver_batch, deliver_errors
-from airflow_provider_sops.core.poll.grants import DETAILS_ALONE, NO_BATCHES, PollGrants, denies_batches
+from airflow_provider_sops.core.poll.notify_subscriptions import deliver_batch, deliver_errors
 from airflow_provider_sops.core.poll.pace import Pace
+from airflow_provider_sops.core.poll.permissions import DETAILS_ALONE, NO_BATCHES, PollPermissions, denies_batches
 from airflow_provider_sops.core.poll.polled_task import PolledTask
 from airflow_provider_sops.core.poll.read_errors import PERHAPS_OF_ONE_TASK, is_refusal, of_a_batch
 from airflow_provider_sops.core.status_reading import DEFINITE, read_status
@@ -35,13 +35,13 @@ class ChunkReader:
         self,
         project: Project,
         lease: ClientLease,
-        grants: PollGrants,
+        permissions: PollPermissions,
         pace: Pace,
         announce: Callable[[str, str], Awaitable[None]],
     ) -> None:
         self._project = project
         self._lease = lease
-        self._grants = grants
+        self._permissions = permissions
         self._pace = pace
         self._announce = announce
 
@@ -51,7 +51,7 @@ class ChunkReader:
         :return: whether SOPS has answered; if not, each task was given its own error.
         :raises errors.SopsError: it failed not because of single tasks.
         """
-        if not self._grants.batches:
+        if not self._permissions.batches:
             await self._read_singly(chunk)
         elif chunk[0].single_until > time.monotonic():
             return not all([await self._read_one(task) for task in chunk])
@@ -64,7 +64,7 @@ class ChunkReader:
         try:
             answer = await self._ask_for(chunk)
         except errors.SopsError as error:
-            if self._grants.doubts_batches(error):
+            if self._permissions.doubts_batches(error):
                 await self._fall_back(error, chunk)
                 return
             # there were batches: where they are missing now, the whole site is away
@@ -84,7 +84,7 @@ class ChunkReader:
         return await self._lease.use(lambda client: client.send(call))
 
     async def _deliver_batch(self, tasks: Sequence[PolledTask], answer: Answer) -> None:
-        self._grants.note_batch_answer()
+        self._permissions.note_batch_answer()
         await self._read_left_out(await deliver_batch(tasks, answer))
 
     async def _split(self, chunk: Sequence[PolledTask], error: errors.SopsError) -> None:
@@ -139,7 +139,7 @@ class ChunkReader:
             else:
                 await self._deliver_batch(chunk, answer)
                 return
-        await self._announce(NO_BATCHES, self._grants.deny_batches(error))
+        await self._announce(NO_BATCHES, self._permissions.deny_batches(error))
         if not unsure:
             await self._read_singly(chunk)
 
@@ -178,7 +178,7 @@ class ChunkReader:
         notices: list[str] = []
         try:
             status = await self._lease.use(
-                lambda client: client.run(read_status(self._project, task.id, self._grants.single, notices))
+                lambda client: client.run(read_status(self._project, task.id, self._permissions.single, notices))
             )
         except errors.SopsError as error:
             if not isinstance(error, PERHAPS_OF_ONE_TASK):

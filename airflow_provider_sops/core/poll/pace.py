@@ -8,7 +8,7 @@ from collections import Counter
 from math import ceil
 
 from airflow_provider_sops.core import errors
-from airflow_provider_sops.core.api.calls import DETAIL_CACHE_SECONDS
+from airflow_provider_sops.core.api.catalogue import DETAIL_CACHE_SECONDS
 from airflow_provider_sops.core.http.retry import backoff
 
 #: Longest ``Retry-After`` that is honoured, in seconds.

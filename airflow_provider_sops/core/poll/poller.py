@@ -6,7 +6,7 @@ delivers statuses and errors, and judges nothing: whether a task has ended is fo
 :class:`~airflow_provider_sops.core.wait.task_wait.TaskWait` to say.
 
 Its parts are modules of their own, most of them without I/O and with the time as an argument: ``task_queue`` holds the
-tasks, ``pace`` says when to read, ``grants`` in which ways; ``chunk_reader`` makes the requests.
+tasks, ``pace`` says when to read, ``permissions`` in which ways; ``chunk_reader`` makes the requests.
 """
 
 from __future__ import annotations
@@ -19,22 +19,23 @@ from typing import TypeVar
 
 from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.answer import Answer
-from airflow_provider_sops.core.api.calls import STATUS_CACHE_SECONDS, Call
+from airflow_provider_sops.core.api.calls import Call
+from airflow_provider_sops.core.api.catalogue import STATUS_CACHE_SECONDS
 from airflow_provider_sops.core.api.project import Project
-from airflow_provider_sops.core.flow import Flow
+from airflow_provider_sops.core.call_flow import Flow
 from airflow_provider_sops.core.http.async_client import MAX_CONNECTIONS, AsyncSopsClient, carry_out
 from airflow_provider_sops.core.poll.chunk_reader import ChunkReader
 from airflow_provider_sops.core.poll.client_lease import ClientLease
-from airflow_provider_sops.core.poll.delivery import Breaks, deliver_errors, deliver_notice
-from airflow_provider_sops.core.poll.grants import NO_BATCHES, PollGrants
 from airflow_provider_sops.core.poll.log_reads import LogReadBudget
+from airflow_provider_sops.core.poll.notify_subscriptions import Breaks, deliver_errors, deliver_notice
 from airflow_provider_sops.core.poll.pace import Pace
+from airflow_provider_sops.core.poll.permissions import NO_BATCHES, PollPermissions
 from airflow_provider_sops.core.poll.polled_task import PolledTask
 from airflow_provider_sops.core.poll.rate_limit import RateLimitPause
 from airflow_provider_sops.core.poll.read_errors import internal
 from airflow_provider_sops.core.poll.subscription import Subscription
 from airflow_provider_sops.core.poll.task_queue import TaskQueue, chunk_size
-from airflow_provider_sops.core.status_reading import ApiGrants
+from airflow_provider_sops.core.status_reading import ApiPermissions
 
 T = TypeVar("T")
 
@@ -61,10 +62,10 @@ class Poller:
         self.project = project
         self._queue = TaskQueue()
         self._pace = Pace(min_interval)
-        self._grants = PollGrants()
+        self._permissions = PollPermissions()
         # the function is looked up at each call, since tests replace this module's time
         self._lease = ClientLease(connect, clock=lambda: time.monotonic())
-        self._reader = ChunkReader(project, self._lease, self._grants, self._pace, self._announce)
+        self._reader = ChunkReader(project, self._lease, self._permissions, self._pace, self._announce)
         self._log_reads = LogReadBudget()
         self._rate_limit = RateLimitPause()
         #: why nothing can be read at present, for those that join meanwhile too
@@ -80,17 +81,17 @@ class Poller:
         return not self._queue
 
     @property
-    def grants(self) -> ApiGrants:
+    def permissions(self) -> ApiPermissions:
         """Which of the APIs that read one task may be called; all waits share it."""
-        return self._grants.single
+        return self._permissions.single
 
     def subscribe(self, subscription: Subscription) -> None:
         """Let a wait take part; the first one starts the loop."""
         task = self._queue.add(subscription.task_id)
         task.add(subscription)
         subscription.error = self._outage
-        if not self._grants.batches:
-            subscription.add_notice(NO_BATCHES, self._grants.batch_notice)
+        if not self._permissions.batches:
+            subscription.add_notice(NO_BATCHES, self._permissions.batch_notice)
         self._queue.schedule(task, time.monotonic() + GATHER)
         self._pace.add_interval(subscription.interval)
         self._changed.set()
@@ -127,7 +128,7 @@ class Poller:
         try:
             return await carry_out(flow, self._send_for_a_wait)
         finally:
-            self._note_grants()
+            self._note_permissions()
 
     async def _send_for_a_wait(self, call: Call) -> Answer:
         self._rate_limit.check(call, time.monotonic())
@@ -161,7 +162,7 @@ class Poller:
 
     def _next_start(self, now: float) -> float:
         due = self._queue.next_due(default=now + self._pace.interval)
-        return max(due, self._pace.next_chunk_at(now, len(self._queue), chunk_size(self._grants.batches)))
+        return max(due, self._pace.next_chunk_at(now, len(self._queue), chunk_size(self._permissions.batches)))
 
     async def _rest(self, seconds: float) -> None:
         """Sleep, but no longer than until somebody joins or a read has ended."""
@@ -174,11 +175,11 @@ class Poller:
 
     def _take_chunk(self, now: float) -> list[PolledTask]:
         """Take the tasks that are due, with those due soon to fill a batch."""
-        self._grants.retry_if_due(now)
-        self._note_grants()
-        chunk = self._queue.take(now, now + self._pace.interval / 2, batches=self._grants.batches)
+        self._permissions.retry_if_due(now)
+        self._note_permissions()
+        chunk = self._queue.take(now, now + self._pace.interval / 2, batches=self._permissions.batches)
         # the few that are read singly beside batches slow nobody down
-        if chunk and (not self._grants.batches or chunk[0].single_until <= now):
+        if chunk and (not self._permissions.batches or chunk[0].single_until <= now):
             self._pace.note_chunk(now)
         return chunk
 
@@ -228,12 +229,12 @@ class Poller:
 
     async def _announce(self, kind: str, notice: str) -> None:
         """Take down that a way of reading is denied, and let the waits know."""
-        self._note_grants()
+        self._note_permissions()
         await deliver_notice(self._queue, kind, notice)
 
-    def _note_grants(self) -> None:
-        self._grants.note_denials(time.monotonic())
-        self._pace.details_alone = self._grants.details_alone
+    def _note_permissions(self) -> None:
+        self._permissions.note_denials(time.monotonic())
+        self._pace.details_alone = self._permissions.details_alone
 
     def _schedule(self, chunk: Sequence[PolledTask], due: float) -> None:
         for task in chunk:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from airflow_provider_sops.core import errors
-from airflow_provider_sops.core.http.endpoint import crashed
+from airflow_provider_sops.core.http.gateway_refusals import crashed
 from airflow_provider_sops.core.status_reading import DEFINITE
 
 #: Errors of a single read that may be about its task alone, as well as about SOPS.

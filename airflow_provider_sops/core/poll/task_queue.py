@@ -6,7 +6,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 
-from airflow_provider_sops.core.api.calls import MAX_IDS_PER_STATUS_CALL
+from airflow_provider_sops.core.api.catalogue import MAX_IDS_PER_STATUS_CALL
 from airflow_provider_sops.core.poll.polled_task import PolledTask
 
 #: Tasks that are read singly are read one after the other, this many in a row: it costs less than as many chunks.

@@ -15,14 +15,14 @@ from typing import Any
 from airflow_provider_sops.core import errors, models
 from airflow_provider_sops.core.api.calls import nocache
 from airflow_provider_sops.core.api.releases import SINCE
+from airflow_provider_sops.core.call_flow import Flow, LogLine
 from airflow_provider_sops.core.errors import SopsConfigError
-from airflow_provider_sops.core.flow import Flow, LogLine
 from airflow_provider_sops.core.models import Template
-from airflow_provider_sops.core.operate.operate import REFUSED
 from airflow_provider_sops.core.pipeline_tree import Activity, activities
 from airflow_provider_sops.core.run.task_run import TaskRun
 from airflow_provider_sops.core.run.task_spec import NODE_FIELDS, SCHEMES, TaskSpec
 from airflow_provider_sops.core.run.task_spec_check import CheckedSpec
+from airflow_provider_sops.core.status_reading import REFUSED
 from airflow_provider_sops.core.text import text_of
 
 #: What to do once the DAG is put right.

@@ -6,14 +6,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from airflow_provider_sops.core import errors, models
-from airflow_provider_sops.core.api.calls import MAX_TASK_NAME, MAX_TASK_NAME_BEFORE, Call
-from airflow_provider_sops.core.flow import Flow, LogLine, Sleep
-from airflow_provider_sops.core.operate.operate import may_have_happened
+from airflow_provider_sops.core.api.calls import Call
+from airflow_provider_sops.core.api.catalogue import MAX_TASK_NAME, MAX_TASK_NAME_BEFORE
+from airflow_provider_sops.core.call_flow import Flow, LogLine, Sleep
+from airflow_provider_sops.core.operate.lost_answers import may_have_happened
 from airflow_provider_sops.core.run.created_task_check import compare
 from airflow_provider_sops.core.run.search import SearchResult, search
+from airflow_provider_sops.core.run.search_without_list import SEARCH_PAUSES, check_alone
 from airflow_provider_sops.core.run.task_run import TaskRun
 from airflow_provider_sops.core.run.task_spec_check import CheckedSpec, check_task_spec
-from airflow_provider_sops.core.run.unlisted import SEARCH_PAUSES, check_alone
 
 
 def create(run: TaskRun, generation: int) -> Flow[int]:

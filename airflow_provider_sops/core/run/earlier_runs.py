@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from airflow_provider_sops.core import errors
-from airflow_provider_sops.core.flow import Flow, LogLine
-from airflow_provider_sops.core.operate.operate import revoke
+from airflow_provider_sops.core.call_flow import Flow, LogLine
+from airflow_provider_sops.core.operate.revoke import revoke
 from airflow_provider_sops.core.run.search import list_own
 from airflow_provider_sops.core.run.task_run import TaskRun, read_fresh_status
 from airflow_provider_sops.core.states import TaskState

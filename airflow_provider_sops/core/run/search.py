@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_provider_sops.core import errors
+from airflow_provider_sops.core.call_flow import Flow, LogLine
 from airflow_provider_sops.core.errors import perhaps_missing
-from airflow_provider_sops.core.flow import Flow, LogLine
 from airflow_provider_sops.core.models import TaskListItem
-from airflow_provider_sops.core.operate.operate import REFUSED
+from airflow_provider_sops.core.run.search_without_list import search_unlisted
 from airflow_provider_sops.core.run.tag import Tag
 from airflow_provider_sops.core.run.task_run import RunRecord, TaskRun
-from airflow_provider_sops.core.run.unlisted import search_unlisted
+from airflow_provider_sops.core.status_reading import REFUSED
 from airflow_provider_sops.core.task_lists import list_tasks
 
 #: Most tasks that a search looks through: an Airflow task has one, and one more for each time it was run anew.

@@ -5,16 +5,11 @@ from __future__ import annotations
 
 from airflow_provider_sops.core import errors, models
 from airflow_provider_sops.core.api.calls import nocache
-from airflow_provider_sops.core.flow import Flow, LogLine, Sleep
-from airflow_provider_sops.core.operate.operate import (
-    NOT_STARTED,
-    SEND_PAUSE,
-    SENDS,
-    RunAborted,
-    may_have_happened,
-    revoke,
-)
-from airflow_provider_sops.core.run.selection import Selection
+from airflow_provider_sops.core.call_flow import Flow, LogLine, Sleep
+from airflow_provider_sops.core.operate.errors import RunAborted
+from airflow_provider_sops.core.operate.lost_answers import SEND_PAUSE, SENDS, may_have_happened
+from airflow_provider_sops.core.operate.revoke import NOT_STARTED, revoke
+from airflow_provider_sops.core.run.select_task import Selection
 from airflow_provider_sops.core.run.task_page import page_sentence, read_detail
 from airflow_provider_sops.core.run.task_run import TaskRun, is_gone, read_fresh_status
 from airflow_provider_sops.core.states import TaskState

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from airflow_provider_sops.core import errors, models
 from airflow_provider_sops.core.api.project import Project
-from airflow_provider_sops.core.flow import Flow
+from airflow_provider_sops.core.call_flow import Flow
 from airflow_provider_sops.core.models import TaskDetail
 
 

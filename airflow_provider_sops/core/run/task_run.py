@@ -9,13 +9,13 @@ from datetime import datetime
 from typing import Literal
 
 from airflow_provider_sops.core.api.project import Project
-from airflow_provider_sops.core.flow import Flow, LogLine
+from airflow_provider_sops.core.call_flow import Flow, LogLine
 from airflow_provider_sops.core.models import CreatedTask, TaskStatus
 from airflow_provider_sops.core.run.tag import Tag
 from airflow_provider_sops.core.run.task_spec import TaskSpec
 from airflow_provider_sops.core.run.task_spec_check import CheckedSpec
 from airflow_provider_sops.core.states import TaskState
-from airflow_provider_sops.core.status_reading import ApiGrants, read_status
+from airflow_provider_sops.core.status_reading import ApiPermissions, read_status
 from airflow_provider_sops.core.wait.policy import WaitPolicy
 
 OnRetry = Literal["rerun", "retry_failed_nodes"]
@@ -39,7 +39,7 @@ class RunRecord:
 class RunState:
     """What a try learns from SOPS, shared by all its flows."""
 
-    grants: ApiGrants = field(default_factory=ApiGrants)
+    permissions: ApiPermissions = field(default_factory=ApiPermissions)
     #: the task to create, once it was checked against its template
     checked: CheckedSpec | None = None
     #: the SOPS tasks that this try has created, by id
@@ -105,7 +105,7 @@ def read_fresh_status(run: TaskRun, task_id: int) -> Flow[TaskStatus]:
     :raises errors.SopsError: when SOPS gives no good answer.
     """
     notices: list[str] = []
-    status = yield from read_status(run.project, task_id, run.state.grants, notices, fresh=True)
+    status = yield from read_status(run.project, task_id, run.state.permissions, notices, fresh=True)
     for notice in notices:
         yield LogLine(notice, warning=True)
     return status

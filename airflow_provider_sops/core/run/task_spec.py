@@ -10,8 +10,8 @@ from typing import Any
 
 from airflow_provider_sops.core import models
 from airflow_provider_sops.core.api.project import Project
+from airflow_provider_sops.core.call_flow import Flow
 from airflow_provider_sops.core.errors import SopsConfigError
-from airflow_provider_sops.core.flow import Flow
 from airflow_provider_sops.core.models import Template
 from airflow_provider_sops.core.pipeline_tree import Activity, activities
 from airflow_provider_sops.core.text import storable

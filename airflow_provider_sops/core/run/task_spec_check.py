@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 
 from airflow_provider_sops.core import models
 from airflow_provider_sops.core.api.project import Project
+from airflow_provider_sops.core.call_flow import Flow, LogLine, Secrets
 from airflow_provider_sops.core.errors import SopsConfigError
-from airflow_provider_sops.core.flow import Flow, LogLine, Secrets
 from airflow_provider_sops.core.models import Template
-from airflow_provider_sops.core.operate.operate import REFUSED
 from airflow_provider_sops.core.redact import secret_texts
 from airflow_provider_sops.core.run.task_spec import NODE_FIELDS, TaskSpec, called, find_template, node_ids
+from airflow_provider_sops.core.status_reading import REFUSED
 
 
 @dataclass(frozen=True, slots=True)

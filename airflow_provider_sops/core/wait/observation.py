@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from airflow_provider_sops.core import errors
-from airflow_provider_sops.core.flow import LogLine
+from airflow_provider_sops.core.call_flow import LogLine
 from airflow_provider_sops.core.models import TaskStatus
 from airflow_provider_sops.core.wait.verdict import Next
 

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from airflow_provider_sops.core import errors
+from airflow_provider_sops.core.call_flow import LogLine
 from airflow_provider_sops.core.errors import nobody_answers
-from airflow_provider_sops.core.flow import LogLine
 from airflow_provider_sops.core.status_reading import DEFINITE
 from airflow_provider_sops.core.wait.observation import Observation
 from airflow_provider_sops.core.wait.verdict import Next

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from airflow_provider_sops.core.flow import LogLine
+from airflow_provider_sops.core.call_flow import LogLine
 from airflow_provider_sops.core.models import TaskDetail, TaskStatus
 from airflow_provider_sops.core.pipeline_tree import count_activities
 from airflow_provider_sops.core.states import TaskState

@@ -10,10 +10,10 @@ from airflow_provider_sops.core import errors, models
 from airflow_provider_sops.core.api.calls import nocache
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.api.releases import SINCE
-from airflow_provider_sops.core.flow import Flow, LogLine
+from airflow_provider_sops.core.call_flow import Flow, LogLine
 from airflow_provider_sops.core.models import TaskDetail, TaskStatus
 from airflow_provider_sops.core.states import TaskState
-from airflow_provider_sops.core.status_reading import ApiGrants, is_denied, read_status
+from airflow_provider_sops.core.status_reading import ApiPermissions, is_denied, read_status
 from airflow_provider_sops.core.wait.auto_retry import LONGEST_WINDOW, retry_window
 from airflow_provider_sops.core.wait.intervention import read_intervention
 from airflow_provider_sops.core.wait.observation import Observation
@@ -49,7 +49,7 @@ class TaskWait:
     project: Project
     policy: WaitPolicy
     had_answer: bool = False
-    grants: ApiGrants = field(default_factory=ApiGrants)
+    permissions: ApiPermissions = field(default_factory=ApiPermissions)
     wait_state: WaitState = field(default_factory=WaitState)
     #: what was logged already
     progress_log: ProgressLog = field(default_factory=ProgressLog)
@@ -77,7 +77,7 @@ class TaskWait:
         lines: list[LogLine] = []
         try:
             notices: list[str] = []
-            status = yield from read_status(self.project, self.task_id, self.grants, notices, keep=self._keep)
+            status = yield from read_status(self.project, self.task_id, self.permissions, notices, keep=self._keep)
             if self.progress_log.logged_until is None:  # else an earlier process has logged them
                 lines += [LogLine(notice, warning=True) for notice in notices]
             if self.detail is None and not status.is_deleted:
@@ -116,8 +116,8 @@ class TaskWait:
             status, verdict = yield from self._ask_again(status, now, lines)
         if verdict.next is Next.ASK_DETAIL:
             status, verdict = yield from self._ask_detail(status)
-        if verdict.next is Next.SUCCESS and status.is_deleted is None and self.grants.status:
-            single = yield from read_status(self.project, self.task_id, self.grants, [], keep=self._keep)
+        if verdict.next is Next.SUCCESS and status.is_deleted is None and self.permissions.status:
+            single = yield from read_status(self.project, self.task_id, self.permissions, [], keep=self._keep)
             if single.is_deleted:
                 status, verdict = single, judge(single, self.policy, self.wait_state, now)
         # not before: a status whose further questions fail is of no use, and the outage goes on
@@ -143,12 +143,14 @@ class TaskWait:
             return []
         except errors.SopsError as error:
             if is_denied(error):
-                self.grants.status = False
+                self.permissions.status = False
             return []
 
     def _find_deleted(self) -> Flow[None]:
         try:
-            status = yield from read_status(self.project, self.task_id, self.grants, [], fresh=True, keep=self._keep)
+            status = yield from read_status(
+                self.project, self.task_id, self.permissions, [], fresh=True, keep=self._keep
+            )
         except errors.SopsError:
             return
         if status.is_deleted:
@@ -194,18 +196,20 @@ class TaskWait:
 
     def _ask_again(self, status: TaskStatus, now: float, lines: list[LogLine]) -> Flow[tuple[TaskStatus, Verdict]]:
         """Read the status past the caches, with the reasons of failures and whether SOPS will retry by itself."""
-        if not self.grants.status:  # the detail knows neither FAILED nor SUSPENDED; a batch did
+        if not self.permissions.status:  # the detail knows neither FAILED nor SUSPENDED; a batch did
             return (yield from self._decide_without(status, now, lines))
         flags = dict.fromkeys(_FLAGS, "1") if status.state is TaskState.FAILED else {}
         try:
             answer = yield self.project.call("get_task_status", task_id=self.task_id, **flags, **nocache())
             fresh = models.task_status(answer)
         except errors.SopsNotFoundError:  # deleted just now, or a batch does not tell
-            fresh = yield from read_status(self.project, self.task_id, self.grants, [], fresh=True, keep=self._keep)
+            fresh = yield from read_status(
+                self.project, self.task_id, self.permissions, [], fresh=True, keep=self._keep
+            )
         except errors.SopsError as error:
             if not is_denied(error):
                 raise
-            self.grants.status = False
+            self.permissions.status = False
             return (yield from self._decide_without(status, now, lines))
         fresh = self._named(replace(fresh, task_url=fresh.task_url or status.task_url))
         if fresh.state is TaskState.UNKNOWN:

@@ -18,7 +18,7 @@ from airflow_provider_sops.core.http.availability import WITHIN, ApiAvailability
 from airflow_provider_sops.core.http.retry import RetryPolicy
 from airflow_provider_sops.core.models import TaskStatus
 from airflow_provider_sops.core.states import TaskState
-from airflow_provider_sops.core.status_reading import ApiGrants, is_denied, read_status
+from airflow_provider_sops.core.status_reading import ApiPermissions, is_denied, read_status
 from airflow_provider_sops.core.wait.policy import WaitPolicy
 from airflow_provider_sops.core.wait.task_wait import TaskWait
 from airflow_provider_sops.core.wait.verdict import Next
@@ -28,7 +28,7 @@ from tests.core.api.test_refusals import ENGINE_ID, UNKNOWN_NODE
 from tests.old_sites import DENIALS, deny_users, lack
 from tests.times import MovedTime, move_time
 
-PLACE = Project(2)
+PROJECT = Project(2)
 LIST, STATUS, DETAIL = "get_task_list", "get_task_status", "get_task_detail"
 Ask = Callable[..., errors.SopsError | None]
 
@@ -46,7 +46,7 @@ def ask(request: pytest.FixtureRequest, sops: FakeSops, api_type: str) -> Any:
 
     def call_of(name: str) -> Call:
         wanted = {"limit": 1} if name == LIST else {"task_id": params["task_id"]}
-        return PLACE.call(name, **wanted)
+        return PROJECT.call(name, **wanted)
 
     if request.param == "sync":
         with connect_to(sops, api_type) as client:
@@ -134,7 +134,7 @@ def test_a_site_that_is_away_after_it_has_answered_misses_nothing(sops: FakeSops
     assert not is_denied(failure(ask(LIST) or AssertionError()))
 
 
-CALL, OTHER = PLACE.call(LIST), PLACE.call(DETAIL, task_id=1)
+CALL, OTHER = PROJECT.call(LIST), PROJECT.call(DETAIL, task_id=1)
 
 
 def away() -> errors.SopsError:
@@ -172,7 +172,7 @@ def test_the_error_keeps_what_was_met() -> None:
     error = availability.note_failure(CALL, met)
     assert (error.api, error.http_status, error.request_id, error.__cause__) == (LIST, 302, "r-1", met)
     # what no release is known of
-    unlisted = PLACE.call("get_my_own")
+    unlisted = PROJECT.call("get_my_own")
     for _ in range(2):
         error = availability.note_failure(unlisted, met)
         availability.note_answer(OTHER)
@@ -201,21 +201,21 @@ def test_a_missing_api_is_not_asked_for_again_and_again(
 
 
 def read(
-    sops: FakeSops, api_type: str, task_id: int, grants: ApiGrants | None = None
-) -> tuple[TaskStatus, list[str], ApiGrants]:
-    grants, notices = grants or ApiGrants(), list[str]()
+    sops: FakeSops, api_type: str, task_id: int, permissions: ApiPermissions | None = None
+) -> tuple[TaskStatus, list[str], ApiPermissions]:
+    permissions, notices = permissions or ApiPermissions(), list[str]()
     with connect_to(sops, api_type) as client:
-        status = client.run(read_status(PLACE, task_id, grants, notices))
-    return status, notices, grants
+        status = client.run(read_status(PROJECT, task_id, permissions, notices))
+    return status, notices, permissions
 
 
 def test_a_status_is_read_from_the_detail_where_it_is_missing(sops: FakeSops, api_type: str) -> None:
     task_id = sops.create_task("Long sleep")
     sops.advance(5)
     lack(sops, STATUS)
-    status, notices, grants = read(sops, api_type, task_id)
+    status, notices, permissions = read(sops, api_type, task_id)
     assert status.state is TaskState.RUNNING
-    assert not grants.status
+    assert not permissions.status
     assert len(notices) == 1
     assert "this SOPS does not have get_task_status" in notices[0]
     assert [request.api for request in sops.requests] == [STATUS, DETAIL, STATUS]
@@ -225,26 +225,26 @@ def test_one_redirect_of_the_status_is_not_believed(sops: FakeSops, api_type: st
     task_id = sops.create_task("Always fails")
     sops.advance(60)
     lack(sops, STATUS, times=1)
-    status, notices, grants = read(sops, api_type, task_id)
+    status, notices, permissions = read(sops, api_type, task_id)
     assert status.state is TaskState.FAILED  # which no detail tells
-    assert grants.status
+    assert permissions.status
     assert notices == []
 
 
 def test_a_site_that_redirects_all_is_away(sops: FakeSops, api_type: str) -> None:
     task_id = sops.create_task("Long sleep")
     lack(sops)
-    grants = ApiGrants()
+    permissions = ApiPermissions()
     with pytest.raises(errors.SopsError) as caught:
-        read(sops, api_type, task_id, grants)
+        read(sops, api_type, task_id, permissions)
     assert perhaps_missing(caught.value)
-    assert grants.status
+    assert permissions.status
     sops.faults.clear()
-    read(sops, api_type, task_id, grants)
+    read(sops, api_type, task_id, permissions)
     sops.clear_requests()
     lack(sops)
     with pytest.raises(errors.SopsError) as caught:
-        read(sops, api_type, task_id, grants)
+        read(sops, api_type, task_id, permissions)
     assert perhaps_missing(caught.value)
     # it has answered before, so no other API is asked in its place
     assert [request.api for request in sops.requests] == [STATUS]
@@ -266,7 +266,7 @@ def test_the_moment_after_a_start(sops: FakeSops, api_type: str, code: int | Non
     else:
         assert (status.state, status.is_deleted) == (TaskState.READY, False)
         with connect_to(sops, api_type) as client:
-            observation = client.run(TaskWait(task_id, PLACE, WaitPolicy()).observe(1000.0))
+            observation = client.run(TaskWait(task_id, PROJECT, WaitPolicy()).observe(1000.0))
         assert observation.next is Next.WAIT
         assert observation.error is None
         assert not any(line.warning for line in observation.lines)
@@ -285,7 +285,7 @@ def test_a_denial_of_iam_ends_a_wait_at_once(sops: FakeSops, api_type: str, rele
     deny_users(sops, release)
     for had_answer in (False, True):
         with connect_to(sops, api_type) as client:
-            observation = client.run(TaskWait(task_id, PLACE, WaitPolicy(), had_answer=had_answer).observe(1000.0))
+            observation = client.run(TaskWait(task_id, PROJECT, WaitPolicy(), had_answer=had_answer).observe(1000.0))
         assert observation.next is Next.FAILURE
         assert not observation.outage
         assert isinstance(observation.error, errors.SopsIamDeniedError)

@@ -48,13 +48,13 @@ def test_questions_that_are_refused_for_their_number_are_not_asked_again_at_once
             await until(lambda: states(subscriptions) == {TaskState.RUNNING})
             for other_id in (task_id, task_id, task_id + 1):
                 with pytest.raises(errors.SopsRateLimitError, match=f"SOPS task {other_id}:.*1642902") as caught:
-                    await site.poller.run(read_status(site.poller.project, other_id, site.poller.grants, []))
+                    await site.poller.run(read_status(site.poller.project, other_id, site.poller.permissions, []))
                 assert (caught.value.task_id, caught.value.retry_after) == (other_id, 1)
             assert refused.hits == 1
             site.fake.faults.clear()
             while True:
                 with suppress(errors.SopsRateLimitError):
-                    await site.poller.run(read_status(site.poller.project, task_id, site.poller.grants, []))
+                    await site.poller.run(read_status(site.poller.project, task_id, site.poller.permissions, []))
                     break
                 await asyncio.sleep(0.05)
 

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from airflow_provider_sops.core.poll import grants, pace
-from airflow_provider_sops.core.poll.grants import NO_BATCH_NOTICE
+from airflow_provider_sops.core.poll import pace, permissions
+from airflow_provider_sops.core.poll.permissions import NO_BATCH_NOTICE
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.core.wait.policy import WaitPolicy
 from airflow_provider_sops.core.wait.task_wait import TaskWait
@@ -55,7 +55,7 @@ def test_with_details_alone_it_reads_details(either_site: Site) -> None:
 
 
 def test_the_better_way_is_tried_again_later(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grants, "BATCH_RETRY", 1.0)
+    monkeypatch.setattr(permissions, "BATCH_RETRY", 1.0)
 
     async def test() -> None:
         site.fake.deny("get_tasks_status")
@@ -72,7 +72,7 @@ def test_the_better_way_is_tried_again_later(site: Site, monkeypatch: pytest.Mon
 
 
 def test_a_refusal_that_lasts_is_told_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grants, "BATCH_RETRY", 0.5)
+    monkeypatch.setattr(permissions, "BATCH_RETRY", 0.5)
     monkeypatch.setattr(pace, "DETAIL_CACHE_SECONDS", INTERVAL)
 
     async def test() -> None:
@@ -89,7 +89,7 @@ def test_a_refusal_that_lasts_is_told_once(site: Site, monkeypatch: pytest.Monke
 
 
 def test_all_better_ways_are_tried_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grants, "BATCH_RETRY", 1.0)
+    monkeypatch.setattr(permissions, "BATCH_RETRY", 1.0)
     monkeypatch.setattr(pace, "DETAIL_CACHE_SECONDS", 0.4)
 
     async def test() -> None:
@@ -100,27 +100,27 @@ def test_all_better_ways_are_tried_again(site: Site, monkeypatch: pytest.MonkeyP
             site.fake.advance(3600)
             site.fake.grant("get_task_status")
             await until(lambda: states(subscriptions) == {TaskState.FAILED})  # no detail tells that
-            assert site.poller.grants.status
+            assert site.poller.permissions.status
             assert site.poller._pace.interval == INTERVAL
 
     run(test)
 
 
 def test_batches_without_single_statuses(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grants, "BATCH_RETRY", 1.0)
+    monkeypatch.setattr(permissions, "BATCH_RETRY", 1.0)
 
     async def test() -> None:
         site.fake.deny("get_task_status")
         task_id = site.fake.create_task("Long sleep")
         async with site.waiting(task_id) as (subscription,):
             await until(lambda: subscription.status is not None)
-            task_wait = TaskWait(task_id, site.poller.project, WaitPolicy(), grants=site.poller.grants)
-            assert await site.poller.run(task_wait.progress(time.time())) == []
-            assert not site.poller.grants.status
+            task_wait = TaskWait(task_id, site.poller.project, WaitPolicy(), permissions=site.poller.permissions)
+            assert await site.poller.run(task_wait.read_progress(time.time())) == []
+            assert not site.poller.permissions.status
             assert site.poller._pace.interval == INTERVAL  # batches tell the state as before
             site.fake.grant("get_task_status")
-            await until(lambda: site.poller.grants.status)
-            assert len(await site.poller.run(task_wait.progress(time.time()))) == 1
+            await until(lambda: site.poller.permissions.status)
+            assert len(await site.poller.run(task_wait.read_progress(time.time()))) == 1
 
     run(test)
 

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.poll import polled_task
-from airflow_provider_sops.core.poll.grants import MISSING_BATCH_NOTICE
+from airflow_provider_sops.core.poll.permissions import MISSING_BATCH_NOTICE
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.testing import FakeSops
 from tests.core.api.test_refusals import ENGINE_ID, UNKNOWN_NODE
@@ -96,7 +96,7 @@ def test_a_site_with_details_alone(site: Site) -> None:
             await until(lambda: subscription.status is not None and len(subscription.notices) == 2)
             assert states([subscription]) == {TaskState.FINISHED}
             assert any("get_task_detail alone" in notice for notice in subscription.notices)
-            assert not site.poller.grants.status
+            assert not site.poller.permissions.status
 
     run(test)
 

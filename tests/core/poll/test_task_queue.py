@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from airflow_provider_sops.core.api.calls import MAX_IDS_PER_STATUS_CALL
+from airflow_provider_sops.core.api.catalogue import MAX_IDS_PER_STATUS_CALL
 from airflow_provider_sops.core.poll.task_queue import SINGLES_IN_A_ROW, TaskQueue
 
 NOW = 1000.0

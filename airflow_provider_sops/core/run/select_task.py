@@ -6,15 +6,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from airflow_provider_sops.core.flow import Flow, LogLine
+from airflow_provider_sops.core.call_flow import Flow, LogLine
 from airflow_provider_sops.core.models import TaskStatus
-from airflow_provider_sops.core.operate.operate import RunAborted
+from airflow_provider_sops.core.operate.errors import RunAborted
 from airflow_provider_sops.core.run.creation import check_created, create_and_find
 from airflow_provider_sops.core.run.search import SearchResult, search
 from airflow_provider_sops.core.run.task_page import page_sentence
 from airflow_provider_sops.core.run.task_run import TaskRun, is_gone, read_fresh_status
 from airflow_provider_sops.core.states import TaskState
-from airflow_provider_sops.core.wait.task_wait import Observation, TaskWait
+from airflow_provider_sops.core.wait.observation import Observation
+from airflow_provider_sops.core.wait.task_wait import TaskWait
 from airflow_provider_sops.core.wait.verdict import Next
 
 
@@ -121,13 +122,13 @@ def _consider(run: TaskRun, generation: int, task_id: int, now: float, *, supers
 
     :raises RunAborted: a person has stopped it.
     """
-    task_wait = TaskWait(task_id, run.project, run.policy, had_answer=True, grants=run.state.grants)
+    task_wait = TaskWait(task_id, run.project, run.policy, had_answer=True, permissions=run.state.permissions)
     if (created := run.state.created.get(task_id)) is not None:
         task_wait.task_url = created.task_url
         yield from check_created(run, task_id)
         return Selection(Action.START, run, task_id, generation, task_wait)
     status = yield from read_fresh_status(run, task_id)
-    observation = yield from task_wait.evaluate(status, now, progress=True)
+    observation = yield from task_wait.evaluate(status, now, has_nodes=True)
     if observation.error is not None:
         raise observation.error
     status = observation.status or status

@@ -7,20 +7,20 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_provider_sops.core.failure_report import explain
-from airflow_provider_sops.core.operate.operate import RunAborted
+from airflow_provider_sops.core.operate.errors import RunAborted
 from airflow_provider_sops.core.run.task_run import RunRecord
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.exceptions import SopsTaskFailedException, SopsTaskStoppedException, SopsTimedOutException
 from airflow_provider_sops.links.sops import push_task_url
 from airflow_provider_sops.operators.kill_guard import KillGuard
-from airflow_provider_sops.operators.run_records import RunRecords
+from airflow_provider_sops.operators.run_record_store import RunRecordStore
 from airflow_provider_sops.task_log import report_to
-from airflow_provider_sops.wait_results import TASK_ID_KEY
+from airflow_provider_sops.xcom_keys import TASK_ID_KEY
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_sops.core.flow import Flow
+    from airflow_provider_sops.core.call_flow import Flow
     from airflow_provider_sops.hooks.sops import SopsHook
     from airflow_provider_sops.operators.run_kill import Running
     from airflow_provider_sops.operators.run_spec import RunSpec
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class RunSession:
+class RunContext:
     """What all parts of one try share.
 
     :param log: the task's log.
@@ -44,7 +44,7 @@ class RunSession:
         self.hook = hook
         self.log = log
         self.report = report_to(log)
-        self.records = RunRecords(context, log)
+        self.records = RunRecordStore(context, log)
         self.guard = KillGuard(spec, hook, self.ti, self.records, log, is_killed)
         self._pushed_id: int | None = None
         self._pushed_url = ""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _KEY = "sops_task"
 
 
-class RunRecords:
+class RunRecordStore:
     """What survives a retry in Airflow's task state store, which Airflow has from 3.3 on.
 
     :ivar works: the store is there, so that what it does not hold has not happened.

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_sops.core.flow import LogLine
+from airflow_provider_sops.core.call_flow import LogLine
 from airflow_provider_sops.core.models import TaskStatus
-from airflow_provider_sops.core.run.selection import Action, action_for, is_done
+from airflow_provider_sops.core.run.select_task import Action, action_for, is_done
 from airflow_provider_sops.core.run.tag import Tag
 from airflow_provider_sops.core.run.task_run import RunRecord, RunState
 from airflow_provider_sops.core.states import TaskState
-from airflow_provider_sops.core.wait.task_wait import Observation
+from airflow_provider_sops.core.wait.observation import Observation
 from airflow_provider_sops.core.wait.verdict import Next
 from tests.core.run.test_search import TAG, run
 

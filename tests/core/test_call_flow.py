@@ -13,7 +13,7 @@ from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.answer import Answer
 from airflow_provider_sops.core.api.calls import Call
 from airflow_provider_sops.core.api.project import Project
-from airflow_provider_sops.core.flow import Flow, LogLine, Report, Secrets, Sleep
+from airflow_provider_sops.core.call_flow import Flow, LogLine, Report, Secrets, Sleep
 from airflow_provider_sops.core.http.async_client import carry_out
 from airflow_provider_sops.core.http.client import SopsClient
 

@@ -15,9 +15,9 @@ from tests.docs.blocks import ROOT
 
 
 @pytest.fixture(scope="module")
-def rooms() -> Iterator[ModuleType]:
+def diagrams() -> Iterator[ModuleType]:
     """The tool as a module."""
-    spec = importlib.util.spec_from_file_location("rooms", ROOT / "tools" / "rooms.py")
+    spec = importlib.util.spec_from_file_location("diagrams", ROOT / "tools" / "diagrams.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -46,31 +46,31 @@ def _imports(text: str) -> dict[str, frozenset[str]]:
     ],
     ids=["chain", "shortcut", "diamond", "long shortcut", "cycle", "out of a cycle", "into a cycle"],
 )
-def test_an_arrow_is_left_out_where_others_lead_the_same_way(rooms: ModuleType, imports: str, shown: str) -> None:
-    assert rooms.reduced(_imports(imports)) == sorted(tuple(arrow.split("->")) for arrow in shown.split())
+def test_an_arrow_is_left_out_where_others_lead_the_same_way(diagrams: ModuleType, imports: str, shown: str) -> None:
+    assert diagrams.reduced(_imports(imports)) == sorted(tuple(arrow.split("->")) for arrow in shown.split())
 
 
-def test_the_diagrams_are_the_same_each_time(rooms: ModuleType) -> None:
-    drawn = rooms.rooms()
-    assert drawn == rooms.rooms()
+def test_the_diagrams_are_the_same_each_time(diagrams: ModuleType) -> None:
+    drawn = diagrams.diagrams()
+    assert drawn == diagrams.diagrams()
     assert 'core["core/"]' in drawn
     assert "    testing --> core\n" in drawn
 
 
 def test_a_diagram_that_is_out_of_date_is_noticed(
-    rooms: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    diagrams: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = tmp_path / "design.md"
-    page.write_text(f"before\n\n{rooms.BEGIN}\nold\n{rooms.END}\n\nafter\n")
-    monkeypatch.setattr(rooms, "ROOT", tmp_path)
-    monkeypatch.setattr(rooms, "PAGE", page)
-    monkeypatch.setattr(rooms, "rooms", lambda: "new")
-    monkeypatch.setattr(sys, "argv", ["rooms.py", "--check"])
-    with pytest.raises(SystemExit, match="make rooms"):
-        rooms.main()
+    page.write_text(f"before\n\n{diagrams.BEGIN}\nold\n{diagrams.END}\n\nafter\n")
+    monkeypatch.setattr(diagrams, "ROOT", tmp_path)
+    monkeypatch.setattr(diagrams, "PAGE", page)
+    monkeypatch.setattr(diagrams, "diagrams", lambda: "new")
+    monkeypatch.setattr(sys, "argv", ["diagrams.py", "--check"])
+    with pytest.raises(SystemExit, match="make diagrams"):
+        diagrams.main()
     assert "old" in page.read_text()
-    monkeypatch.setattr(sys, "argv", ["rooms.py"])
-    rooms.main()
-    assert page.read_text() == f"before\n\n{rooms.BEGIN}\n\nnew\n\n{rooms.END}\n\nafter\n"
-    monkeypatch.setattr(sys, "argv", ["rooms.py", "--check"])
-    rooms.main()
+    monkeypatch.setattr(sys, "argv", ["diagrams.py"])
+    diagrams.main()
+    assert page.read_text() == f"before\n\n{diagrams.BEGIN}\n\nnew\n\n{diagrams.END}\n\nafter\n"
+    monkeypatch.setattr(sys, "argv", ["diagrams.py", "--check"])
+    diagrams.main()

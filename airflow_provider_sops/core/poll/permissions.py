@@ -6,7 +6,7 @@ from __future__ import annotations
 from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.releases import since
 from airflow_provider_sops.core.errors import perhaps_missing
-from airflow_provider_sops.core.status_reading import ApiGrants, is_denied
+from airflow_provider_sops.core.status_reading import ApiPermissions, is_denied
 
 #: Seconds after which the ways that were denied are tried again.
 BATCH_RETRY = 1800.0
@@ -31,7 +31,7 @@ def denies_batches(error: errors.SopsError) -> bool:
     return is_denied(error) or isinstance(error, errors.SopsIamDeniedError)
 
 
-class PollGrants:
+class PollPermissions:
     """What may be used, learnt from refusals; all of it is tried again after :data:`BATCH_RETRY`.
 
     Times are monotonic, in seconds, and the caller's.
@@ -39,7 +39,7 @@ class PollGrants:
 
     def __init__(self) -> None:
         #: for the reads of single tasks, which the waits share
-        self.single = ApiGrants()
+        self.single = ApiPermissions()
         self.batches = True
         #: what waits are to know while there are no batches
         self.batch_notice = NO_BATCH_NOTICE

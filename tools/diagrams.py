@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draw which package imports which, as Mermaid diagrams in docs/design.md: `make rooms`; `make lint` checks them.
+"""Draw which package imports which, as Mermaid diagrams in docs/design.md: `make diagrams`; `make lint` checks them.
 
 A diagram shows the packages and modules of one package, with an arrow from each to what it imports. A package that has
 packages of its own gets a diagram of its own. An arrow is left out where others lead the same way, so that what is
@@ -18,8 +18,8 @@ import grimp
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "design.md"
 PACKAGE = "airflow_provider_sops"
-BEGIN = "<!-- rooms: written by `make rooms` -->"
-END = "<!-- rooms end -->"
+BEGIN = "<!-- diagrams: written by `make diagrams` -->"
+END = "<!-- diagrams end -->"
 
 #: What each package or module of one package imports among the others.
 Imports = Mapping[str, frozenset[str]]
@@ -87,7 +87,7 @@ def opened(graph: grimp.ImportGraph, package: str) -> Iterator[str]:
             yield from opened(graph, child)
 
 
-def rooms() -> str:
+def diagrams() -> str:
     """Draw all diagrams."""
     sys.path.insert(0, str(ROOT))  # this checkout's package, whatever is installed
     graph = grimp.build_graph(PACKAGE, cache_dir=None)
@@ -104,11 +104,11 @@ def main() -> None:
     _, found, after = rest.partition(END)
     if not found:
         sys.exit(f"{PAGE.relative_to(ROOT)}: no lines {BEGIN} and {END}")
-    renewed = f"{before}{BEGIN}\n\n{rooms()}\n\n{END}{after}"
+    renewed = f"{before}{BEGIN}\n\n{diagrams()}\n\n{END}{after}"
     if renewed == PAGE.read_text():
         return
     if "--check" in sys.argv[1:]:
-        sys.exit(f"The diagrams in {PAGE.relative_to(ROOT)} are not those of the code. Renew them: make rooms")
+        sys.exit(f"The diagrams in {PAGE.relative_to(ROOT)} are not those of the code. Renew them: make diagrams")
     PAGE.write_text(renewed)
 
 

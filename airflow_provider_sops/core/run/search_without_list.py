@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.releases import SINCE
+from airflow_provider_sops.core.call_flow import Flow, LogLine, Sleep
 from airflow_provider_sops.core.errors import perhaps_missing
-from airflow_provider_sops.core.flow import Flow, LogLine, Sleep
-from airflow_provider_sops.core.operate.operate import REFUSED
 from airflow_provider_sops.core.run.task_run import TaskRun
+from airflow_provider_sops.core.status_reading import REFUSED
 from airflow_provider_sops.core.task_lists import count_named
 
 #: Seconds between the searches for a task that may have been created, or that was and is not to be found yet.
