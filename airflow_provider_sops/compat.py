@@ -102,18 +102,18 @@ async def look_up_connection(conn_id: str) -> tuple[Connection, Mapping[str, Any
 
 
 def base_url() -> str:
-    """Give the address of Airflow's web page, as far as it was set; two Airflows do not share one."""
+    """Return the address of Airflow's web page, as far as it was set; two Airflows do not share one."""
     url: str | None = conf.get("api" if _airflow >= (3, 0) else "webserver", "base_url", fallback=None)
     return url or ""
 
 
 def link_key(link: Any) -> str:
-    """Give the XCom key under which Airflow 3 pushes an operator's link; Airflow 2 pushes none."""
+    """Return the XCom key under which Airflow 3 pushes an operator's link; Airflow 2 pushes none."""
     return str(getattr(link, "xcom_key", ""))
 
 
 def resumed_context() -> Any:
-    """Give the context of the task that runs here, if it is resumed after a deferral; else ``None``.
+    """Return the context of the task that runs here, if it is resumed after a deferral; else ``None``.
 
     When ``execution_timeout`` has passed while a task was deferred, Airflow 2 calls ``on_kill`` of a new operator, and
     never resumes it.
@@ -126,14 +126,14 @@ def resumed_context() -> Any:
 
 
 def is_trigger_timeout(error: AirflowException) -> bool:
-    """Tell whether a task is resumed because its trigger did not fire in time: Airflow 2 says so by the text only."""
+    """Return whether a task is resumed because its trigger did not fire in time: Airflow 2 says so by the text only."""
     if TaskDeferralTimeout is None:
         return str(error) == "Trigger/execution timeout"
     return isinstance(error, TaskDeferralTimeout)
 
 
 def first_reschedule_date(context: Any, retries: int | None) -> datetime | None:
-    """Tell when a rescheduled sensor was poked first, in this try or, as Airflow counts it, in its tries together.
+    """Return when a rescheduled sensor was poked first, in this try or, as Airflow counts it, in its tries together.
 
     :return: ``None`` while it is poked for the first time.
     """
@@ -191,7 +191,7 @@ def is_out_of_time() -> bool:
 
 
 def through_xcom(value: Any) -> Any:
-    """Give what a later task gets when this value is pushed: the way through Airflow, to its database and back.
+    """Return what a later task gets when this value is pushed: the way through Airflow, to its database and back.
 
     The way is that of Airflow's own XComs. A custom backend is not asked: it may write into a store of its own.
 
@@ -222,7 +222,7 @@ def through_xcom(value: Any) -> Any:
 
 
 def expanded_arguments(operator: Any) -> set[str]:
-    """Give the names of the arguments that one of a mapped task's operators was made with; none for any other.
+    """Return the names of the arguments that one of a mapped task's operators was made with; none for any other.
 
     Airflow keeps them, under a private name, to make such operators.
     """

@@ -79,7 +79,7 @@ UI_FIELD_BEHAVIOUR: Mapping[str, Any] = {
 
 
 def conn_fields() -> dict[str, Any]:
-    """Give the form's extra fields as the provider info describes them, for Airflow 3.2 and newer."""
+    """Return the form's extra fields as the provider info describes them, for Airflow 3.2 and newer."""
     fields = {}
     for name, spec in EXTRA_FIELDS.items():
         schema: dict[str, Any] = {"type": [spec.get("type", "string"), "null"]}

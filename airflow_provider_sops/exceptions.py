@@ -134,7 +134,7 @@ _BY_ERROR: dict[type[errors.SopsError], type[SopsException]] = {
 
 
 def as_airflow(error: errors.SopsError) -> SopsException:
-    """Give the same error as an ``AirflowException``, with its attributes and its cause."""
+    """Return the same error as an ``AirflowException``, with its attributes and its cause."""
     if isinstance(error, SopsException):
         return error
     made = _BY_ERROR.get(type(error), SopsException)(str(error))

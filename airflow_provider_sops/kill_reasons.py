@@ -33,7 +33,7 @@ class Kill(StrEnum):
 
 
 def kill_of(state: str | None) -> Kill:
-    """Say what a task instance's state makes of a kill.
+    """Return what a task instance's state makes of a kill.
 
     :param state: Airflow's word; ``None`` where it has not answered.
     """
@@ -43,7 +43,7 @@ def kill_of(state: str | None) -> Kill:
 
 
 def why_left_running(task_id: int, state: str | None) -> str:
-    """Say why a SOPS task is not revoked although its Airflow task was told to stop.
+    """Return why a SOPS task is not revoked although its Airflow task was told to stop.
 
     :param task_id: the SOPS task.
     :param state: Airflow's word for the task instance; ``None`` where it has not answered.

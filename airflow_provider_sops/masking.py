@@ -12,7 +12,7 @@ from airflow_provider_sops.core.text import storable
 
 
 def maskable(secrets: Iterable[str]) -> list[str]:
-    """Give the secrets that Airflow is to mask, each once and as a text that its processes can send each other.
+    """Return the secrets that Airflow is to mask, each once and as a text that its processes can send each other.
 
     What is masked is masked in the logs of every task of the process, other DAGs' included. So what is too short is
     left out, as Airflow 3 does by itself (``[logging] min_length_masked_secret``), and Airflow 2.11 does not: it would

@@ -9,7 +9,7 @@ from airflow_provider_sops.core.models import TaskStatus
 
 
 def result_of(status: TaskStatus) -> dict[str, Any]:
-    """Give what a wait returns: ids, state and times (ISO 8601 with offset, ``None`` where SOPS has none)."""
+    """Return what a wait returns: ids, state and times (ISO 8601 with offset, ``None`` where SOPS has none)."""
     return {
         "sops_task_id": status.task_id,
         "state": status.state.value,

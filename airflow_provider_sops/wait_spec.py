@@ -64,7 +64,7 @@ class WaitSpec:
         object.__setattr__(self, "allowed_states", tuple(self.allowed_states))  # a row holds a list
 
     def kwargs(self) -> dict[str, Any]:
-        """Give the trigger's arguments, as a row can hold them."""
+        """Return the trigger's arguments, as a row can hold them."""
         return {name: getattr(self, name) for name in FIELDS} | {"allowed_states": list(self.allowed_states)}
 
     @property
@@ -96,7 +96,7 @@ FIELDS = tuple(field.name for field in fields(WaitSpec))
 
 
 def flat_fields(project: Project, policy: WaitPolicy) -> dict[str, Any]:
-    """Give a project and a policy as fields of a :class:`WaitSpec`."""
+    """Return a project and a policy as fields of a :class:`WaitSpec`."""
     states = sorted(state.value for state in policy.allowed_states)
     return {**asdict(project), **asdict(policy), "allowed_states": states}
 

@@ -119,7 +119,7 @@ def push_outputs(
 
 
 def _can_be_key(name: str) -> bool:
-    """Tell whether Airflow finds its way to an XCom of this name, which it puts into an address as it is."""
+    """Return whether Airflow finds its way to an XCom of this name, which it puts into an address as it is."""
     plain = name.isprintable() and not any(one in name for one in _NOT_IN_KEYS)
     return plain and all(part.strip(".") for part in name.split("/"))
 
@@ -144,12 +144,12 @@ def _check_storable(outputs: TaskOutputs, advice: str) -> None:
 
 
 def _shown(name: str) -> str:
-    """Give an output's key as a log can take it."""
+    """Return an output's key as a log can take it."""
     return storable(sops_key(name))
 
 
 def _why_not_storable(value: Any) -> str | None:
-    """Say why a value would not come back from an XCom as it is; what PostgreSQL refuses is refused everywhere.
+    """Return why a value would not come back from an XCom as it is; what PostgreSQL refuses is refused everywhere.
 
     What the value holds is not quoted: it may be a secret.
     """
@@ -178,7 +178,7 @@ def _why_not_storable(value: Any) -> str | None:
 
 
 def _walk(value: Any) -> Iterator[tuple[int, Any, bool]]:
-    """Give all that stands in a value, keys too: with its level, and whether it is a key."""
+    """Return all that stands in a value, keys too: with its level, and whether it is a key."""
     todo = [(0, value)]
     while todo:
         depth, one = todo.pop()

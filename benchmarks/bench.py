@@ -102,7 +102,7 @@ def measure(name: str, waits: int, seconds: float, idle: float) -> Measured:
 
 
 def time_imports() -> dict[str, float]:
-    """Give the median of the seconds that each provider adds to a DAG file, measured in turns."""
+    """Return the median of the seconds that each provider adds to a DAG file, measured in turns."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     seconds: dict[str, list[float]] = {name: [] for name in PROVIDERS}
     for turn in range(IMPORTS + 1):

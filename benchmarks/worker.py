@@ -153,7 +153,7 @@ async def measure_start(contestant: Contestant, ids: range) -> dict[str, Any]:
 
 
 async def measure_memory(contestant: Contestant, ids: range, interval: float) -> dict[str, Any]:
-    """Give the bytes that Python holds for one wait that was read once, what all share (one wait more) left out."""
+    """Return the bytes that Python holds for one wait that was read once, what all share (one wait more) left out."""
     tracemalloc.start()
     first = await start(contestant, [ids.start - 1])
     await asyncio.sleep(3.0)

@@ -25,7 +25,7 @@ def secret_sops(**arguments: Any) -> FakeSops:
 
 
 def fields_of(fake: FakeSops, api_type: str = "apigw", **extra: Any) -> dict[str, Any]:
-    """Give the fields of a connection to one of the endpoints.
+    """Return the fields of a connection to one of the endpoints.
 
     :param extra: further fields of the connection's extra.
     """

@@ -20,7 +20,7 @@ _FLOWS = {
 
 
 def gateway_tree(to_a: str, to_b: str, *, default: str = "") -> dict[str, Any]:
-    """Give a tree in which a gateway named "which" leads to node "a" or "b".
+    """Return a tree in which a gateway named "which" leads to node "a" or "b".
 
     :param to_a: condition of the first way.
     :param default: the flow that is taken where no condition holds.

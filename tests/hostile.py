@@ -59,18 +59,18 @@ def fill(fake: FakeSops, task_id: int, text: str = TEXT) -> None:
 
 
 def say(status: int, body: Any, **headers: str) -> dict[str, Any]:
-    """Give a fault of the fake that answers so, with all that is not ASCII as JSON escapes it."""
+    """Return a fault of the fake that answers so, with all that is not ASCII as JSON escapes it."""
     text = body if isinstance(body, str) else json.dumps(body)
     return {"kind": "function", "function": lambda request: (status, text, headers), "times": None}
 
 
 def refuse(message: Any, code: Any = 3540400) -> dict[str, Any]:
-    """Give a fault by which SOPS says no."""
+    """Return a fault by which SOPS says no."""
     return say(200, {"result": False, "code": code, "message": message, "data": None, "trace_id": TEXT})
 
 
 def change(data: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
-    """Give a fault by which ``get_task_status`` answers with other data than this."""
+    """Return a fault by which ``get_task_status`` answers with other data than this."""
     status = {"id": "n1", "state": "RUNNING", "name": "name", "children": {}, "elapsed_time": 1}
     status |= {"start_time": "2026-11-22 21:03:25 +0800", "finish_time": None}
     return say(200, {"result": True, "code": 0, "data": {**status, **data(status)}})

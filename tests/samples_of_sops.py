@@ -20,7 +20,7 @@ ENDPOINT = Endpoint("apigw", "http://sops.example.com/apigw", Credentials("app",
 
 
 def call_of(path: Path) -> Call | None:
-    """Give the call of a recorded request; ``None`` where it is none that a client would make."""
+    """Return the call of a recorded request; ``None`` where it is none that a client would make."""
     request = json.loads(path.read_text())["request"]
     name, *ids = request["path"].split("?")[0].removeprefix("/apigw/").rstrip("/").split("/")
     api = APIS.get(name)
@@ -32,7 +32,7 @@ def call_of(path: Path) -> Call | None:
 
 
 def reply_of(path: Path) -> HttpReply:
-    """Give the recorded reply."""
+    """Return the recorded reply."""
     response = json.loads(path.read_text())["response"]
     text = json.dumps(response["json"]) if response.get("json") is not None else response.get("text")
     headers = {name.lower(): value for name, value in response["headers"].items()}

@@ -65,7 +65,7 @@ class Finder:
                 self.observation(path.read_bytes().decode("utf-8", "replace"), f"file {path.relative_to(folder)}")
 
     def take(self) -> list[str]:
-        """Give what was found since the last time."""
+        """Return what was found since the last time."""
         found, self.found = self.found, []
         return found
 
@@ -146,7 +146,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what the last look has found."""
+    """Return what the last look has found."""
     found = FINDER.take()
     if found:
         terminalreporter.section("A secret shows", red=True)

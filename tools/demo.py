@@ -69,7 +69,7 @@ def fake_sops(log: IO[str]) -> Iterator[tuple[FakeSopsClient, str]]:
 
 
 def airflow_environ(home: Path, connection: str) -> dict[str, str]:
-    """Give the environment of an Airflow that knows one connection and nothing of the person's own."""
+    """Return the environment of an Airflow that knows one connection and nothing of the person's own."""
     own = {name: value for name, value in os.environ.items() if not name.upper().startswith("AIRFLOW")}
     return own | {
         "AIRFLOW_HOME": str(home),

@@ -37,7 +37,7 @@ def imports_within(graph: grimp.ImportGraph, package: str) -> Imports:
 
 
 def reachable(imports: Imports, start: str) -> frozenset[str]:
-    """Give everything that a module imports, directly or through others."""
+    """Return everything that a module imports, directly or through others."""
     found: set[str] = set()
     ahead = [start]
     while ahead:
@@ -66,7 +66,7 @@ def reduced(imports: Imports) -> list[tuple[str, str]]:
 
 
 def diagram(graph: grimp.ImportGraph, package: str) -> Iterator[str]:
-    """Give the lines of one package's diagram: packages as boxes, modules as rounded boxes."""
+    """Return the lines of one package's diagram: packages as boxes, modules as rounded boxes."""
     imports = imports_within(graph, package)
     names = {module: module.removeprefix(f"{package}.") for module in imports}
     yield "```mermaid"
@@ -80,7 +80,7 @@ def diagram(graph: grimp.ImportGraph, package: str) -> Iterator[str]:
 
 
 def opened(graph: grimp.ImportGraph, package: str) -> Iterator[str]:
-    """Give a package, and those in it that have packages of their own."""
+    """Return a package, and those in it that have packages of their own."""
     yield package
     for child in sorted(graph.find_children(package)):
         if any(graph.find_children(grandchild) for grandchild in graph.find_children(child)):

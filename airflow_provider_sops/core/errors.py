@@ -177,19 +177,19 @@ def make_error(
 
 
 def advised(error: E, advice: str) -> E:
-    """Give the same error with what to do about it."""
+    """Return the same error with what to do about it."""
     made = type(error)(f"{error} {advice}")
     made.__dict__.update(error.__dict__)
     return made
 
 
 def nobody_answers(error: SopsError) -> bool:
-    """Tell whether it may just be that nothing stands behind the address for now: a 404 that no gateway has signed."""
+    """Return whether perhaps nothing stands behind the address for now: a 404 that no gateway has signed."""
     return isinstance(error, SopsApiNotFoundError) and not error.certain
 
 
 def perhaps_missing(error: SopsError) -> bool:
-    """Tell whether it may be that SOPS lacks the API, or as well that the whole site is away for now.
+    """Return whether it may be that SOPS lacks the API, or as well that the whole site is away for now.
 
     SOPS redirects what it does not have, and a login page redirects everything; through ESB, and where no gateway has
     signed it, it is a 404. What another API answers tells the two apart, see
@@ -200,7 +200,7 @@ def perhaps_missing(error: SopsError) -> bool:
 
 
 def looks_missing(error: SopsError) -> bool:
-    """Tell whether SOPS lacks the API, for certain or perhaps."""
+    """Return whether SOPS lacks the API, for certain or perhaps."""
     return isinstance(error, SopsApiNotFoundError) or perhaps_missing(error)
 
 

@@ -151,7 +151,7 @@ def _log_tail(
 
 
 def telling_lines(log: str, most: int) -> list[str]:
-    """Give the lines of a node's log that say why it failed: errors first, then the plugin's own, none twice.
+    """Return the lines of a node's log that say why it failed: errors first, then the plugin's own, none twice.
 
     SOPS' engine writes nearly all of a log itself, and each record twice. Where there is nothing else, its records are
     given.

@@ -30,7 +30,7 @@ class Activity:
 
 
 def activities(tree: Mapping[str, Any], path: tuple[str, ...] = (), stack: tuple[str, ...] = ()) -> Iterator[Activity]:
-    """Give the nodes of a pipeline tree, each subprocess before what is in it."""
+    """Return the nodes of a pipeline tree, each subprocess before what is in it."""
     if len(stack) >= DEEPEST:
         return
     for node_id, node in _dicts(tree, "activities"):
@@ -53,7 +53,7 @@ def activities(tree: Mapping[str, Any], path: tuple[str, ...] = (), stack: tuple
 
 
 def gateways(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[Activity]:
-    """Give the gateways of a pipeline tree, those in subprocesses included."""
+    """Return the gateways of a pipeline tree, those in subprocesses included."""
     if len(path) >= DEEPEST:
         return
     for node_id, node in _dicts(tree, "gateways"):
@@ -74,7 +74,7 @@ def _dicts(tree: Mapping[str, Any], part: str) -> list[tuple[str, dict[str, Any]
 
 
 def _target(tree: Mapping[str, Any], flow: str) -> str:
-    """Give the name of the node that a flow leads to, where it has one."""
+    """Return the name of the node that a flow leads to, where it has one."""
     target = text_of(dict(_dicts(tree, "flows")).get(flow, {}).get("target"))
     return next((text_of(node.get("name")) for own, node in _dicts(tree, "activities") if own == target), "")
 
@@ -92,7 +92,7 @@ def count_activities(tree: Mapping[str, Any], depth: int = 0) -> int:
 
 
 def constants(tree: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Give the variables of a pipeline tree and of the subprocesses in it, each with its key."""
+    """Return the variables of a pipeline tree and of the subprocesses in it, each with its key."""
     waiting: list[object] = [tree]
     while waiting:
         one = waiting.pop()
@@ -103,5 +103,5 @@ def constants(tree: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]
 
 
 def is_password(constant: Mapping[str, Any]) -> bool:
-    """Tell whether a variable holds a password."""
+    """Return whether a variable holds a password."""
     return constant.get("custom_type") == "password" or "password" in text_of(constant.get("source_tag"))

@@ -41,7 +41,7 @@ _COOKIE = re.compile(r"([^\s;=]+)=([^\s;]+)")
 
 
 def is_maskable(secret: str, shortest: int = SHORTEST_SECRET) -> bool:
-    """Tell whether a secret is replaced wherever it stands in a text.
+    """Return whether a secret is replaced wherever it stands in a text.
 
     :param shortest: fewest characters of one that is.
     """
@@ -49,7 +49,7 @@ def is_maskable(secret: str, shortest: int = SHORTEST_SECRET) -> bool:
 
 
 def header_secrets(headers: Mapping[str, str]) -> list[str]:
-    """Give the values of headers that are credentials by their names, also without ``Bearer`` and the like."""
+    """Return the values of headers that are credentials by their names, also without ``Bearer`` and the like."""
     found = []
     for name, value in headers.items():
         if _SECRET_NAME.search(name):
@@ -61,7 +61,7 @@ def header_secrets(headers: Mapping[str, str]) -> list[str]:
 
 
 def secret_texts(value: Any) -> list[str]:
-    """Give what must not be shown of a password variable's value: all the texts and numbers in it.
+    """Return what must not be shown of a password variable's value: all the texts and numbers in it.
 
     Some versions of SOPS wrap a value as ``{"tag": …, "value": …}``; the tag is one of few words.
     """
@@ -90,7 +90,7 @@ def scrub(text: str, secrets: Iterable[str]) -> str:
 
 
 def _is_named_so(key: object, value: Any) -> bool:
-    """Tell whether a field of a node's form is a secret by its name, whatever variable it is filled from."""
+    """Return whether a field of a node's form is a secret by its name, whatever variable it is filled from."""
     return isinstance(key, str) and bool(_SECRET_FIELD.search(key)) and value not in (None, "", [], {})
 
 

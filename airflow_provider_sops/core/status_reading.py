@@ -91,12 +91,12 @@ def read_status(
 
 
 def is_lacking(error: errors.SopsError) -> bool:
-    """Tell whether an API may not be called or is not there, where SOPS has just answered another one."""
+    """Return whether an API may not be called or is not there, where SOPS has just answered another one."""
     return isinstance(error, DENIED) or perhaps_missing(error)
 
 
 def is_denied(error: errors.SopsError) -> bool:
-    """Tell whether it is certain that an API may not be called, or is not there."""
+    """Return whether it is certain that an API may not be called, or is not there."""
     return isinstance(error, DENIED) and not perhaps_missing(error)
 
 

@@ -63,24 +63,24 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def as_text(value: object) -> str:
-    """Give what should be a text as one, whatever it is: nothing for ``None``, else as Python writes it, in short."""
+    """Return what should be a text as one, whatever it is: nothing for ``None``, else as Python writes it, in short."""
     if isinstance(value, str):
         return value
     return "" if value is None else _SHORT.repr(value)
 
 
 def repr_of(value: object) -> str:
-    """Give what Python writes for a value, in short, for an error that says what stands where."""
+    """Return what Python writes for a value, in short, for an error that says what stands where."""
     return storable(_SHORT.repr(value), LONGEST_NAME)
 
 
 def text_of(value: object, longest: int | None = LONGEST_NAME) -> str:
-    """Give what should be a text as a storable one."""
+    """Return what should be a text as a storable one."""
     return storable(as_text(value), longest)
 
 
 def fits(number: int) -> bool:
-    """Tell whether a whole number can be stored."""
+    """Return whether a whole number can be stored."""
     return -LARGEST_INT <= number <= LARGEST_INT
 
 
@@ -94,7 +94,7 @@ def read_int(value: object) -> int | None:
 
 
 def storable_value(value: Any, depth: int = 0) -> Any:
-    """Give a value of which every Airflow can store the JSON: the last guard of what is made for storing.
+    """Return a value of which every Airflow can store the JSON: the last guard of what is made for storing.
 
     Texts are storable, whole numbers have 64 bits at most, others are finite, and nothing is nested without an end.
     """

@@ -16,13 +16,13 @@ _KEY = re.compile(r"^\$(?:\{\s*([^{}]+?)\s*\}|<\s*([^<>]+?)\s*>)$")
 
 
 def bare_name(key: str) -> str:
-    """Give a variable's name without its dress: ``IP`` for ``${IP}``, ``$<IP>`` and ``IP``."""
+    """Return a variable's name without its dress: ``IP`` for ``${IP}``, ``$<IP>`` and ``IP``."""
     match = _KEY.match(key.strip())
     return (match.group(1) or match.group(2)) if match else key.strip()
 
 
 def sops_key(name: str) -> str:
-    """Give a variable's key as SOPS writes it: ``${IP}`` for ``IP``, ``$<IP>`` and ``${IP}``."""
+    """Return a variable's key as SOPS writes it: ``${IP}`` for ``IP``, ``$<IP>`` and ``${IP}``."""
     return f"${{{bare_name(name)}}}"
 
 

@@ -99,14 +99,14 @@ class SopsHook(BaseHook):
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Give the connection form's extra fields, for Airflow before 3.2."""
+        """Return the connection form's extra fields, for Airflow before 3.2."""
         from airflow_provider_sops.connection_form import form_widgets
 
         return form_widgets()
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Give the labels and placeholders of the connection form, for Airflow before 3.2."""
+        """Return the labels and placeholders of the connection form, for Airflow before 3.2."""
         return {
             "hidden_fields": UI_FIELD_BEHAVIOUR["hidden-fields"],
             "relabeling": UI_FIELD_BEHAVIOUR["relabeling"],
@@ -145,7 +145,7 @@ class SopsHook(BaseHook):
             return Project(self.site.bk_biz_id, scope)
 
     def get_conn(self) -> SopsClient:
-        """Give the client, with one HTTP session that is reused."""
+        """Return the client, with one HTTP session that is reused."""
         if self._client is None:
             site = self.site
             self._client = SopsClient(site.endpoint, settings=site.settings, retry=self._retry)

@@ -20,7 +20,7 @@ class SopsTaskLink(BaseOperatorLink):
     name = "SOPS task"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Give the page's address, or an empty text while it is not known."""
+        """Return the page's address, or an empty text while it is not known."""
         from airflow.providers.common.compat.sdk import XCom  # slow to import, and reading a DAG needs no XComs
 
         url = XCom.get_value(ti_key=ti_key, key=TASK_URL_KEY)
@@ -28,7 +28,7 @@ class SopsTaskLink(BaseOperatorLink):
 
 
 def is_web_address(url: str) -> bool:
-    """Tell whether a link may be shown: SOPS' answers are data, and ``javascript:`` is an address too."""
+    """Return whether a link may be shown: SOPS' answers are data, and ``javascript:`` is an address too."""
     try:
         parts = urlsplit(url)
     except ValueError:

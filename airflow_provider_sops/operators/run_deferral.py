@@ -20,7 +20,7 @@ _DEADLINE_MARGIN = 10.0
 
 
 def trigger_deadline(run_context: RunContext) -> float | None:
-    """Give when the trigger ends the wait: before Airflow does, which counts from the start of the try.
+    """Return when the trigger ends the wait: before Airflow does, which counts from the start of the try.
 
     :return: seconds since the epoch; ``None``: never.
     """

@@ -50,7 +50,7 @@ def make_task_run(spec: RunSpec, context: Context, project: Project, records: Ru
 
 
 def run_start(context: Context) -> datetime | None:
-    """Give when the DAG run started; ``None`` where no scheduler has started it."""
+    """Return when the DAG run started; ``None`` where no scheduler has started it."""
     start: datetime | None = getattr(context["dag_run"], "start_date", None)
     return start.astimezone(UTC) if start else None
 
@@ -82,7 +82,7 @@ def _tag(context: Context, max_tries: int, site: str | None = None) -> Tag:
 
 
 def earlier_tags(context: Context, retries: int) -> tuple[Tag, ...]:
-    """Give the tags that this Airflow task may have had before a user cleared it, the newest first.
+    """Return the tags that this Airflow task may have had before a user cleared it, the newest first.
 
     A clear raises ``max_tries`` by the number of tries since the clear before; how many these were, nothing tells.
     """
@@ -94,5 +94,5 @@ def earlier_tags(context: Context, retries: int) -> tuple[Tag, ...]:
 
 
 def retry_is_left(ti: Any) -> bool:
-    """Tell whether Airflow tries the task again when this try fails."""
+    """Return whether Airflow tries the task again when this try fails."""
     return bool(ti.try_number <= ti.max_tries)

@@ -168,5 +168,5 @@ def _ask_state(ti: Any) -> str | None:
 
 
 def _same_tag_comes_again(kill: Kill, out_of_time: bool, ti: Any) -> bool:
-    """Tell whether a next try looks for its SOPS task under the same tag: a retry, and on old Airflows a clear."""
+    """Return whether a next try looks for its SOPS task under the same tag: a retry, and on old Airflows a clear."""
     return retry_is_left(ti) if out_of_time else kill is Kill.CLEARED and not CLEARING_RAISES_MAX_TRIES

@@ -84,7 +84,7 @@ class SensorWait:
             self.task_wait.progress_log.logged_until = time.time() - self._sensor.poke_interval - _SCHEDULING_DELAY
 
     def resume(self, context: Context, observation: Observation) -> dict[str, Any]:
-        """Give what the sensor returns after a good end that the triggerer has observed."""
+        """Return what the sensor returns after a good end that the triggerer has observed."""
         status = observation.status
         assert status is not None
         self.task_wait.had_answer = True
@@ -128,7 +128,7 @@ class SensorWait:
         return observation
 
     def _conclude(self, context: Context, observation: Observation) -> tuple[Observation, dict[str, Any] | None]:
-        """Give what the sensor returns after a good end; or, when the outputs cannot be read, what follows from that.
+        """Return what the sensor returns after a good end; or, when the outputs cannot be read, what follows from that.
 
         Nothing else is lost by waiting on then: what is tolerated of the status is tolerated of the outputs.
         """

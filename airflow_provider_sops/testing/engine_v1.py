@@ -50,7 +50,7 @@ def operate_unstarted(task: Task, now: float, user: str, action: str, *, looks_f
 
 
 def is_unknown(task: Task) -> bool:
-    """Tell whether a task counts as started although the engine does not know of it."""
+    """Return whether a task counts as started although the engine does not know of it."""
     return task.is_started and task.root_state is None
 
 

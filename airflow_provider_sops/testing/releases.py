@@ -91,7 +91,7 @@ class Release:
     caches: Mapping[str, float]
 
     def has(self, what: str) -> bool:
-        """Tell whether it has something.
+        """Return whether it has something.
 
         :param what: a key of :data:`ALL_SINCE`.
         :raises KeyError: it is none.
@@ -100,7 +100,7 @@ class Release:
         return what in self.facts
 
     def has_api(self, api: str) -> bool:
-        """Tell whether it has an API; those that no table names are in every release."""
+        """Return whether it has an API; those that no table names are in every release."""
         return api in self.facts or api not in ALL_SINCE
 
     @property
@@ -109,13 +109,13 @@ class Release:
         return 100 if self.has("create_task.name of 100 characters") else 50
 
     def read(self, api: str, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Give the parameters that it reads; the others are dropped, as SOPS does with what it does not know."""
+        """Return the parameters that it reads; the others are dropped, as SOPS does with what it does not know."""
         needs = {**_PARAMETERS_OF_ALL, **_PARAMETERS.get(api, {})}
         return {name: value for name, value in params.items() if name not in needs or self.has(needs[name])}
 
 
 def find_release(name: str) -> Release:
-    """Give one of the releases that the fake can be.
+    """Return one of the releases that the fake can be.
 
     :raises ValueError: the fake cannot be this one; the message names those that it can be.
     """

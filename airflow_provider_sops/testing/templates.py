@@ -457,7 +457,7 @@ _LOCATION_TYPES = {
 
 
 def lay_out(tree: dict[str, Any]) -> None:
-    """Give a tree the lines and places that SOPS draws it with (a created task's tree has them)."""
+    """Return a tree the lines and places that SOPS draws it with (a created task's tree has them)."""
     tree["line"] = [
         {
             "id": flow["id"],

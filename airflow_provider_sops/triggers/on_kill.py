@@ -74,7 +74,7 @@ async def revoke_when_killed(spec: WaitSpec, log: Any, task_instance: Any, *, st
 
 
 async def _why_not_revoked(spec: WaitSpec, log: Any, task_instance: Any) -> str:
-    """Say why the SOPS task is to be left running; empty when a user has ended or cleared the Airflow task."""
+    """Return why the SOPS task is to be left running; empty when a user has ended or cleared the Airflow task."""
     task_id = spec.sops_task_id
     state: str | None = None
     newest = ended = None

@@ -33,7 +33,7 @@ class SopsTaskTrigger(BaseTrigger):
         return WaitSpec(**{name: getattr(self, name) for name in FIELDS})
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Give the class and the arguments from which a triggerer makes the trigger again."""
+        """Return the class and the arguments from which a triggerer makes the trigger again."""
         return f"{__name__}.SopsTaskTrigger", self.spec.kwargs()
 
     async def run(self) -> AsyncIterator[TriggerEvent]:

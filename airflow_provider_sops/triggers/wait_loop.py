@@ -159,7 +159,7 @@ class WaitLoop:
             log_lines(self.log, await self.poller.run(self.task_wait.read_progress(now)))
 
     def seconds_to_sleep(self, now: float) -> float:
-        """Give the seconds after which there is something to do although the poller has nothing new: often many.
+        """Return the seconds after which there is something to do although the poller has nothing new: often many.
 
         :param now: when the last step began; what became due since then is due at once.
         """

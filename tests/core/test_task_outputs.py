@@ -314,7 +314,7 @@ def test_an_explanation_shows_no_password(make_sops: Callable[..., FakeSops], ap
 
 
 def _told(secret: str, encode: Callable[[str], str], before: int) -> str:
-    """Give what a node may say of a password: behind so many characters, where it would be cut."""
+    """Return what a node may say of a password: behind so many characters, where it would be cut."""
     return f"{'x' * before} cannot log in with {encode(secret)}; and again: {encode(secret)}"
 
 

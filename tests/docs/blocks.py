@@ -47,30 +47,30 @@ DESIGN = ROOT / "docs" / "design.md"
 
 
 def translated_pages() -> list[Path]:
-    """Give the pages in English that are there in Chinese too."""
+    """Return the pages in English that are there in Chinese too."""
     return [README, *sorted((ROOT / "docs" / "en").rglob("*.md"))]
 
 
 def pages() -> list[Path]:
-    """Give all pages in English."""
+    """Return all pages in English."""
     return [*translated_pages(), DESIGN]
 
 
 def all_pages() -> list[Path]:
-    """Give all pages in all languages."""
+    """Return all pages in all languages."""
     both = [*pages(), *map(translation, translated_pages())]
     return [*both, ROOT / "CHANGELOG.md", ROOT / "docs" / "index.md", ROOT / "docs" / "reference.md"]
 
 
 def translation(page: Path) -> Path:
-    """Give the page in Chinese."""
+    """Return the page in Chinese."""
     if page == README:
         return ROOT / "README.zh-CN.md"
     return ROOT / "docs" / "zh" / page.relative_to(ROOT / "docs" / "en")
 
 
 def blocks(page: Path) -> list[Block]:
-    """Give a page's blocks in their order."""
+    """Return a page's blocks in their order."""
     text = page.read_text()
     return [
         Block(
@@ -84,7 +84,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 def without_comments(language: str, text: str) -> str:
-    """Give what a block does, without what it says about it."""
+    """Return what a block does, without what it says about it."""
     if language == "python":
         return _python_without_comments(text)
     if language in ("bash", "toml"):
@@ -99,12 +99,12 @@ def _python_without_comments(text: str) -> str:
 
 
 def links(page: Path) -> list[str]:
-    """Give the addresses of a page's links and pictures."""
+    """Return the addresses of a page's links and pictures."""
     return re.findall(r"\]\(([^)\s]+)\)", _FENCE.sub("", page.read_text()))
 
 
 def anchors(page: Path) -> set[str]:
-    """Give the anchors of a page's headings, as GitHub makes them."""
+    """Return the anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ +(.+?) *$", _FENCE.sub("", page.read_text()), re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

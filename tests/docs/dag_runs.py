@@ -28,13 +28,13 @@ class DagRun:
     log: str
 
     def xcom(self, task_id: str, key: str = "return_value") -> Any:
-        """Give the one value under a key of a task that is not mapped."""
+        """Return the one value under a key of a task that is not mapped."""
         (value,) = self.xcoms[task_id, key]
         return value
 
 
 def environ(fake: FakeSops, home: Path, dags: Path) -> dict[str, str]:
-    """Give the environment of an Airflow whose connection ``sops_default`` leads to a fake."""
+    """Return the environment of an Airflow whose connection ``sops_default`` leads to a fake."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     return own | {
         "AIRFLOW_HOME": str(home),

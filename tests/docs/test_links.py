@@ -32,7 +32,7 @@ def _is_external(link: str) -> bool:
 
 
 def _external() -> list[tuple[str, str]]:
-    """Give the external links, each with where it stands."""
+    """Return the external links, each with where it stands."""
     found = [(_name(page), link) for page in all_pages() for link in links(page) if _is_external(link)]
     found += [("pyproject.toml", url) for url in PYPROJECT["project"]["urls"].values()]
     repo_url = re.search(r"^repo_url: (.+)$", (ROOT / "mkdocs.yml").read_text(), re.M)

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.skipif(airflow_version < "3.3", reason="the page instal
 
 
 def _way() -> list[Block]:
-    """Give the blocks that set up an Airflow, and those of the README up to the first run of the first DAG."""
+    """Return the blocks that set up an Airflow, and those of the README up to the first run of the first DAG."""
     heading = INSTALL.read_text().splitlines().index("## No Airflow yet") + 1
     way = [*(block for block in blocks(INSTALL) if block.line > heading), *blocks(README)]
     first_run = next(index for index, block in enumerate(way) if "airflow dags test" in block.text)

@@ -90,7 +90,7 @@ def _of_this_type(fields: dict[str, str]) -> dict[str, str]:
 
 
 def spelled(fields: dict[str, Any]) -> dict[str, Any]:
-    """Give fields the names that they have in the page."""
+    """Return fields the names that they have in the page."""
     return {f"extra__sops__{name}" if name in EXTRA_FIELDS else name: value for name, value in fields.items()}
 
 

@@ -20,7 +20,7 @@ _BROKEN = re.compile(r"out of order|Trigger runner (process has died|failed)|Dea
 
 
 def find_tracebacks(files: Iterable[Path]) -> list[str]:
-    """Give each traceback of ours that no task was meant to fail with, and each word of a broken triggerer."""
+    """Return each traceback of ours that no task was meant to fail with, and each word of a broken triggerer."""
     found = []
     for path in files:
         if path.suffix not in (".log", ".out"):

@@ -30,7 +30,7 @@ THREE = {"IP": "127.0.0.1", "EXIT": "0", "job_script_type": "1"}
 
 
 def twins(outputs: dict[str, Any]) -> dict[str, Any]:
-    """Give what is pushed: both spellings, and what Airflow 3.0 cannot push left out."""
+    """Return what is pushed: both spellings, and what Airflow 3.0 cannot push left out."""
     both = outputs | {f"${{{name}}}": value for name, value in outputs.items()}
     return {key: value for key, value in both.items() if value is not None or NONE_IS_PUSHED}
 

@@ -17,7 +17,7 @@ OUTPUTS = {"IP": "10.0.0.1", "EXIT": "0", "evil": "$(rm -rf /)", "list": [1, "äº
 
 
 def first_of(*names: str) -> Any:
-    """Give the first module that this Airflow has."""
+    """Return the first module that this Airflow has."""
     for name in names:
         try:
             return importlib.import_module(name)

@@ -21,7 +21,7 @@ SIMULATED = ("nothing is told", "only the counts are told", "a batch does not sa
 
 
 def of_release(case: Case, release: str) -> Case | None:
-    """Give a situation as it is on a release; ``None`` where it is none, or is of a release by itself."""
+    """Return a situation as it is on a release; ``None`` where it is none, or is of a release by itself."""
     sops = find_release(release)
     if "release" in case.fake or any(words in case.name for words in SIMULATED):
         return None

@@ -25,23 +25,23 @@ class Scene:
     call: Caller
 
     def of(self, user: str = "admin", app: str = "demo-app") -> Caller:
-        """Give a caller at the same endpoint who is somebody else."""
+        """Return a caller at the same endpoint who is somebody else."""
         return Caller(
             self.fake, self.call.endpoint, bk_app_code=app, bk_app_secret=self.fake.app_secret, bk_username=user
         )
 
     def task(self, template: str = "Long sleep", *, after: float = 1, **more: Any) -> int:
-        """Give a started task, some seconds later."""
+        """Return a started task, some seconds later."""
         task_id = self.fake.create_task(template, **more)
         self.fake.advance(after)
         return task_id
 
     def template(self, name: str = "Two steps with outputs") -> int:
-        """Give the id of a template."""
+        """Return the id of a template."""
         return self.fake.site.template(name).id
 
     def said(self, answer: Mapping[str, Any], task_id: int | None = None) -> str:
-        """Give code and first line of an answer; ``-`` stands for no code, N for the task, E for its engine's id."""
+        """Return code and first line of an answer; ``-`` stands for no code, N for the task, E for its engine's id."""
         text = str(answer.get("message") or "").strip().splitlines()
         words = text[0] if text else ""
         if task_id is not None:

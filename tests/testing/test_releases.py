@@ -39,7 +39,7 @@ class Row:
     fake: Mapping[str, Any] | None = None
 
     def expected(self, release: str, endpoint: str) -> Any:
-        """Give the answer of a release."""
+        """Return the answer of a release."""
         answers = self.answers if endpoint == "apigw" or self.esb is None else self.esb
         reached = RELEASES[RELEASES.index(release) :]
         return next(answers[older] for older in reached if older in answers)

@@ -114,5 +114,5 @@ def _unlisted_api(name: str, given: Mapping[str, Any], http_method: Method | Non
 
 
 def nocache(yes: bool = True) -> dict[str, str]:
-    """Give a parameter that passes SOPS' caches: their key is the query, and SOPS ignores what it does not know."""
+    """Return a parameter that passes SOPS' caches: their key is the query, and SOPS ignores what it does not know."""
     return {"nocache": str(time.time_ns())} if yes else {}

@@ -67,12 +67,12 @@ _CRASH_HINT = (
 
 
 def is_iam_denial(code: object, message: str) -> bool:
-    """Tell whether the user in whose name a call was made may not do this, in the words of any release."""
+    """Return whether the user in whose name a call was made may not do this, in the words of any release."""
     return read_int(code) == _IAM_DENIED or bool(_IAM_DENIALS.search(message))
 
 
 def api_error_class(code: object, message: str, task_id: int | None = None) -> type[errors.SopsApiError]:
-    """Tell what kind of "no" SOPS said.
+    """Return what kind of "no" SOPS said.
 
     By its code, where there is one that says it: an IAM denial has the code of "anything else", a task that
     ``get_task_status`` does not know too, and SOPS before 3.5.1 has none. These are told by their text.
@@ -96,7 +96,7 @@ def api_error_class(code: object, message: str, task_id: int | None = None) -> t
 
 
 def just_started(error: errors.SopsError) -> bool:
-    """Tell whether a task's status cannot be told as it was started this very moment.
+    """Return whether a task's status cannot be told as it was started this very moment.
 
     Up to SOPS 3.6.45 a start takes effect in its request, and for some moments the engine knows the task's nodes not
     yet. Later ones say CREATED then. Of a task that is unknown or deleted it is the task's own number that is missing.
@@ -141,7 +141,7 @@ def refusal_error(
 def _hint(
     kind: type[errors.SopsApiError], call: Call, message: str, permission: object, secrets: Collection[str]
 ) -> str:
-    """Say what to do about a "no" of SOPS.
+    """Return what to do about a "no" of SOPS.
 
     :param permission: what IAM says of the permissions that are missing, as SOPS hands it on.
     """

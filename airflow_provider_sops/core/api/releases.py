@@ -59,7 +59,7 @@ def numbers(release: str) -> tuple[int, ...]:
 
 
 def has(release: str, what: str) -> bool:
-    """Tell whether a release has something.
+    """Return whether a release has something.
 
     :param release: e.g. ``"3.28"``, which stands for its last one.
     :param what: a key of :data:`SINCE`; anything else is in every release.

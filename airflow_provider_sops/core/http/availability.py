@@ -38,13 +38,13 @@ class ApiAvailability:
         self._failed: dict[str, tuple[float, int]] = {}
 
     def note_answer(self, call: Call) -> None:
-        """Take down that SOPS has answered a call, with yes or no."""
+        """Record that SOPS has answered a call, with yes or no."""
         self._answers += 1
         self._answered.add(call.name)
         self._failed.pop(call.name, None)
 
     def note_failure(self, call: Call, error: errors.SopsError) -> errors.SopsError:
-        """Take down how a call has failed.
+        """Record how a call has failed.
 
         :return: the error, or in its place the one that says for certain that this SOPS does not have the API.
         """

@@ -185,7 +185,7 @@ class SopsClient:
 
 
 def _never_connected(error: BaseException) -> bool:
-    """Tell whether no connection was made, so that the request cannot have reached the server."""
+    """Return whether no connection was made, so that the request cannot have reached the server."""
     from ssl import SSLCertVerificationError
 
     from requests.exceptions import ProxyError, RequestException

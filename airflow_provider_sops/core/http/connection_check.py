@@ -143,14 +143,14 @@ class _Probing:
                 self.seen[one.name] = replace(one, text=one.unsure.rstrip("."))
 
     def _newest(self) -> _Probe | None:
-        """Give what the list of tasks gave, or in its place, for what the user may see, that of templates."""
+        """Return what the list of tasks gave, or in its place, for what the user may see, that of templates."""
         newest = self.seen.get(TASKS)
         if newest is None or not newest.missing:
             return newest
         return _probe_one(self.client, TEMPLATES, {"bk_biz_id": self.bk_biz_id})
 
     def _obstacle(self, task_id: int | None) -> str:
-        """Say why no wait could work though the credentials are right; empty when nothing is known to stand in the way.
+        """Return why no wait could work though the credentials are right; empty when no obstacle is known.
 
         :param task_id: the task that was looked at, where there is one.
         """

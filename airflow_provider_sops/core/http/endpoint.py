@@ -38,7 +38,7 @@ class Credentials:
     access_token: str = field(default="", repr=False)
 
     def fields(self) -> dict[str, str]:
-        """Give the fields as API gateway and ESB spell them, without the empty ones."""
+        """Return the fields as API gateway and ESB spell them, without the empty ones."""
         named = {
             "bk_app_code": self.app_code,
             "bk_app_secret": self.app_secret,
@@ -88,7 +88,7 @@ class Endpoint:
         return (*self.credentials.secrets, *header_secrets(self.headers), *self.hidden)
 
     def url(self, call: Call) -> str:
-        """Give the address of a call, without its query: it may be shown."""
+        """Return the address of a call, without its query: it may be shown."""
         ids = [str(value) for _, value in call.ids] if self.api_type == "apigw" else []
         return "/".join([self.base_url, call.name, *ids, ""])
 

@@ -200,12 +200,12 @@ def gateway_error(
 
 
 def answered_405(message: str) -> bool:
-    """Tell whether ESB says that SOPS answered 405: 3.3 and 3.4 do so to those whom they do not let in."""
+    """Return whether ESB says that SOPS answered 405: 3.3 and 3.4 do so to those whom they do not let in."""
     return "status code: 405" in message.lower()
 
 
 def crashed(error: errors.SopsError) -> bool:
-    """Tell whether SOPS itself failed inside: for now, or over what it was asked, which may be one of several tasks."""
+    """Return whether SOPS itself failed inside: for now, or over what it was asked, perhaps one of several tasks."""
     if not isinstance(error, errors.SopsGatewayUnavailableError):
         return False
     code = read_int(error.code)
@@ -216,12 +216,12 @@ def crashed(error: errors.SopsError) -> bool:
 
 
 def _esb_means_itself(message: str) -> bool:
-    """Tell whether ESB's code for everything goes with words of ESB, not of SOPS."""
+    """Return whether ESB's code for everything goes with words of ESB, not of SOPS."""
     return not message or bool(_CREDENTIALS_WORDS.search(message) or _ESB_ITSELF.search(message))
 
 
 def _hint(call: Call, refusal: Refusal, api_type: str, app: str) -> str:
-    """Say what to do about a refusal."""
+    """Return what to do about a refusal."""
     if refusal.code == _USER_NOT_PERMITTED:
         return f"Let the user of the connection be permitted to use {call.name!r} of SOPS through ESB."
     if refusal.status == 405:

@@ -72,7 +72,7 @@ def route_to(base_url: str, settings: TransportSettings) -> Route:
 
 
 def is_proxy_address(url: str) -> bool:
-    """Tell whether a text is a proxy's address, with its scheme."""
+    """Return whether a text is a proxy's address, with its scheme."""
     try:
         parts = urlsplit(url)
         return parts.scheme in ("http", "https", "socks5", "socks5h") and bool(parts.hostname) and parts.port != 0
@@ -143,7 +143,7 @@ def _proxy_to(base_url: str, proxies: Mapping[str, str]) -> str:
 
 
 def _needs_no_proxy(host: str, port: int, no_proxy: str) -> bool:
-    """Tell whether ``NO_PROXY`` names a host: by name or domain, address or network (CIDR), with a port or without."""
+    """Return whether ``NO_PROXY`` names a host: by name or domain, address or network (CIDR), with or without port."""
     return any(_names(entry, host, port) for entry in re.split(r"[,\s]+", no_proxy.lower()) if entry)
 
 

@@ -34,7 +34,7 @@ class RetryPolicy:
     max_delay: float = 10.0
 
     def delay(self, call: Call, error: errors.SopsError, tries_done: int, elapsed: float) -> float | None:
-        """Give the seconds to wait before another try, or ``None`` when the error is to be raised.
+        """Return the seconds to wait before another try, or ``None`` when the error is to be raised.
 
         :param tries_done: how often the call was tried up to now.
         :param elapsed: seconds since the first try began.
@@ -52,7 +52,7 @@ NO_RETRY = RetryPolicy(tries=1)
 
 
 def may_repeat(call: Call, error: errors.SopsError) -> bool:
-    """Tell whether the same call may be sent again after this error.
+    """Return whether the same call may be sent again after this error.
 
     A read may be repeated after every transient error. What may have taken effect (create, start, operate) is repeated
     only when it is certain that it did not reach SOPS: not connected, or refused for its rate.
@@ -65,5 +65,5 @@ def may_repeat(call: Call, error: errors.SopsError) -> bool:
 
 
 def backoff(failures: int, first: float, longest: float) -> float:
-    """Give the seconds to wait after so many failures in a row: doubled each time, with up to a fifth of jitter."""
+    """Return the seconds to wait after so many failures in a row: doubled each time, with up to a fifth of jitter."""
     return min(longest, first * 2.0 ** min(failures - 1, 30)) * random.uniform(0.8, 1.0)  # noqa: S311 (no secret)

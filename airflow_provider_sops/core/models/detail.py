@@ -121,7 +121,7 @@ def created_task(answer: Answer) -> CreatedTask:
 
 
 def status_from_detail(detail: TaskDetail) -> TaskStatus:
-    """Say what a detail tells of a task's state, which is little.
+    """Return what a detail tells of a task's state, which is little.
 
     Outputs prove FINISHED (measured on SOPS 3.34: they are there on finished tasks only); an end time without outputs
     is :attr:`TaskState.ENDED`; a task without end time counts as CREATED or RUNNING, though it may have failed.

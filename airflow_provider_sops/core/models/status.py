@@ -39,7 +39,7 @@ class NodeStatus:
 
 
 def failed_leaves(nodes: Iterable[NodeStatus]) -> Iterator[tuple[NodeStatus, tuple[NodeStatus, ...]]]:
-    """Give the failed nodes that are no subprocesses, each with the subprocesses it stands in."""
+    """Return the failed nodes that are no subprocesses, each with the subprocesses it stands in."""
     for top in nodes:
         for node, above in top.walk():
             inner = any(child.state is TaskState.FAILED for child in node.children)
@@ -156,7 +156,7 @@ def tasks_status(answer: Answer) -> dict[int, TaskStatus]:
 
 
 def tasks_status_items(answer: Answer) -> dict[int, Mapping[str, Any]]:
-    """Give the items of ``get_tasks_status`` by task id, unread, for a caller that compares them before reading them.
+    """Return the items of ``get_tasks_status`` by task id, unread, for a caller that compares them before reading them.
 
     :raises SopsInvalidAnswerError: when it is not a list of objects with ids.
     """
@@ -188,7 +188,7 @@ def status_of_item(answer: Answer, item: Mapping[str, Any]) -> TaskStatus:
 
 
 def status_signature(item: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Give what has changed when a task's item of ``get_tasks_status`` says something new."""
+    """Return what has changed when a task's item of ``get_tasks_status`` says something new."""
     status = fields.mapping(item.get("status"))
     return (
         fields.word(status.get("state")),

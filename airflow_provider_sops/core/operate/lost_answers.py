@@ -13,7 +13,7 @@ SEND_PAUSE = 2.0
 
 
 def may_have_happened(error: errors.SopsError) -> bool:
-    """Tell whether what was asked may have been done although no good answer has come."""
+    """Return whether what was asked may have been done although no good answer has come."""
     if isinstance(error, errors.SopsConnectionError | errors.SopsTimeoutError):
         return error.may_have_been_sent
     if isinstance(error, errors.SopsGatewayUnavailableError | errors.SopsInvalidAnswerError):

@@ -50,7 +50,7 @@ def check_node(project: Project, call: Call, action: str, status: TaskStatus, no
 
 
 def is_waiting_pause_node(project: Project, status: TaskStatus, node: NodeStatus) -> Flow[bool]:
-    """Tell whether a node is a pause node that waits for a callback, as far as its task can be read."""
+    """Return whether a node is a pause node that waits for a callback, as far as its task can be read."""
     if node.state is not TaskState.RUNNING or node.children:
         return False
     try:
@@ -63,7 +63,7 @@ def is_waiting_pause_node(project: Project, status: TaskStatus, node: NodeStatus
 
 
 def _may_wait_for_callback(project: Project, status: TaskStatus, node: NodeStatus) -> Flow[bool]:
-    """Tell whether a node may wait for somebody's callback: a pause node does, and others as SOPS says of the task.
+    """Return whether a node may wait for somebody's callback: a pause node does, and others as SOPS says of the task.
 
     Other plugins wait for callbacks too, and SOPS says of the task alone whether it waits for a person; where it does
     not say, it is tried: that nothing comes of it is seen then.

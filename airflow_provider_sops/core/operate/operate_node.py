@@ -180,15 +180,15 @@ def _see_effect(
 
 
 def _is_done(action: str, node: NodeStatus) -> bool:
-    """Tell whether a node is already as the action would make it, or beyond that."""
+    """Return whether a node is already as the action would make it, or beyond that."""
     return node.state in _DONE_STATES[action]
 
 
 def _has_changed(before: NodeStatus, after: NodeStatus) -> bool:
-    """Tell whether something has come of an action; a retry may have failed again by now."""
+    """Return whether something has come of an action; a retry may have failed again by now."""
     return after.state is not before.state or after.retry > before.retry
 
 
 def _is_over(status: TaskStatus) -> bool:
-    """Tell whether a task was stopped before its end, so that what its nodes have come to is of no use."""
+    """Return whether a task was stopped before its end, so that what its nodes have come to is of no use."""
     return status.has_ended and (status.is_deleted or status.state is not TaskState.FINISHED)

@@ -63,7 +63,7 @@ def _read_if_allowed(project: Project, task_id: int) -> Flow[TaskStatus | None]:
 
 
 def _is_so(action: str, status: TaskStatus) -> bool:
-    """Tell whether a task is already as the action would make it."""
+    """Return whether a task is already as the action would make it."""
     if status.is_deleted:
         return False
     if action == "revoke":

@@ -31,7 +31,7 @@ class Revocation:
     may_start: bool = False
 
     def line(self, task_id: int) -> LogLine:
-        """Say what came of it for a task that Airflow has killed."""
+        """Return what came of it for a task that Airflow has killed."""
         if self.done:
             return LogLine(f"This Airflow task was killed: revoked SOPS task {task_id}.")
         later = "; its start may be queued and still take effect" if self.may_start else ""

@@ -23,12 +23,12 @@ def refused(call: Call, what: str, hint: str | None = None) -> errors.SopsInvali
 
 
 def named(node: NodeStatus) -> str:
-    """Give a node's name and id."""
+    """Return a node's name and id."""
     return f"{node.name!r} (id {node.id})"
 
 
 def resume_action(node: NodeStatus) -> str:
-    """Give the action that resumes a paused node."""
+    """Return the action that resumes a paused node."""
     return "resume_subproc" if node.children else "resume"
 
 

@@ -57,7 +57,7 @@ class ClientLease:
                 await client.aclose()
 
     async def _get(self, stale: AsyncSopsClient | None = None) -> AsyncSopsClient:
-        """Give the client, a new one when there is none, when it is ``stale``, or when it is too old."""
+        """Return the client, a new one when there is none, when it is ``stale``, or when it is too old."""
         began = self._clock()
         if self._client is not None and self._is_fresh(self._client, stale):
             return self._client

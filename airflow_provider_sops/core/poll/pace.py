@@ -20,7 +20,7 @@ _SPREAD = 0.9
 
 
 def asked_to_wait(error: errors.SopsError) -> float:
-    """Give the seconds that the server asked to wait, as far as that is honoured."""
+    """Return the seconds that the server asked to wait, as far as that is honoured."""
     return min(error.retry_after or 0.0, LONGEST_RETRY_AFTER)
 
 
@@ -60,7 +60,7 @@ class Pace:
             del self._asked_intervals[interval]
 
     def spacing(self, now: float, tasks: int, chunk_size: int) -> float:
-        """Give the seconds between two chunks, such that all reads of an interval are spread over it.
+        """Return the seconds between two chunks, such that all reads of an interval are spread over it.
 
         The pace follows at once when tasks join, and one interval late when they end: those that end together are
         often many, and the last of them must not wait longer than the first.
@@ -73,7 +73,7 @@ class Pace:
         return _SPREAD * interval / max(1, ceil(max(self._most, self._most_before) / chunk_size))
 
     def next_chunk_at(self, now: float, tasks: int, chunk_size: int) -> float:
-        """Give the time before which no chunk may be read; it changes when tasks join or end."""
+        """Return the time before which no chunk may be read; it changes when tasks join or end."""
         return max(self._not_before, self._last_chunk_at + self.spacing(now, tasks, chunk_size))
 
     def note_chunk(self, now: float) -> None:
@@ -81,7 +81,7 @@ class Pace:
         self._last_chunk_at = now
 
     def next_read_of_task(self, now: float) -> float:
-        """Give the time of the next read of a task that was read now.
+        """Return the time of the next read of a task that was read now.
 
         It is a little later than the cache lives, or the next answer would be the last one again.
         """

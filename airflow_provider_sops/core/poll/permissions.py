@@ -24,7 +24,7 @@ MISSING_BATCH_NOTICE = (
 
 
 def denies_batches(error: errors.SopsError) -> bool:
-    """Tell whether it is certain that the app, the user or this SOPS has no batches; single reads may do.
+    """Return whether it is certain that the app, the user or this SOPS has no batches; single reads may do.
 
     IAM asks for more rights for a batch than for one task.
     """
@@ -54,11 +54,11 @@ class PollPermissions:
         return not self.batches and not self.single.status
 
     def note_batch_answer(self) -> None:
-        """Take down that this SOPS has batches."""
+        """Record that this SOPS has batches."""
         self._batch_answered = True
 
     def doubts_batches(self, error: errors.SopsError) -> bool:
-        """Tell whether a refused batch means that there are none, or perhaps means it."""
+        """Return whether a refused batch means that there are none, or perhaps means it."""
         return denies_batches(error) or (perhaps_missing(error) and not self._batch_answered)
 
     def deny_batches(self, error: errors.SopsError) -> str:
@@ -68,7 +68,7 @@ class PollPermissions:
         return f"{self.batch_notice} (What it said: {error})"
 
     def note_denials(self, now: float) -> None:
-        """Take down since when a way is denied, if one is."""
+        """Record since when a way is denied, if one is."""
         if self._denied_at is None and not (self.batches and self.single.status):
             self._denied_at = now
 

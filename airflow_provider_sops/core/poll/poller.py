@@ -228,7 +228,7 @@ class Poller:
             await breaks.after_news()
 
     async def _announce(self, kind: str, notice: str) -> None:
-        """Take down that a way of reading is denied, and let the waits know."""
+        """Record that a way of reading is denied, and let the waits know."""
         self._note_permissions()
         await deliver_notice(self._queue, kind, notice)
 

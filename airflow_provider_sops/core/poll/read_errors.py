@@ -12,7 +12,7 @@ PERHAPS_OF_ONE_TASK = (errors.SopsApiError, errors.SopsInvalidAnswerError, error
 
 
 def is_refusal(error: errors.SopsError) -> bool:
-    """Tell whether it was SOPS that refused a batch, or crashed: one of its tasks may be to blame."""
+    """Return whether it was SOPS that refused a batch, or crashed: one of its tasks may be to blame."""
     return isinstance(error, errors.SopsApiError) or crashed(error)
 
 

@@ -14,7 +14,7 @@ SINGLES_IN_A_ROW = 25
 
 
 def chunk_size(batches: bool) -> int:
-    """Give the number of tasks that are read together.
+    """Return the number of tasks that are read together.
 
     :param batches: whether one request reads them all.
     """
@@ -37,7 +37,7 @@ class TaskQueue:
         return iter(list(self._tasks.values()))
 
     def get(self, task_id: int) -> PolledTask | None:
-        """Give a task, if somebody waits for it."""
+        """Return a task, if somebody waits for it."""
         return self._tasks.get(task_id)
 
     def add(self, task_id: int) -> PolledTask:
@@ -58,7 +58,7 @@ class TaskQueue:
             heapq.heappush(self._heap, (due, task.id))
 
     def next_due(self, default: float) -> float:
-        """Give the time at which the next chunk may be due, or ``default`` where none is scheduled."""
+        """Return the time at which the next chunk may be due, or ``default`` where none is scheduled."""
         return self._heap[0][0] if self._heap else default
 
     def take(self, now: float, soon: float, *, batches: bool) -> list[PolledTask]:

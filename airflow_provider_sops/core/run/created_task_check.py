@@ -170,7 +170,7 @@ def differing_nodes(
 def _template_ids(
     tree: Mapping[str, Any], nodes: Iterable[Activity], names: Mapping[str, str], is_ordered: Callable[[str], bool]
 ) -> dict[str, str]:
-    """Give the id of the template's node for each node of a task; empty where neither its ids nor its name show it."""
+    """Return the id of the template's node for each node of a task; empty where neither ids nor name show it."""
     found: dict[str, str] = {}
     for node in nodes:
         said = text_of(tree["activities"].get(node.id, {}).get("template_node_id"))
@@ -183,7 +183,7 @@ def _template_ids(
 
 
 def scheme_nodes(rows: object, schemes: object) -> set[str] | None:
-    """Give the nodes of execution schemes.
+    """Return the nodes of execution schemes.
 
     :param rows: the answer's data of ``get_template_schemes``: objects with ``id``, and in ``data`` JSON with node ids.
     :param schemes: id or ids of the schemes.
@@ -222,7 +222,7 @@ def differing_constants(given: Mapping[str, Any], tree: Mapping[str, Any]) -> li
 
 
 def is_same(one: object, other: object) -> bool:
-    """Tell whether two values of a constant are the same, but for how SOPS stores them."""
+    """Return whether two values of a constant are the same, but for how SOPS stores them."""
     return _plain(one) == _plain(other)
 
 

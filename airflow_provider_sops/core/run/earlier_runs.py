@@ -35,7 +35,7 @@ def stop_earlier(run: TaskRun, *, searchable: bool) -> Flow[None]:
 
 
 def _earlier_tasks(run: TaskRun, searchable: bool) -> Flow[list[int]]:
-    """Give the tasks from before the clear: the one on record, else those with the newest tag found."""
+    """Return the tasks from before the clear: the one on record, else those with the newest tag found."""
     record = run.record
     if record is not None and record.base != run.tag.base:
         return [] if record.done else [record.task_id]

@@ -60,7 +60,7 @@ def by_tag(items: Iterable[TaskListItem], tag: Tag) -> dict[str, dict[int, list[
 
 
 def tag_to_go_on_under(run: TaskRun, listed: Listed) -> Tag:
-    """Give the tag of the run before the task was cleared, if this run is to take it up and has made no task itself."""
+    """Return the tag of the run before the task was cleared, if this run takes it up and has made no task."""
     if not run.takes_up or run.tag.base in listed:
         return run.tag
     if run.record:
@@ -84,7 +84,7 @@ def elect(items: Iterable[TaskListItem], record: RunRecord | None) -> TaskListIt
 
 
 def lines_of_others(items: Iterable[TaskListItem], elected: TaskListItem) -> list[LogLine]:
-    """Say what becomes of the tasks of one generation that were not elected."""
+    """Return what becomes of the tasks of one generation that were not elected."""
     lines = []
     for item in sorted(items, key=lambda item: item.task_id):
         if item.task_id != elected.task_id:

@@ -75,7 +75,7 @@ def action_for(run: TaskRun, status: TaskStatus, observation: Observation, *, su
 
 
 def is_done(run: TaskRun, generation: int) -> bool:
-    """Tell whether a generation is known to have ended well before a user cleared the Airflow task."""
+    """Return whether a generation is known to have ended well before a user cleared the Airflow task."""
     record = run.record
     if record is None or not record.done or record.base != run.tag.base or run.tag.thread:
         return False

@@ -78,7 +78,7 @@ def _start(run: TaskRun, task_id: int) -> Flow[None]:
 
 
 def not_started(run: TaskRun, task_id: int, start_timeout: float) -> Flow[RunAborted | None]:
-    """Say why a task that was not seen to start in time has not. It cannot be revoked, and may still start.
+    """Return why a task that was not seen to start in time has not. It cannot be revoked, and may still start.
 
     :param start_timeout: the seconds that it had.
     :return: what to fail with; ``None`` when it has started after all.
@@ -109,7 +109,7 @@ def not_started(run: TaskRun, task_id: int, start_timeout: float) -> Flow[RunAbo
 
 
 def _waits_for_claim(run: TaskRun, task_id: int) -> Flow[bool]:
-    """Tell whether a person has to claim the task; where SOPS does not say, a function task is taken for one."""
+    """Return whether a person has to claim the task; where SOPS does not say, a function task is taken for one."""
     flow = ""
     try:
         answer = yield run.project.call("get_tasks_status", task_id_list=[task_id], **nocache())

@@ -32,7 +32,7 @@ class Tag:
     thread: str = ""
 
     def name(self, title: str, generation: int, longest: int = MAX_TASK_NAME) -> str:
-        """Give a task's name: the title, cut to what SOPS allows, and the tag, which is never cut.
+        """Return a task's name: the title, cut to what SOPS allows, and the tag, which is never cut.
 
         :param longest: the characters that SOPS allows.
         """

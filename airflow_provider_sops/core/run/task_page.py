@@ -19,6 +19,6 @@ def read_detail(project: Project, task_id: int) -> Flow[TaskDetail | None]:
 
 
 def page_sentence(project: Project, task_id: int) -> Flow[str]:
-    """Give the end of a message that names the task's page; empty where that is not known."""
+    """Return the end of a message that names the task's page; empty where that is not known."""
     detail = yield from read_detail(project, task_id)
     return f" Task page: {detail.task_url}" if detail and detail.task_url else ""

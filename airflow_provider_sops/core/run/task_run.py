@@ -49,7 +49,7 @@ class RunState:
     logged: set[str] = field(default_factory=set)
 
     def once(self, *lines: LogLine) -> Iterator[LogLine]:
-        """Give the lines that were not given before, to be yielded: their reasons may be met again and again."""
+        """Return the lines that were not given before, to be yielded: their reasons may be met again and again."""
         for line in lines:
             if line.text not in self.logged:
                 self.logged.add(line.text)
@@ -95,7 +95,7 @@ class TaskRun:
 
 
 def is_gone(status: TaskStatus) -> bool:
-    """Tell whether a task was deleted, or has ended in a way that leaves nothing to go on with."""
+    """Return whether a task was deleted, or has ended in a way that leaves nothing to go on with."""
     return bool(status.is_deleted) or status.state in _OVER
 
 

@@ -71,7 +71,7 @@ def _read_template(
 
 
 def password_values(task_spec: TaskSpec, template: Template) -> list[str]:
-    """Give all texts in the values given to the template's password variables."""
+    """Return all texts in the values given to the template's password variables."""
     return secret_texts([task_spec.constants[key] for key in template.secret_keys if key in task_spec.constants])
 
 

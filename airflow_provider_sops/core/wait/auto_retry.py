@@ -38,7 +38,7 @@ class AutoRetry:
 
 
 def auto_retries(tree: Mapping[str, Any], depth: int = 0) -> dict[str, AutoRetry]:
-    """Give the nodes of a pipeline tree that SOPS retries by itself, those in subprocesses included.
+    """Return the nodes of a pipeline tree that SOPS retries by itself, those in subprocesses included.
 
     :param tree: ``pipeline_tree`` of ``get_task_detail``: a node has ``auto_retry`` ``{enable, times, interval}``;
         before SOPS 3.13.1 none has.
@@ -63,7 +63,7 @@ def auto_retries(tree: Mapping[str, Any], depth: int = 0) -> dict[str, AutoRetry
 
 
 def retry_window(status: TaskStatus, tree: Mapping[str, Any] | None) -> float:
-    """Give the seconds after a task's last failure in which SOPS may still retry a node by itself.
+    """Return the seconds after a task's last failure in which SOPS may still retry a node by itself.
 
     A node's count of retries has those of people in it, so SOPS may go on when it is full: then a retry comes after the
     interval, or none.

@@ -12,7 +12,7 @@ from airflow_provider_sops.core.wait.verdict import Next
 
 
 def ends_at_once(error: errors.SopsError, *, had_answer: bool) -> bool:
-    """Tell whether an error ends a wait without any tolerance.
+    """Return whether an error ends a wait without any tolerance.
 
     :param had_answer: SOPS has answered this wait before. Wrong credentials may then be a rotation under way, and an
         address where nobody answers a restart, so both are tolerated.
@@ -25,7 +25,7 @@ def ends_at_once(error: errors.SopsError, *, had_answer: bool) -> bool:
 def observe_outage(
     task_id: int, error: errors.SopsError, *, begins: bool, lasted: float, max_outage: float, what: str = "status"
 ) -> Observation:
-    """Say what follows from a failed reading in an outage: wait on, or fail when it has lasted too long.
+    """Return what follows from a failed reading in an outage: wait on, or fail when it has lasted too long.
 
     :param error: why the reading failed.
     :param begins: it is the first of this outage, which the log is to say.

@@ -18,7 +18,7 @@ REMIND_AFTER = 600.0
 
 
 def describe_progress(status: TaskStatus, detail: TaskDetail | None) -> str:
-    """Give a task's state, how many nodes are done and which run, e.g. ``RUNNING, 2 of 5 nodes done, now: sleep``.
+    """Return a task's state, how many nodes are done and which run, e.g. ``RUNNING, 2 of 5 nodes done, now: sleep``.
 
     :param detail: tells how many nodes there are; ``None`` where it was not read.
     """
@@ -39,7 +39,7 @@ def describe_progress(status: TaskStatus, detail: TaskDetail | None) -> str:
 
 
 def progress_lines(status: TaskStatus, progress: str, wait_state: WaitState, task_url: str) -> list[LogLine]:
-    """Give the lines for a change: the progress, where to resume a paused task, and whether a failed node is retried.
+    """Return the lines for a change: the progress, where to resume a paused task, and whether a failed node is retried.
 
     :param progress: see :func:`describe_progress`.
     """

@@ -95,7 +95,7 @@ class TaskWait:
         has_nodes: bool = False,
         may_read_for_log: Callable[[], bool] = lambda: True,
     ) -> Flow[Observation]:
-        """Say what follows from a status that was read already; asks further where that is needed to decide.
+        """Return what follows from a status that was read already; asks further where that is needed to decide.
 
         :param has_nodes: the status was read with the task's nodes, so that the log may name them.
         :param may_read_for_log: asked before a question that only makes the log richer; ``False`` puts it off.
@@ -157,7 +157,7 @@ class TaskWait:
             self.final = status
 
     def failed_read(self, error: errors.SopsError, now: float, *, what: str = "status") -> Observation:
-        """Say what follows from a reading that failed.
+        """Return what follows from a reading that failed.
 
         :param now: seconds since the epoch.
         :param what: what could not be read.
@@ -190,7 +190,7 @@ class TaskWait:
         self.name = detail.name or self.name
 
     def _named(self, status: TaskStatus) -> TaskStatus:
-        """Give a status the task's name where it has none, as from ``get_task_status`` before SOPS 3.6.46."""
+        """Return a status the task's name where it has none, as from ``get_task_status`` before SOPS 3.6.46."""
         self.name = status.name or self.name
         return status if status.name or not self.name else replace(status, name=self.name)
 
@@ -265,7 +265,7 @@ class TaskWait:
         return _complete_from(status, detail)
 
     def _changes(self, status: TaskStatus, now: float, has_nodes: bool) -> list[LogLine]:
-        """Give the lines for a change of the state, the nodes done or the nodes running."""
+        """Return the lines for a change of the state, the nodes done or the nodes running."""
         has_nodes = has_nodes or bool(status.nodes)
         if not has_nodes and status.state is self.progress_log.state:
             return []  # a batch, which says nothing of the nodes

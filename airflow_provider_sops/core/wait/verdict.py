@@ -67,7 +67,7 @@ def judge(
     fresh: bool = False,
     retry_window: float | None = None,
 ) -> Verdict:
-    """Say what follows from a task's status. No I/O; ``wait_state`` is updated.
+    """Return what follows from a task's status. No I/O; ``wait_state`` is updated.
 
     :param fresh: the status was read past SOPS' caches, with reasons and automatic retries: a FAILED or SUSPENDED one
         may be decided on. Without it the answer to those is :attr:`Next.ASK_STATUS`.

@@ -440,7 +440,7 @@ ROW = {"id": 1, "name": TEXT, "category": TEXT, "creator": TEXT, "executor": TEX
 
 
 def texts_of(one: object) -> list[str]:
-    """Give all texts in a model, but values of outputs and what is handed on unread."""
+    """Return all texts in a model, but values of outputs and what is handed on unread."""
     if isinstance(one, str):
         return [one]
     if isinstance(one, Mapping):

@@ -21,7 +21,7 @@ from tests.samples_of_sops import OLD_DETAIL, answer_of, answer_with
 
 
 def tree(**settings: Any) -> dict[str, Any]:
-    """Give a tree in which node n1 is retried, and another one is not."""
+    """Return a tree in which node n1 is retried, and another one is not."""
     return {"activities": {"n1": {"auto_retry": {"enable": True, **settings}}, "n2": {"auto_retry": {"enable": False}}}}
 
 

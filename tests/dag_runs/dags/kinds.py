@@ -21,7 +21,7 @@ with DAG("kinds", schedule=None, start_date=pendulum.datetime(2024, 1, 1)):
 
     @task
     def pull(ti: Any = None, dag_run: Any = None) -> dict[str, str]:
-        """Tell what a downstream task gets, by its repr: the kind shows in it."""
+        """Return what a downstream task gets, by its repr: the kind shows in it."""
         found = {}
         returned = ti.xcom_pull(task_ids="outputs")
         for name in dag_run.conf["names"]:

@@ -15,13 +15,13 @@ with DAG("mapped", schedule=None, start_date=pendulum.datetime(2024, 1, 1)):
 
     @task
     def ids(dag_run: Any = None) -> list[int]:
-        """Give the tasks to wait for."""
+        """Return the tasks to wait for."""
         found: list[int] = dag_run.conf["ids"]
         return found
 
     @task
     def first(some: list[int]) -> int:
-        """Give one of them."""
+        """Return one of them."""
         return some[0]
 
     @task

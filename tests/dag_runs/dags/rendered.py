@@ -38,7 +38,7 @@ with DAG("rendered", schedule=None, start_date=pendulum.datetime(2024, 1, 1), re
     # nothing
     @task
     def nothing() -> None:
-        """Give nothing."""
+        """Return nothing."""
 
     @task
     def some_keys() -> list[Any]:

@@ -60,7 +60,7 @@ class Lack:
     says: tuple[str, ...] = ()
 
     def concerns(self, name: str, release: str) -> bool:
-        """Tell whether a test meets it."""
+        """Return whether a test meets it."""
         if find_release(release).has(self.needs) or any(word in name for word in self.unless):
             return False
         return any(word in name for word in self.tests)
