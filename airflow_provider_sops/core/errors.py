@@ -193,7 +193,7 @@ def perhaps_missing(error: SopsError) -> bool:
 
     SOPS redirects what it does not have, and a login page redirects everything; through ESB, and where no gateway has
     signed it, it is a 404. What another API answers tells the two apart, see
-    :class:`~airflow_provider_sops.core.http.availability.ApiAvailability`.
+    :class:`~airflow_provider_sops.core.http.api_availability.ApiAvailability`.
     """
     redirected = isinstance(error, SopsInvalidAnswerError) and 300 <= (error.http_status or 0) < 400
     return redirected or nobody_answers(error)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The releases of SOPS that the fake can be: what each has, ignores and caches.
 
-Source: SOPS' public code by tag, as in :mod:`airflow_provider_sops.core.api.releases`; only 3.34 was measured.
+Source: SOPS' public code by tag, as in :mod:`airflow_provider_sops.core.api.sops_releases`; only 3.34 was measured.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_sops.core.api import releases
+from airflow_provider_sops.core.api import sops_releases
 
 #: The releases that the fake can be, the newest first. Two numbers stand for the last one of them.
 RELEASES = ("3.34", "3.28", "3.20", "3.9", "3.6.22", "3.5.5", "3.3")
@@ -40,7 +40,7 @@ SINCE: Mapping[str, str] = {
     "trace_id": "3.6.40",
     "words of 3.28": "3.28.0",
 }
-ALL_SINCE: Mapping[str, str] = {**releases.SINCE, **SINCE}
+ALL_SINCE: Mapping[str, str] = {**sops_releases.SINCE, **SINCE}
 
 #: Parameters that not every release reads: (API, parameter) -> what it must have. Others drop them without a word.
 _CREATE = {
@@ -132,5 +132,5 @@ def find_release(name: str) -> Release:
 
 
 def _reached(name: str, since: str) -> bool:
-    release = releases.numbers(name)
-    return release >= releases.numbers(since)[: len(release)]
+    release = sops_releases.numbers(name)
+    return release >= sops_releases.numbers(since)[: len(release)]

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from airflow_provider_sops.core.api.releases import SINCE
+from airflow_provider_sops.core.api.sops_releases import SINCE
 from tests.docs.blocks import ROOT
 
 #: What stands in code there besides APIs is a parameter of one of these.

@@ -2,7 +2,7 @@
 """The catalogue of SOPS' APIs: HTTP methods, the order of ids in the gateway's paths, limits and cache times.
 
 A new API is added here, to :data:`APIS`; if not every release has it, also to
-:data:`~airflow_provider_sops.core.api.releases.SINCE`.
+:data:`~airflow_provider_sops.core.api.sops_releases.SINCE`.
 """
 
 from __future__ import annotations

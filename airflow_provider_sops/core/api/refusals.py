@@ -13,7 +13,7 @@ from typing import Any
 from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.calls import Call
 from airflow_provider_sops.core.api.catalogue import MAX_TASK_NAME, MAX_TASK_NAME_BEFORE
-from airflow_provider_sops.core.api.releases import SINCE
+from airflow_provider_sops.core.api.sops_releases import SINCE
 from airflow_provider_sops.core.errors import make_error
 from airflow_provider_sops.core.redact import scrub
 from airflow_provider_sops.core.remote_message import one_line

@@ -12,7 +12,7 @@ from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.answer import Answer
 from airflow_provider_sops.core.api.calls import Call
 from airflow_provider_sops.core.call_flow import Flow, Report, Sleep, ignore
-from airflow_provider_sops.core.http.availability import ApiAvailability
+from airflow_provider_sops.core.http.api_availability import ApiAvailability
 from airflow_provider_sops.core.http.endpoint import Endpoint, HttpRequest
 from airflow_provider_sops.core.http.network import route_to
 from airflow_provider_sops.core.http.reply import HttpReply

@@ -11,7 +11,7 @@ from airflow_provider_sops.core.api.answer import Answer
 from airflow_provider_sops.core.api.calls import DEFAULT_SCOPE, Call, Scope, make_call
 from airflow_provider_sops.core.api.catalogue import Method
 from airflow_provider_sops.core.call_flow import Flow, Report, Sleep, ignore
-from airflow_provider_sops.core.http.availability import ApiAvailability
+from airflow_provider_sops.core.http.api_availability import ApiAvailability
 from airflow_provider_sops.core.http.endpoint import Endpoint, HttpRequest
 from airflow_provider_sops.core.http.network import route_to
 from airflow_provider_sops.core.http.reply import HttpReply

@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.refusals import APP_NOT_LISTED
-from airflow_provider_sops.core.api.releases import since
+from airflow_provider_sops.core.api.sops_releases import since
 from airflow_provider_sops.core.errors import looks_missing, perhaps_missing
 from airflow_provider_sops.core.http.client import SopsClient
 
@@ -126,7 +126,7 @@ class _Probing:
     def _settle(self) -> None:
         """Find out what the site does not have, and what is just away.
 
-        The client decides it, see :class:`~airflow_provider_sops.core.http.availability.ApiAvailability`; for that,
+        The client decides it, see :class:`~airflow_provider_sops.core.http.api_availability.ApiAvailability`; for that,
         what may be either has to be asked for once more, after another API that has answered and answers again.
 
         :raises _Stop: it is the whole site that redirects, or it does so now and then.

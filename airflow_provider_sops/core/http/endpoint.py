@@ -14,7 +14,7 @@ from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.answer import Answer
 from airflow_provider_sops.core.api.calls import Call
 from airflow_provider_sops.core.api.refusals import refusal_error
-from airflow_provider_sops.core.api.releases import since
+from airflow_provider_sops.core.api.sops_releases import since
 from airflow_provider_sops.core.errors import make_error
 from airflow_provider_sops.core.http.gateway_refusals import find_refusal, gateway_error
 from airflow_provider_sops.core.http.reply import HttpReply

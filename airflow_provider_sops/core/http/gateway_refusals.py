@@ -37,7 +37,7 @@ from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.calls import Call
 from airflow_provider_sops.core.api.catalogue import APIS
 from airflow_provider_sops.core.api.refusals import SOPS_CRASHED, is_iam_denial
-from airflow_provider_sops.core.api.releases import since
+from airflow_provider_sops.core.api.sops_releases import since
 from airflow_provider_sops.core.errors import make_error
 from airflow_provider_sops.core.http.reply import HttpReply
 from airflow_provider_sops.core.remote_message import one_line

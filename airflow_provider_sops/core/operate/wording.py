@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.calls import Call
-from airflow_provider_sops.core.api.releases import SINCE
+from airflow_provider_sops.core.api.sops_releases import SINCE
 from airflow_provider_sops.core.models import NodeStatus
 
 CALL_BACK = "It waits for a callback: use the action 'callback'."

@@ -12,8 +12,8 @@ from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.answer import Answer
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.errors import perhaps_missing
+from airflow_provider_sops.core.poll.batch_culprits import Culprits, Read, find_culprits
 from airflow_provider_sops.core.poll.client_lease import ClientLease
-from airflow_provider_sops.core.poll.culprits import Culprits, Read, find_culprits
 from airflow_provider_sops.core.poll.notify_subscriptions import deliver_batch, deliver_errors
 from airflow_provider_sops.core.poll.pace import Pace
 from airflow_provider_sops.core.poll.permissions import DETAILS_ALONE, NO_BATCHES, PollPermissions, denies_batches

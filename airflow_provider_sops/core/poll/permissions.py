@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from airflow_provider_sops.core import errors
-from airflow_provider_sops.core.api.releases import since
+from airflow_provider_sops.core.api.sops_releases import since
 from airflow_provider_sops.core.errors import perhaps_missing
 from airflow_provider_sops.core.status_reading import ApiPermissions, is_denied
 

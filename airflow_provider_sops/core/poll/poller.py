@@ -26,7 +26,7 @@ from airflow_provider_sops.core.call_flow import Flow
 from airflow_provider_sops.core.http.async_client import MAX_CONNECTIONS, AsyncSopsClient, carry_out
 from airflow_provider_sops.core.poll.chunk_reader import ChunkReader
 from airflow_provider_sops.core.poll.client_lease import ClientLease
-from airflow_provider_sops.core.poll.log_reads import LogReadBudget
+from airflow_provider_sops.core.poll.log_read_budget import LogReadBudget
 from airflow_provider_sops.core.poll.notify_subscriptions import Breaks, deliver_errors, deliver_notice
 from airflow_provider_sops.core.poll.pace import Pace
 from airflow_provider_sops.core.poll.permissions import NO_BATCHES, PollPermissions

@@ -24,7 +24,7 @@ class Subscription:
     #: why the status cannot be read at present
     error: errors.SopsError | None = None
     #: seconds since the epoch of its slot for a log-only read, if it was given one,
-    #: see :class:`~airflow_provider_sops.core.poll.log_reads.LogReadBudget`
+    #: see :class:`~airflow_provider_sops.core.poll.log_read_budget.LogReadBudget`
     log_read_at: float | None = None
     #: for the wait's own log, each kind once
     notices: tuple[str, ...] = ()

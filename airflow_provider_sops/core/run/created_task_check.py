@@ -14,7 +14,7 @@ from typing import Any
 
 from airflow_provider_sops.core import errors, models
 from airflow_provider_sops.core.api.calls import nocache
-from airflow_provider_sops.core.api.releases import SINCE
+from airflow_provider_sops.core.api.sops_releases import SINCE
 from airflow_provider_sops.core.call_flow import Flow, LogLine
 from airflow_provider_sops.core.errors import SopsConfigError
 from airflow_provider_sops.core.models import Template

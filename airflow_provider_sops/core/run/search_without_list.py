@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from airflow_provider_sops.core import errors
-from airflow_provider_sops.core.api.releases import SINCE
+from airflow_provider_sops.core.api.sops_releases import SINCE
 from airflow_provider_sops.core.call_flow import Flow, LogLine, Sleep
 from airflow_provider_sops.core.errors import perhaps_missing
 from airflow_provider_sops.core.run.task_run import TaskRun

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from airflow_provider_sops.core import errors, models
 from airflow_provider_sops.core.api.project import Project
-from airflow_provider_sops.core.api.releases import SINCE
+from airflow_provider_sops.core.api.sops_releases import SINCE
 from airflow_provider_sops.core.call_flow import Flow, LogLine
 from airflow_provider_sops.core.status_reading import is_lacking
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from airflow_provider_sops.core import errors, models
 from airflow_provider_sops.core.api.calls import nocache
 from airflow_provider_sops.core.api.project import Project
-from airflow_provider_sops.core.api.releases import SINCE
+from airflow_provider_sops.core.api.sops_releases import SINCE
 from airflow_provider_sops.core.call_flow import Flow, LogLine
 from airflow_provider_sops.core.models import TaskDetail, TaskStatus
 from airflow_provider_sops.core.states import TaskState

@@ -13,8 +13,8 @@ from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.calls import Call
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.errors import nobody_answers, perhaps_missing
+from airflow_provider_sops.core.http.api_availability import WITHIN, ApiAvailability
 from airflow_provider_sops.core.http.async_client import AsyncSopsClient
-from airflow_provider_sops.core.http.availability import WITHIN, ApiAvailability
 from airflow_provider_sops.core.http.retry import RetryPolicy
 from airflow_provider_sops.core.models import TaskStatus
 from airflow_provider_sops.core.states import TaskState

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from airflow_provider_sops.core.poll.culprits import Culprits, find_culprits
+from airflow_provider_sops.core.poll.batch_culprits import Culprits, find_culprits
 
 
 @dataclass

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.calls import Call
-from airflow_provider_sops.core.api.releases import since
+from airflow_provider_sops.core.api.sops_releases import since
 from airflow_provider_sops.core.errors import make_error, perhaps_missing
 from airflow_provider_sops.core.http.gateway_refusals import answered_405
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_sops.core.poll.log_reads import LogReadBudget
+from airflow_provider_sops.core.poll.log_read_budget import LogReadBudget
 from airflow_provider_sops.core.poll.subscription import Subscription
 
 NOW = 1000.0
