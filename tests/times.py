@@ -44,7 +44,7 @@ def move_time(monkeypatch: pytest.MonkeyPatch, moved: MovedTime, *more_modules: 
     for name in (
         "operators.run_attempt",
         "sensors.sensor_wait",
-        "triggers.hold",
+        "triggers.deferral_hold",
         "triggers.wait_loop",
     ):  # are loaded when first used
         importlib.import_module(f"airflow_provider_sops.{name}")
