@@ -53,6 +53,7 @@ def create_and_find(run: TaskRun, generation: int) -> Flow[SearchResult]:
         for pause in SEARCH_PAUSES:
             yield Sleep(pause)
             found = yield from search(run)
+            run = replace(run, tag=found.tag)
             if generation in found.tasks:
                 return found
         raise errors.advised(
@@ -62,6 +63,7 @@ def create_and_find(run: TaskRun, generation: int) -> Flow[SearchResult]:
     for pause in (0.0, *SEARCH_PAUSES):
         yield Sleep(pause)
         found = yield from search(run)
+        run = replace(run, tag=found.tag)
         if generation in found.tasks:
             return found
         if not found.searchable:
