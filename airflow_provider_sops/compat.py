@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime
 from decimal import Decimal
+from importlib import import_module
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -32,17 +33,24 @@ except ImportError:
 
 __all__ = [
     "CLEARING_RAISES_MAX_TRIES",
+    "END_FROM_TRIGGER_SINCE",
     "KILLS_REACH_TRIGGERS",
     "NONE_IS_PUSHED",
+    "TRIGGERS_PUSH_XCOMS",
     "TaskDeferralError",
     "ask_airflow",
     "base_url",
+    "end_event",
     "expanded_arguments",
     "first_reschedule_date",
+    "has_listeners",
+    "is_mapped_over",
     "is_out_of_time",
     "is_trigger_timeout",
+    "is_unmapped",
     "link_key",
     "look_up_connection",
+    "push_from_trigger",
     "resumed_context",
     "state_in_airflow",
     "through_xcom",
@@ -59,6 +67,10 @@ NONE_IS_PUSHED = _airflow != (3, 0)
 KILLS_REACH_TRIGGERS = _airflow >= (3, 3)
 #: Before Airflow 3.1, a task that is cleared while it runs keeps its ``max_tries``, like one that is retried.
 CLEARING_RAISES_MAX_TRIES = _airflow >= (3, 1)
+
+#: The first Airflow whose triggers can push XComs; Airflow 2 has no message for it.
+END_FROM_TRIGGER_SINCE = "3.0"
+TRIGGERS_PUSH_XCOMS = _airflow >= tuple(int(part) for part in END_FROM_TRIGGER_SINCE.split("."))
 
 #: What asks Airflow for a trigger just now: an event loop itself keeps no task alive.
 _asking: set[asyncio.Task[Any]] = set()
@@ -226,6 +238,59 @@ def expanded_arguments(operator: Any) -> set[str]:
 
     Airflow keeps them, under a private name, to make such operators.
     """
-    if not getattr(operator, "_BaseOperator__from_mapped", False):
+    if not is_unmapped(operator):
         return set()
     return set(getattr(operator, "_BaseOperator__init_kwargs", ()))
+
+
+def is_unmapped(operator: Any) -> bool:
+    """Return whether this is one of a mapped task's operators, made in a worker: its DAG was read long before."""
+    return bool(getattr(operator, "_BaseOperator__from_mapped", False))
+
+
+def is_mapped_over(operator: Any, ti: Any) -> bool:
+    """Return whether a later task is expanded over what this one returns, so that its length is to be recorded.
+
+    Of a mapped task it is not: Airflow counts what its instances have returned.
+    """
+    if getattr(ti, "is_mapped", False) or operator.get_dag() is None:
+        return False
+    return next(iter(operator.iter_mapped_dependants()), None) is not None
+
+
+def has_listeners() -> bool:
+    """Return whether a plugin listens to the ends of tasks; asked in a worker, where Airflow has loaded the plugins."""
+    try:
+        listener = import_module("airflow.sdk.listener")
+    except ImportError:  # before Airflow 3.2
+        listener = import_module("airflow.listeners.listener")
+    return bool(listener.get_listener_manager().has_listeners)
+
+
+def push_from_trigger(ti: Any, key: str, value: Any, mapped_length: int | None = None) -> None:
+    """Push an XCom from a trigger; pushed again, it is replaced. To be called through :func:`ask_airflow`.
+
+    A custom backend is not asked.
+
+    :param ti: the task instance, which may be known by its ids alone.
+    :param mapped_length: how many tasks a later one is expanded to over the value; ``None``: none is.
+    :raises Exception: whatever it is that Airflow raises on the way.
+    """
+    from airflow.sdk.bases.xcom import BaseXCom
+
+    BaseXCom.set(
+        key=key,
+        value=value,
+        dag_id=ti.dag_id,
+        task_id=ti.task_id,
+        run_id=ti.run_id,
+        map_index=-1 if ti.map_index is None else ti.map_index,
+        _mapped_length=mapped_length,
+    )
+
+
+def end_event() -> Any:
+    """Make the event with which a trigger ends its task well. It carries no XComs: the first would commit the end."""
+    from airflow.triggers.base import TaskSuccessEvent
+
+    return TaskSuccessEvent()

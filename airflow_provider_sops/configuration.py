@@ -29,6 +29,17 @@ CONFIG: Mapping[str, Any] = {
                 "example": "20",
                 "default": f"{DEFAULT_DEFERRAL_HOLD:g}",
             },
+            "end_from_trigger": {
+                "description": (
+                    "Let the trigger of a deferred wait push its XComs and end the task after a good end, without "
+                    "another worker process; for all waits that do not set end_from_trigger themselves, wherever "
+                    "nothing is lost by it."
+                ),
+                "version_added": "1.0.0",
+                "type": "boolean",
+                "example": "True",
+                "default": "False",
+            },
         },
     },
 }
@@ -53,3 +64,21 @@ def deferral_hold() -> float:
     if not 0 <= seconds < math.inf:
         raise SopsConfigException(f"[{SECTION}] deferral_hold", f"must be seconds, not negative, not {text!r}")
     return seconds
+
+
+def end_from_trigger() -> bool:
+    """Read whether waits that do not say so themselves are ended by their triggers.
+
+    :raises SopsConfigException: when it is neither true nor false.
+    """
+    from airflow.providers.common.compat.sdk import AirflowException, conf
+
+    from airflow_provider_sops.exceptions import SopsConfigException
+
+    text = conf.get(SECTION, "end_from_trigger", fallback=None)
+    if text is None or not str(text).strip():
+        return False
+    try:
+        return bool(conf.getboolean(SECTION, "end_from_trigger"))
+    except AirflowException as error:
+        raise SopsConfigException(f"[{SECTION}] end_from_trigger", f"must be True or False, not {text!r}") from error

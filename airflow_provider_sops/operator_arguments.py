@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from airflow.providers.common.compat.sdk import XComArg
 
-from airflow_provider_sops.compat import expanded_arguments
+from airflow_provider_sops.compat import END_FROM_TRIGGER_SINCE, TRIGGERS_PUSH_XCOMS, expanded_arguments
 from airflow_provider_sops.core.api.calls import parse_id, parse_scope
 from airflow_provider_sops.core.errors import SopsConfigError
 from airflow_provider_sops.core.wait.policy import WaitPolicy, check_choice, parse_allowed_states
@@ -186,6 +186,8 @@ class Templated:
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
         """Begin a mapped task, as Airflow does; what is ``None`` is not given."""
+        if kwargs.get("end_from_trigger") and not TRIGGERS_PUSH_XCOMS:
+            raise ValueError(f"end_from_trigger: it needs Airflow {END_FROM_TRIGGER_SINCE} or newer")
         own = {name: listed(kwargs.pop(name)) for name in (*cls.fields_read, "allowed_states") if name in kwargs}
         given = {name: value for name, value in own.items() if value is not None}
         return super().partial(**kwargs, **given)  # type: ignore[misc]

@@ -40,6 +40,13 @@ class WaitSpec:
     :param task_url: address of the task's page, for the log.
     :param deferred_at: seconds since the epoch at which the task was deferred: an event that comes soon after is held
         back for a moment, see the option ``deferral_hold``; ``None``: long ago.
+    :param end_from_trigger: after a good end the trigger pushes the XComs and ends the Airflow task by itself.
+    :param push_outputs: then it pushes each output as an XCom of its own.
+    :param keys: the outputs that are pushed; ``None``: all.
+    :param do_xcom_push: it pushes XComs at all.
+    :param returns_outputs: the Airflow task returns the outputs alone, as an operator that runs a SOPS task does, not
+        the result of a wait.
+    :param mapped_over: a later task is expanded over what the Airflow task returns.
     """
 
     sops_task_id: int
@@ -59,13 +66,24 @@ class WaitSpec:
     keep_when_cleared: bool = False
     task_url: str = ""
     deferred_at: float | None = None
+    end_from_trigger: bool = False
+    push_outputs: bool = False
+    keys: tuple[str, ...] | None = None
+    do_xcom_push: bool = True
+    returns_outputs: bool = False
+    mapped_over: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "allowed_states", tuple(self.allowed_states))  # a row holds a list
+        object.__setattr__(self, "keys", None if self.keys is None else tuple(self.keys))
 
     def kwargs(self) -> dict[str, Any]:
         """Return the trigger's arguments, as a row can hold them."""
-        return {name: getattr(self, name) for name in FIELDS} | {"allowed_states": list(self.allowed_states)}
+        lists = {
+            "allowed_states": list(self.allowed_states),
+            "keys": None if self.keys is None else list(self.keys),
+        }
+        return {name: getattr(self, name) for name in FIELDS} | lists
 
     @property
     def project(self) -> Project:

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How operators read a SOPS task's outputs and push them into XCom."""
+"""How a SOPS task's outputs are read, checked and made XComs, in a worker and in the triggerer alike."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY, mask_secret
@@ -58,6 +58,24 @@ def fetch_outputs(
         page = hook.run(task_page(task_id, hook.project))
         why = f"\n{hook.run(explain(task_id, hook.project, problem.status))}" if failed else ""
         raise _unusable(f"{problem}{why or (page and f' Task page: {page}')}", page) from problem
+    return use_outputs(read, keys, log=log, do_xcom_push=do_xcom_push, advice=advice)
+
+
+def use_outputs(
+    read: TaskOutputs,
+    keys: Iterable[str] | None = None,
+    *,
+    log: Any,
+    do_xcom_push: bool,
+    advice: str = "Name the outputs you need in keys.",
+) -> TaskOutputs:
+    """Mask the secret ones of outputs that were read, select those of the keys, and check that they can be pushed.
+
+    In a trigger it is called through :func:`~airflow_provider_sops.compat.ask_airflow`, as it lets Airflow mask.
+
+    :raises SopsOutputsException: a key is absent, or an output cannot be pushed though the operator pushes XComs.
+    """
+    task_id = read.detail.task_id
     for notice in read.notices:
         log.warning("%s", notice)
     for secret in maskable(read.detail.secret_values):
@@ -97,7 +115,27 @@ def push_outputs(
     """
     if not do_xcom_push:
         return
-    ti = context["ti"]
+    made = output_xcoms(outputs, extra_links)
+    for warning in made.warnings:
+        log.warning("%s", warning)
+    for key, value in made.xcoms:
+        context["ti"].xcom_push(key=key, value=value)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputXComs:
+    """The XComs of outputs, in their order, and what is to be logged of those that are missing."""
+
+    xcoms: tuple[tuple[str, Any], ...] = field(repr=False)
+    warnings: tuple[str, ...]
+
+
+def output_xcoms(outputs: Mapping[str, Any], extra_links: Collection[Any]) -> OutputXComs:
+    """Make an XCom of each output by its bare name and by its key in SOPS.
+
+    :param outputs: values by bare name.
+    :param extra_links: the operator's links, whose keys are taken.
+    """
     own_keys = {
         XCOM_RETURN_KEY,
         TASK_URL_KEY,
@@ -105,17 +143,20 @@ def push_outputs(
         WAIT_ENDED_KEY,
         *map(link_key, extra_links),
     }
+    xcoms: list[tuple[str, Any]] = []
+    warnings = []
     for name, value in outputs.items():
         if value is None and not NONE_IS_PUSHED:
             continue
         if not _can_be_key(name):
-            log.warning("Output %s is in the returned dict only: its name cannot be an XCom key.", name)
+            warnings.append(f"Output {name} is in the returned dict only: its name cannot be an XCom key.")
             continue
         if name in own_keys:
-            log.warning("Output %s is pushed as %s only: the bare name is taken.", name, sops_key(name))
+            warnings.append(f"Output {name} is pushed as {sops_key(name)} only: the bare name is taken.")
         else:
-            ti.xcom_push(key=name, value=value)
-        ti.xcom_push(key=sops_key(name), value=value)
+            xcoms.append((name, value))
+        xcoms.append((sops_key(name), value))
+    return OutputXComs(tuple(xcoms), tuple(warnings))
 
 
 def _can_be_key(name: str) -> bool:

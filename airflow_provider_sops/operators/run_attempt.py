@@ -20,7 +20,7 @@ from airflow_provider_sops.core.wait.observation import Observation
 from airflow_provider_sops.core.wait.verdict import Next
 from airflow_provider_sops.exceptions import SopsTaskFailedException, SopsTriggerEventException
 from airflow_provider_sops.operators.run_context import RunContext
-from airflow_provider_sops.operators.run_deferral import defer_run, trigger_deadline
+from airflow_provider_sops.operators.run_deferral import TriggerEnd, defer_run, trigger_deadline
 from airflow_provider_sops.operators.run_end import end, note_bad_end, time_out
 from airflow_provider_sops.operators.run_identity import make_task_run
 from airflow_provider_sops.operators.run_kill import Running
@@ -47,6 +47,7 @@ class RunAttempt:
     :param spec: the order.
     :param log: the task's log.
     :param defer: the operator's ``defer``.
+    :param trigger_end: says, when the try is deferred, whether its trigger ends the task.
     :param is_killed: tells whether Airflow has called ``on_kill``.
     """
 
@@ -58,12 +59,14 @@ class RunAttempt:
         log: Any,
         *,
         defer: Callable[..., NoReturn],
+        trigger_end: TriggerEnd,
         is_killed: Callable[[], bool],
     ) -> None:
         # read before anything is started: a wrong one must not leave a SOPS task that nobody waits for
         self._deferral_hold = deferral_hold() if spec.deferrable else 0.0
         self._spec = spec
         self._defer_operator = defer
+        self._trigger_end = trigger_end
         self._run_context = RunContext(spec, context, hook, log, is_killed)
         #: id of the SOPS task that this leg goes on with after a deferral
         self._waited_for: int | None = None
@@ -190,12 +193,14 @@ class RunAttempt:
             start_by=start_by,
             hold=self._deferral_hold,
             defer=self._defer_operator,
+            trigger_end=self._trigger_end,
         )
 
     def _resume(self, running: Running) -> None:
         """Go on with what was waited for."""
         self._run_context.guard.running = running
         self._waited_for = running.task_id
+        self._run_context.take_end_back(running)
 
     def _find_running(self) -> Running | None:
         """Find what this try waited for before it was deferred."""

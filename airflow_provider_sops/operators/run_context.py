@@ -98,3 +98,23 @@ class RunContext:
             if not running.searchable:
                 raise
             self.log.warning("Airflow's task state store cannot be written: %s", error)
+
+    def leave_end_to_trigger(self, running: Running) -> bool:
+        """Record that the trigger may end the task: it cannot write itself that the SOPS task has ended well.
+
+        :return: whether that is recorded, or need not be, as Airflow has no store.
+        """
+        if not self.records.exist:
+            return True
+        record = RunRecord(running.run.tag.base, running.generation, running.task_id, left_to_trigger=True)
+        try:
+            self.records.write(record)
+        except Exception as error:  # whatever the store's backend raises
+            self.log.warning("Airflow's task state store cannot be written, so a worker will end this task: %s", error)
+            return False
+        return True
+
+    def take_end_back(self, running: Running) -> None:
+        """Record that it is a worker after all that ends the task: the next try may be a retry then."""
+        if self.records.newest is not None and self.records.newest.left_to_trigger:
+            self.record(running)

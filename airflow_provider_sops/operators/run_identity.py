@@ -33,6 +33,7 @@ def make_task_run(spec: RunSpec, context: Context, project: Project, records: Ru
     """
     ti = context["ti"]
     start = run_start(context)
+    looks_cleared = 1 < ti.try_number == ti.max_tries - spec.retries + 1
     return TaskRun(
         project=project,
         tag=tag_of(context, reattach=spec.reattach),
@@ -42,7 +43,8 @@ def make_task_run(spec: RunSpec, context: Context, project: Project, records: Ru
         created_after=start - _CLOCK_DIFFERENCE if start else None,
         first_try=ti.try_number <= 1,
         cleared=spec.reattach and ti.try_number > 1 and ti.max_tries > spec.retries,
-        first_after_clear=spec.reattach and 1 < ti.try_number == ti.max_tries - spec.retries + 1,
+        first_after_clear=spec.reattach and looks_cleared,
+        looks_cleared=looks_cleared,
         record=records.newest,
         keeps_records=records.works,
         earlier_tags=earlier_tags(context, spec.retries) if spec.revoke_on_kill and not spec.reattach else (),

@@ -18,6 +18,7 @@ _KEY = "sops_task"
 class RunRecordStore:
     """What survives a retry in Airflow's task state store, which Airflow has from 3.3 on.
 
+    :ivar exist: Airflow has such a store.
     :ivar works: the store is there, so that what it does not hold has not happened.
     :ivar newest: what an earlier try, or this one, recorded last.
     """
@@ -25,6 +26,7 @@ class RunRecordStore:
     def __init__(self, context: Context, log: Any) -> None:
         self._store: Any = context.get("task_state_store")
         self.newest: RunRecord | None = None
+        self.exist = self._store is not None
         self.works = False
         if self._store is None:
             return
@@ -41,6 +43,7 @@ class RunRecordStore:
                     parse_id("generation", value["generation"]),
                     parse_id("id", value["sops_task_id"]),
                     value.get("done") is True,
+                    value.get("left_to_trigger") is True,
                 )
             except (KeyError, ValueError):
                 log.warning("Airflow's task state store holds something else under %r: %r", _KEY, value)
@@ -59,6 +62,7 @@ class RunRecordStore:
                 "generation": record.generation,
                 "sops_task_id": record.task_id,
                 "done": record.done,
+                **({"left_to_trigger": True} if record.left_to_trigger else {}),
             },
         )
         self.newest = record

@@ -63,3 +63,28 @@ def task_spec_of(fields: Mapping[str, Any]) -> TaskSpec:
         constants={sops_key(name): value for name, value in (fields["constants"] or {}).items()},
         params={name: fields[name] for name in _PARAMS if fields[name] not in (None, [])},
     )
+
+
+def run_spec_of(operator: Any) -> RunSpec:
+    """Make the order of what an operator's arguments were rendered to.
+
+    :param operator: its templated arguments are checked.
+    """
+    timeout = operator.execution_timeout
+    return RunSpec(
+        task_spec=task_spec_of({name: getattr(operator, name) for name in operator.fields_read}),
+        policy=operator.policy,
+        sops_conn_id=operator.sops_conn_id,
+        wait_for_completion=operator.wait_for_completion,
+        deferrable=operator.deferrable,
+        poll_interval=operator.poll_interval,
+        start_timeout=operator.start_timeout,
+        execution_timeout=None if timeout is None else timeout.total_seconds(),
+        revoke_on_kill=operator.revoke_on_kill,
+        on_retry="retry_failed_nodes" if operator.on_retry == "retry_failed_nodes" else "rerun",
+        reattach=operator.on_clear == "reattach",
+        retries=operator.retries or 0,
+        push_outputs=operator.push_outputs,
+        do_xcom_push=operator.do_xcom_push,
+        extra_links=tuple(operator.operator_extra_links),
+    )

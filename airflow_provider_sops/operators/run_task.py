@@ -31,13 +31,13 @@ from airflow_provider_sops.operator_arguments import (
     read_text,
     read_texts,
 )
+from airflow_provider_sops.trigger_end import check_end_from_trigger
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_sops.hooks.sops import SopsHook
     from airflow_provider_sops.operators.run_attempt import RunAttempt
-    from airflow_provider_sops.operators.run_spec import RunSpec
 
 
 class SopsRunTaskOperator(Templated, BaseOperator):
@@ -69,6 +69,8 @@ class SopsRunTaskOperator(Templated, BaseOperator):
     :param wait_for_completion: wait for the end; else return ``{}`` as soon as the SOPS task has started.
     :param deferrable: wait in the triggerer, without a worker slot; by default as ``[operators] default_deferrable``
         says.
+    :param end_from_trigger: after a good end the trigger pushes the XComs and ends the Airflow task, without another
+        worker process, see :class:`~airflow_provider_sops.sensors.sops.SopsTaskSensor`.
     :param poll_interval: seconds or ``timedelta`` between two reads, by default the 10 seconds for which SOPS answers
         from its cache.
     :param push_outputs: push each output as an XCom of its own, as
@@ -149,6 +151,7 @@ class SopsRunTaskOperator(Templated, BaseOperator):
         revoke_on_kill: bool = True,
         on_retry: str = "rerun",
         on_clear: str = "new",
+        end_from_trigger: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -190,9 +193,12 @@ class SopsRunTaskOperator(Templated, BaseOperator):
         self.revoke_on_kill = revoke_on_kill
         self.on_retry = on_retry
         self.on_clear = on_clear
+        # as it was given: Airflow refuses one that is true where it has listeners
+        self.end_from_trigger = end_from_trigger
         self._killed = False
         self._attempt: RunAttempt | None = None
         self.note_given()
+        check_end_from_trigger(self, defers=deferrable and wait_for_completion)
 
     @cached_property
     def hook(self) -> SopsHook:
@@ -255,33 +261,18 @@ class SopsRunTaskOperator(Templated, BaseOperator):
         """
         from airflow_provider_sops.exceptions import airflow_errors
         from airflow_provider_sops.operators.run_attempt import RunAttempt
+        from airflow_provider_sops.operators.run_deferral import run_trigger_end
+        from airflow_provider_sops.operators.run_spec import run_spec_of
 
         with airflow_errors():
             self.read_fields()
         self._attempt = RunAttempt(
-            self._run_spec(), context, self.hook, self.log, defer=self.defer, is_killed=lambda: self._killed
+            run_spec_of(self),
+            context,
+            self.hook,
+            self.log,
+            defer=self.defer,
+            trigger_end=run_trigger_end(self, context),
+            is_killed=lambda: self._killed,
         )
         return self._attempt
-
-    def _run_spec(self) -> RunSpec:
-        """Make the order of what the arguments were rendered to."""
-        from airflow_provider_sops.operators.run_spec import RunSpec, task_spec_of
-
-        timeout = self.execution_timeout
-        return RunSpec(
-            task_spec=task_spec_of({name: getattr(self, name) for name in self.fields_read}),
-            policy=self.policy,
-            sops_conn_id=self.sops_conn_id,
-            wait_for_completion=self.wait_for_completion,
-            deferrable=self.deferrable,
-            poll_interval=self.poll_interval,
-            start_timeout=self.start_timeout,
-            execution_timeout=None if timeout is None else timeout.total_seconds(),
-            revoke_on_kill=self.revoke_on_kill,
-            on_retry="retry_failed_nodes" if self.on_retry == "retry_failed_nodes" else "rerun",
-            reattach=self.on_clear == "reattach",
-            retries=self.retries or 0,
-            push_outputs=self.push_outputs,
-            do_xcom_push=self.do_xcom_push,
-            extra_links=tuple(self.operator_extra_links),
-        )

@@ -12,7 +12,6 @@ from airflow_provider_sops.compat import first_reschedule_date
 from airflow_provider_sops.core.api.catalogue import STATUS_CACHE_SECONDS
 from airflow_provider_sops.core.errors import SopsAuthenticationError
 from airflow_provider_sops.core.models import TaskStatus
-from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.core.wait.observation import Observation
 from airflow_provider_sops.core.wait.task_wait import TaskWait
 from airflow_provider_sops.core.wait.verdict import Next
@@ -20,7 +19,7 @@ from airflow_provider_sops.exceptions import SopsException
 from airflow_provider_sops.links.sops import push_task_url
 from airflow_provider_sops.task_log import log_lines
 from airflow_provider_sops.wait_failures import bad_end, read_error, with_page
-from airflow_provider_sops.wait_results import result_of
+from airflow_provider_sops.wait_results import has_outputs, result_of, with_outputs
 from airflow_provider_sops.xcom_outputs import fetch_outputs, push_outputs
 
 if TYPE_CHECKING:
@@ -137,14 +136,14 @@ class SensorWait:
         if not self._pushes_outputs:
             return observation, result
         try:
-            return observation, {**result, "outputs": self._push_outputs(context, observation.status)}
+            return observation, with_outputs(result, self._push_outputs(context, observation.status))
         except SopsException as error:
             return self._logged(self.task_wait.failed_read(error, time.time(), what="outputs")), None
 
     def _push_outputs(self, context: Context, status: TaskStatus) -> dict[str, Any]:
         """Read, check and push the outputs; ends other than a finish have none."""
         assume_finished = self.task_wait.policy.assume_finished
-        if not (status.state is TaskState.FINISHED or (status.state is TaskState.ENDED and assume_finished)):
+        if not has_outputs(status, assume_finished=assume_finished):
             return {}
         log, do_xcom_push = self._sensor.log, self._sensor.do_xcom_push
         read = fetch_outputs(

@@ -24,6 +24,7 @@ from airflow_provider_sops.core.api.catalogue import DETAIL_CACHE_SECONDS, STATU
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.links.sops import SopsTaskLink, push_task_url
 from airflow_provider_sops.operator_arguments import TASK, Duration, Field, Templated, listed, make_policy, read_texts
+from airflow_provider_sops.trigger_end import check_end_from_trigger, is_end_from_trigger_asked, trigger_end_fields
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -64,6 +65,9 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
         :class:`~airflow_provider_sops.operators.sops.SopsGetTaskOutputsOperator` does. Ends other than FINISHED, where
         they are allowed, have none.
     :param keys: the outputs to push, in either spelling; by default all. Only with ``push_outputs`` (templated).
+    :param end_from_trigger: after a good end the trigger pushes the XComs and ends the Airflow task, without another
+        worker process; only with ``deferrable``, Airflow 3.0 or newer. By default as ``[sops] end_from_trigger`` says,
+        wherever nothing is lost by it. All else than a good end goes on in a worker.
     :param soft_fail: skip, instead of fail, on a timeout and on a bad end; never on an outage, wrong credentials, a bad
         answer, or outputs that are absent or cannot be pushed.
     :return: ``{sops_task_id, state, start_time, end_time, elapsed_time, task_url, task_name}``; times in ISO 8601
@@ -97,6 +101,7 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
         poke_interval: Duration | None = None,
         push_outputs: bool = False,
         keys: Iterable[str] | None = None,
+        end_from_trigger: bool | None = None,
         **kwargs: Any,
     ) -> None:
         if deferrable is None:
@@ -115,6 +120,8 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
         self.scope = scope
         self.sops_conn_id = sops_conn_id
         self.deferrable = deferrable
+        # as it was given: Airflow refuses one that is true where it has listeners
+        self.end_from_trigger = end_from_trigger
         self.policy = make_policy(
             allowed_states=allowed_states,
             on_failed=on_failed,
@@ -125,6 +132,7 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
         )
         self._wait: SensorWait | None = None
         self.note_given()
+        check_end_from_trigger(self, defers=deferrable)
 
     @cached_property
     def hook(self) -> SopsHook:
@@ -156,9 +164,9 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
             raise
         if isinstance(found, PokeReturnValue):
             return found.xcom_value
-        self._defer(deadline)
+        self._defer(context, deadline)
 
-    def _defer(self, deadline: float) -> NoReturn:
+    def _defer(self, context: Context, deadline: float) -> NoReturn:
         from airflow_provider_sops.configuration import deferral_hold
         from airflow_provider_sops.deferral import defer_wait
         from airflow_provider_sops.wait_spec import WaitSpec, flat_fields
@@ -172,8 +180,15 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
             deadline=deadline,
             task_url=task_wait.task_url,
             **flat_fields(task_wait.project, self.policy),
+            **self._trigger_end(context),
         )
         defer_wait(self.defer, spec, hold=deferral_hold())
+
+    def _trigger_end(self, context: Context) -> dict[str, Any]:
+        if not is_end_from_trigger_asked(self):
+            return {}
+        ti, push_outputs = context["ti"], self.push_outputs
+        return trigger_end_fields(self, ti, push_outputs=push_outputs, keys=self.keys, returns_outputs=False)
 
     def execute_complete(self, context: Context, event: Any) -> dict[str, Any]:
         """Go on after the wait in the triggerer.

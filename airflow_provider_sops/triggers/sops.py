@@ -4,19 +4,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_sops.compat import end_event
 from airflow_provider_sops.wait_spec import FIELDS, WaitSpec
+
+if TYPE_CHECKING:
+    from airflow_provider_sops.core.call_flow import Flow
 
 
 class SopsTaskTrigger(BaseTrigger):
     """Wait until a SOPS task has ended; all triggers of one connection and project share one poll.
 
     Its arguments are the fields of :class:`~airflow_provider_sops.wait_spec.WaitSpec`, by name or in their order. It
-    fires one event, see :func:`airflow_provider_sops.trigger_events.make_event`.
+    fires one event, see :func:`airflow_provider_sops.trigger_events.make_event`; or, where ``end_from_trigger`` is
+    ordered, it ends the task well by itself.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -43,10 +48,21 @@ class SopsTaskTrigger(BaseTrigger):
 
         started, spec = time.monotonic(), self.spec
         self.logger()  # one for all, which self.log then gives too: thousands of waits would each keep their own
-        event = await wait(spec, self.log, self._note_start)
-        if self.trigger_id is not None:  # dag.test() runs it too, and has no scheduler that could lose the race
+        in_triggerer = self.trigger_id is not None  # dag.test() runs it too: no scheduler, and a worker's leg at once
+        event = await wait(spec, self.log, self._note_start, self._end if in_triggerer else None)
+        # a worker that has deferred pushes the link of its leg; where it knew the address, it is the trigger's own
+        if in_triggerer and (event is not None or not spec.task_url):
             await hold_event(started, spec.deferred_at)
-        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+        yield end_event() if event is None else TriggerEvent(event)  # type: ignore[no-untyped-call]
+
+    async def _end(self, event: dict[str, Any], run: Callable[[Flow[Any]], Awaitable[Any]]) -> bool:
+        """Do what a worker would do after a good end, if it was ordered; say whether it is done."""
+        spec = self.spec
+        if not spec.end_from_trigger:
+            return False
+        from airflow_provider_sops.triggers.task_end import end_task
+
+        return await end_task(spec, event, run, self.log, self.task_instance)
 
     def _note_start(self) -> None:
         self.has_started = True

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,7 @@ from airflow_provider_sops.trigger_events import Outcome, make_event
 from airflow_provider_sops.triggers.shared_pollers import subscribe_to_poller, unsubscribe_from_poller
 
 if TYPE_CHECKING:
+    from airflow_provider_sops.core.call_flow import Flow
     from airflow_provider_sops.core.models import TaskStatus
     from airflow_provider_sops.core.wait.observation import Observation
     from airflow_provider_sops.wait_spec import WaitSpec
@@ -36,12 +37,18 @@ _FIRST_READ = 30.0
 _PROGRESS_INTERVAL = 600.0
 
 
-async def wait(spec: WaitSpec, log: Any, on_start: Callable[[], None]) -> dict[str, Any]:
+#: Ends the task itself where it can, given the event and what carries out flows; says whether it has.
+End = Callable[[dict[str, Any], Callable[["Flow[Any]"], Awaitable[Any]]], Awaitable[bool]]
+
+
+async def wait(spec: WaitSpec, log: Any, on_start: Callable[[], None], end: End | None = None) -> dict[str, Any] | None:
     """Wait as ordered, and write changes of state into the task's log.
 
     :param log: the logger of the trigger.
     :param on_start: called when the SOPS task is seen to have started.
-    :return: the event to fire, see :func:`~airflow_provider_sops.trigger_events.make_event`.
+    :param end: ends the task where no worker is needed; it reads over the poller's connection.
+    :return: the event to fire, see :func:`~airflow_provider_sops.trigger_events.make_event`; ``None`` when ``end`` has
+        done all that a worker would do.
     """
     subscription = Subscription(spec.sops_task_id, spec.poll_interval)
     poller = subscribe_to_poller(spec.sops_conn_id, spec.project, subscription)
@@ -51,7 +58,7 @@ async def wait(spec: WaitSpec, log: Any, on_start: Callable[[], None]) -> dict[s
             now = time.time()
             event = await loop.step(now)
             if event is not None:
-                return event
+                return None if end is not None and await end(event, poller.run) else event
             await subscription.sleep(loop.seconds_to_sleep(now))
     finally:
         unsubscribe_from_poller(poller, subscription)

@@ -63,6 +63,8 @@ def action_for(run: TaskRun, status: TaskStatus, observation: Observation, *, su
     failed, gone = observation.next is Next.FAILURE, is_gone(status)
     if superseded and gone:
         return Action.SKIP
+    if observation.next is Next.SUCCESS and was_ended_by_trigger(run, status.task_id):
+        return Action.SKIP
     if status.state is TaskState.CREATED and not status.is_deleted:
         return Action.START
     if failed and status.state is TaskState.FAILED:
@@ -80,6 +82,18 @@ def is_done(run: TaskRun, generation: int) -> bool:
     if record is None or not record.done or record.base != run.tag.base or run.tag.thread:
         return False
     return generation <= record.generation
+
+
+def was_ended_by_trigger(run: TaskRun, task_id: int) -> bool:
+    """Return whether a SOPS task that has ended well was the end of an Airflow task that a user has cleared since.
+
+    A trigger cannot record that it has ended the Airflow task. But a retry comes only after a worker, which takes the
+    mark back before anything else; and its numbers are not those of a clear, unless ``retries`` was edited.
+    """
+    record = run.record
+    if record is None or not record.left_to_trigger or record.base != run.tag.base or run.tag.thread:
+        return False
+    return run.looks_cleared and record.task_id == task_id
 
 
 # ---- flows ----

@@ -33,6 +33,8 @@ class RunRecord:
     task_id: int
     #: it ended well and its outputs were taken: who looks for it again was cleared, whatever the numbers say
     done: bool = False
+    #: the wait for it was left to a trigger, which may have ended the Airflow task well; no worker went on with it
+    left_to_trigger: bool = False
 
 
 @dataclass(slots=True)
@@ -64,6 +66,8 @@ class TaskRun:
     :param first_try: no try has gone before.
     :param cleared: a user may have cleared the Airflow task: take up the task of an earlier run, if the tag allows it.
     :param first_after_clear: it has just done so: what was stopped for good is not what it wants.
+    :param looks_cleared: its numbers are those of a first try after a clear; a retry has them only if ``retries`` was
+        edited in between.
     :param record: what an earlier try recorded.
     :param keeps_records: what this try does is recorded before the SOPS task is started, and so did earlier tries.
     :param earlier_tags: under which to look for what runs still from before a clear; empty where that is left running.
@@ -78,6 +82,7 @@ class TaskRun:
     first_try: bool = True
     cleared: bool = False
     first_after_clear: bool = False
+    looks_cleared: bool = False
     record: RunRecord | None = None
     keeps_records: bool = False
     earlier_tags: tuple[Tag, ...] = ()

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The good end of a task by its trigger: it pushes what a worker would have pushed, and then ends the task."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY
+
+from airflow_provider_sops.compat import ask_airflow, link_key, push_from_trigger, state_in_airflow
+from airflow_provider_sops.core import errors
+from airflow_provider_sops.core.task_outputs import OutputsUnavailable, read_outputs
+from airflow_provider_sops.exceptions import SopsOutputsException
+from airflow_provider_sops.links.sops import SopsTaskLink, is_web_address
+from airflow_provider_sops.trigger_events import Outcome, read_event
+from airflow_provider_sops.wait_results import has_outputs, result_of, with_outputs
+from airflow_provider_sops.xcom_keys import TASK_ID_KEY, TASK_URL_KEY
+from airflow_provider_sops.xcom_outputs import output_xcoms, use_outputs
+
+if TYPE_CHECKING:
+    from airflow_provider_sops.core.call_flow import Flow
+    from airflow_provider_sops.core.models import TaskStatus
+    from airflow_provider_sops.core.task_outputs import TaskOutputs
+    from airflow_provider_sops.wait_spec import WaitSpec
+
+T = TypeVar("T")
+XComs = list[tuple[str, Any]]
+
+#: Bytes of outputs that go through a triggerer, which may have thousands of waits that end at once.
+MAX_OUTPUT_BYTES = 64 * 1024
+#: What Airflow says of a task that still waits for its trigger.
+_DEFERRED = "deferred"
+_LINK = SopsTaskLink()
+
+
+class _LeftToWorker(Exception):
+    """A worker must end the task; the message says why."""
+
+
+async def end_task(
+    spec: WaitSpec, event: dict[str, Any], run: Callable[[Flow[Any]], Awaitable[Any]], log: Any, task_instance: Any
+) -> bool:
+    """Do what a worker does after a good end: read and check the outputs, and push all XComs.
+
+    What was pushed before a triggerer was killed is pushed again: an XCom is replaced by its like.
+
+    :param event: the event that would resume the task in a worker.
+    :param run: carries out a flow with the client of the wait.
+    :param log: the logger of the trigger.
+    :param task_instance: the Airflow task that waits.
+    :return: whether the task can be ended now; if not, the event is to be fired, and a worker does it all.
+    """
+    if event["outcome"] != Outcome.SUCCESS or task_instance is None:
+        return False
+    try:
+        observation = read_event(spec.sops_task_id, event).observation
+        assert observation.status is not None
+        outputs = await _outputs(spec, observation.status, run, log)
+        xcoms = end_xcoms(spec, observation.status, outputs) if spec.do_xcom_push else []
+        await _push(spec, xcoms, task_instance)
+    except _LeftToWorker as why:
+        log.info("A worker will end this task, not its trigger: %s", why)
+        return False
+    log.info("SOPS task %s %r %s.", spec.sops_task_id, observation.status.name, observation.reason)
+    return True
+
+
+async def _outputs(
+    spec: WaitSpec, status: TaskStatus, run: Callable[[Flow[Any]], Awaitable[Any]], log: Any
+) -> TaskOutputs | None:
+    """Read and check the outputs; ``None`` where none are taken.
+
+    :raises _LeftToWorker: they cannot be read or pushed, or are large.
+    """
+    assume_finished = spec.policy.assume_finished
+    if spec.returns_outputs:
+        taken = has_outputs(status, assume_finished=False)
+    else:
+        taken = spec.push_outputs and has_outputs(status, assume_finished=assume_finished)
+    if not taken:
+        return None
+    try:
+        read = await run(read_outputs(spec.sops_task_id, spec.project, assume_finished=assume_finished))
+        keys = None if spec.returns_outputs else spec.keys
+        outputs: TaskOutputs = await ask_airflow(use_outputs, read, keys, log=log, do_xcom_push=spec.do_xcom_push)
+    except (errors.SopsError, OutputsUnavailable, SopsOutputsException) as error:
+        raise _LeftToWorker(error) from error
+    if spec.do_xcom_push and (size := _size(outputs.values)) > MAX_OUTPUT_BYTES:
+        raise _LeftToWorker(f"its outputs have {size} bytes, more than {MAX_OUTPUT_BYTES}.")
+    return outputs
+
+
+def _size(values: Mapping[str, Any]) -> int:
+    return len(json.dumps(dict(values), ensure_ascii=False).encode())
+
+
+def end_xcoms(spec: WaitSpec, status: TaskStatus, outputs: TaskOutputs | None) -> XComs:
+    """Return the XComs of a good end in the order in which they are pushed: what the task returns comes last.
+
+    :param outputs: those that are taken; ``None``: there are none.
+    """
+    values: Mapping[str, Any] = {} if outputs is None else outputs.values
+    if spec.returns_outputs:
+        url = status.task_url if outputs is None else outputs.detail.task_url
+        xcoms: XComs = [(TASK_ID_KEY, spec.sops_task_id)]
+        result = dict(values)
+    else:
+        url = status.task_url
+        xcoms = []
+        result = with_outputs(result_of(status), values) if spec.push_outputs else result_of(status)
+    if is_web_address(url):
+        xcoms += [(TASK_URL_KEY, url), (link_key(_LINK), url)]
+    if spec.push_outputs:
+        xcoms += output_xcoms(values, [_LINK]).xcoms
+    return [*xcoms, (XCOM_RETURN_KEY, result)]
+
+
+async def _push(spec: WaitSpec, xcoms: XComs, task_instance: Any) -> None:
+    """Push the XComs, if the task still waits: what stood still may belong to a try that is over.
+
+    :raises _LeftToWorker: Airflow does not take them, or the task waits no more.
+    """
+    try:
+        state = await ask_airflow(state_in_airflow, task_instance)
+        if state != _DEFERRED:
+            raise _LeftToWorker(f"it does not wait any more, Airflow says that it is {state}.")
+        for key, value in xcoms:
+            length = len(value) if key == XCOM_RETURN_KEY and spec.mapped_over else None
+            await ask_airflow(push_from_trigger, task_instance, key, value, length)
+    except _LeftToWorker:
+        raise
+    except Exception as error:  # whatever the way to Airflow raises
+        raise _LeftToWorker(f"its XComs could not be pushed, {type(error).__name__}.") from error
