@@ -36,6 +36,15 @@ ROW: dict[str, Any] = {
     "task_url": "https://sops.example.com/taskflow/execute/7/?instance_id=7",
     "deferred_at": 1_699_999_000.0,
 }
+#: what later versions have added
+LATER: dict[str, Any] = {
+    "end_from_trigger": True,
+    "push_outputs": True,
+    "keys": ["IP"],
+    "do_xcom_push": False,
+    "returns_outputs": True,
+    "mapped_over": True,
+}
 REQUIRED = {name: ROW[name] for name in ("sops_task_id", "bk_biz_id", "scope", "sops_conn_id", "poll_interval")}
 POLICY = WaitPolicy(
     allowed_states=frozenset({TaskState.FINISHED, TaskState.REVOKED}),
@@ -48,16 +57,24 @@ POLICY = WaitPolicy(
 
 
 def test_a_row_is_read_and_given_again() -> None:
+    row = ROW | LATER
+    spec = WaitSpec(**row)
+    assert spec.kwargs() == json.loads(json.dumps(spec.kwargs())) == row
+    assert spec == WaitSpec(*row.values())
+    assert tuple(row) == FIELDS
+
+
+def test_a_row_of_before_is_ended_by_a_worker() -> None:
     spec = WaitSpec(**ROW)
-    assert spec.kwargs() == json.loads(json.dumps(spec.kwargs())) == ROW
-    assert spec == WaitSpec(*ROW.values())
-    assert tuple(ROW) == FIELDS
+    assert spec.kwargs() == ROW | {name: getattr(spec, name) for name in LATER}
+    assert not spec.end_from_trigger
 
 
 def test_a_trigger_is_made_of_it() -> None:
-    for trigger in (SopsTaskTrigger(**ROW), SopsTaskTrigger(*ROW.values())):
-        assert trigger.spec == WaitSpec(**ROW)
-        assert trigger.serialize() == ("airflow_provider_sops.triggers.sops.SopsTaskTrigger", ROW)
+    row = ROW | LATER
+    for trigger in (SopsTaskTrigger(**row), SopsTaskTrigger(*row.values())):
+        assert trigger.spec == WaitSpec(**row)
+        assert trigger.serialize() == ("airflow_provider_sops.triggers.sops.SopsTaskTrigger", row)
 
 
 def test_what_is_left_out_has_a_default() -> None:

@@ -103,20 +103,26 @@ def defer(busy: list[int]) -> Callable[..., None]:
     return defer
 
 
-def in_triggerer(run: Run, row: tuple[str, dict[str, Any]], busy: list[int], trigger_id: int | None = None) -> Any:
+def in_triggerer(
+    run: Any, row: tuple[str, dict[str, Any]], busy: list[int], trigger_id: int | None = None, task_instance: Any = None
+) -> Any:
     """Run a trigger from what stands in the database, and hand its event through JSON.
 
     :param trigger_id: what a real triggerer gives it, and ``dag.test()`` does not.
+    :param task_instance: the same.
+    :return: the event's payload; ``success`` when it ends the task.
     """
     path, arguments = row
     module, _, name = path.rpartition(".")
     trigger = getattr(importlib.import_module(module), name)(**json.loads(json.dumps(arguments)))
     trigger.trigger_id = trigger_id
+    trigger._task_instance = task_instance
     trigger._log = logging.Logger("trigger")  # noqa: LOG001 (in no tree)
     trigger._log.addHandler(_Lines(run.lines))
 
     async def fire() -> Any:
         async for event in trigger.run():
+            assert getattr(event, "xcoms", None) is None  # Airflow would commit the end before them
             return event.payload
 
     loop = WorldLoop(run.world, busy)
