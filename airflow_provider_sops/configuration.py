@@ -12,6 +12,8 @@ from typing import Any
 
 SECTION = "sops"
 DEFAULT_DEFERRAL_HOLD = 10.0
+#: Airflow's words, which its own function reads with errors that differ between its versions; nothing is the default.
+_BOOLEANS = {"": False, "t": True, "true": True, "1": True, "f": False, "false": False, "0": False}
 
 #: The section as the provider info describes it.
 CONFIG: Mapping[str, Any] = {
@@ -71,14 +73,12 @@ def end_from_trigger() -> bool:
 
     :raises SopsConfigException: when it is neither true nor false.
     """
-    from airflow.providers.common.compat.sdk import AirflowException, conf
+    from airflow.providers.common.compat.sdk import conf
 
     from airflow_provider_sops.exceptions import SopsConfigException
 
     text = conf.get(SECTION, "end_from_trigger", fallback=None)
-    if text is None or not str(text).strip():
-        return False
-    try:
-        return bool(conf.getboolean(SECTION, "end_from_trigger"))
-    except AirflowException as error:
-        raise SopsConfigException(f"[{SECTION}] end_from_trigger", f"must be True or False, not {text!r}") from error
+    word = "" if text is None else str(text).strip().lower()
+    if word not in _BOOLEANS:
+        raise SopsConfigException(f"[{SECTION}] end_from_trigger", f"must be True or False, not {text!r}")
+    return _BOOLEANS[word]

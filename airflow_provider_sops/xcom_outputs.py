@@ -123,14 +123,14 @@ def push_outputs(
 
 
 @dataclass(frozen=True, slots=True)
-class OutputXComs:
-    """The XComs of outputs, in their order, and what is to be logged of those that are missing."""
+class XComsToPush:
+    """XComs in the order in which they are pushed, and what is to be logged of outputs that are not among them."""
 
-    xcoms: tuple[tuple[str, Any], ...] = field(repr=False)
-    warnings: tuple[str, ...]
+    xcoms: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
+    warnings: tuple[str, ...] = ()
 
 
-def output_xcoms(outputs: Mapping[str, Any], extra_links: Collection[Any]) -> OutputXComs:
+def output_xcoms(outputs: Mapping[str, Any], extra_links: Collection[Any]) -> XComsToPush:
     """Make an XCom of each output by its bare name and by its key in SOPS.
 
     :param outputs: values by bare name.
@@ -156,7 +156,7 @@ def output_xcoms(outputs: Mapping[str, Any], extra_links: Collection[Any]) -> Ou
         else:
             xcoms.append((name, value))
         xcoms.append((sops_key(name), value))
-    return OutputXComs(tuple(xcoms), tuple(warnings))
+    return XComsToPush(tuple(xcoms), tuple(warnings))
 
 
 def _can_be_key(name: str) -> bool:

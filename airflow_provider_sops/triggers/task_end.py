@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY
 
@@ -17,7 +17,7 @@ from airflow_provider_sops.links.sops import SopsTaskLink, is_web_address
 from airflow_provider_sops.trigger_events import Outcome, read_event
 from airflow_provider_sops.wait_results import has_outputs, result_of, with_outputs
 from airflow_provider_sops.xcom_keys import TASK_ID_KEY, TASK_URL_KEY
-from airflow_provider_sops.xcom_outputs import output_xcoms, use_outputs
+from airflow_provider_sops.xcom_outputs import XComsToPush, output_xcoms, use_outputs
 
 if TYPE_CHECKING:
     from airflow_provider_sops.core.call_flow import Flow
@@ -25,14 +25,12 @@ if TYPE_CHECKING:
     from airflow_provider_sops.core.task_outputs import TaskOutputs
     from airflow_provider_sops.wait_spec import WaitSpec
 
-T = TypeVar("T")
-XComs = list[tuple[str, Any]]
-
 #: Bytes of outputs that go through a triggerer, which may have thousands of waits that end at once.
 MAX_OUTPUT_BYTES = 64 * 1024
 #: What Airflow says of a task that still waits for its trigger.
 _DEFERRED = "deferred"
 _LINK = SopsTaskLink()
+_LEFT = "A worker will end this task, not its trigger"
 
 
 class _LeftToWorker(Exception):
@@ -58,10 +56,15 @@ async def end_task(
         observation = read_event(spec.sops_task_id, event).observation
         assert observation.status is not None
         outputs = await _outputs(spec, observation.status, run, log)
-        xcoms = end_xcoms(spec, observation.status, outputs) if spec.do_xcom_push else []
-        await _push(spec, xcoms, task_instance)
+        to_push = end_xcoms(spec, observation.status, outputs)
+        for warning in to_push.warnings:
+            log.warning("%s", warning)
+        await _push(spec, to_push, task_instance)
     except _LeftToWorker as why:
-        log.info("A worker will end this task, not its trigger: %s", why)
+        log.info("%s: %s", _LEFT, why)
+        return False
+    except Exception as error:  # a fault here must not fail a task that has ended well
+        log.warning("%s: %s", _LEFT, type(error).__name__)
         return False
     log.info("SOPS task %s %r %s.", spec.sops_task_id, observation.status.name, observation.reason)
     return True
@@ -83,41 +86,49 @@ async def _outputs(
         return None
     try:
         read = await run(read_outputs(spec.sops_task_id, spec.project, assume_finished=assume_finished))
-        keys = None if spec.returns_outputs else spec.keys
-        outputs: TaskOutputs = await ask_airflow(use_outputs, read, keys, log=log, do_xcom_push=spec.do_xcom_push)
+        outputs: TaskOutputs = await ask_airflow(_check, spec, read, log)
     except (errors.SopsError, OutputsUnavailable, SopsOutputsException) as error:
         raise _LeftToWorker(error) from error
-    if spec.do_xcom_push and (size := _size(outputs.values)) > MAX_OUTPUT_BYTES:
-        raise _LeftToWorker(f"its outputs have {size} bytes, more than {MAX_OUTPUT_BYTES}.")
     return outputs
 
 
+def _check(spec: WaitSpec, read: TaskOutputs, log: Any) -> TaskOutputs:
+    """Check outputs as a worker does, unless they are large: that would take long.
+
+    :raises _LeftToWorker: they are.
+    """
+    if spec.do_xcom_push and (size := _size(read.values)) > MAX_OUTPUT_BYTES:
+        raise _LeftToWorker(f"the outputs have {size} bytes, more than {MAX_OUTPUT_BYTES}.")
+    return use_outputs(read, spec.keys, log=log, do_xcom_push=spec.do_xcom_push)
+
+
 def _size(values: Mapping[str, Any]) -> int:
-    return len(json.dumps(dict(values), ensure_ascii=False).encode())
+    return len(json.dumps(dict(values), ensure_ascii=False).encode(errors="surrogatepass"))
 
 
-def end_xcoms(spec: WaitSpec, status: TaskStatus, outputs: TaskOutputs | None) -> XComs:
-    """Return the XComs of a good end in the order in which they are pushed: what the task returns comes last.
+def end_xcoms(spec: WaitSpec, status: TaskStatus, outputs: TaskOutputs | None) -> XComsToPush:
+    """Return the XComs of a good end: what the task returns comes last.
 
     :param outputs: those that are taken; ``None``: there are none.
     """
+    if not spec.do_xcom_push:
+        return XComsToPush()
     values: Mapping[str, Any] = {} if outputs is None else outputs.values
     if spec.returns_outputs:
         url = status.task_url if outputs is None else outputs.detail.task_url
-        xcoms: XComs = [(TASK_ID_KEY, spec.sops_task_id)]
+        own: list[tuple[str, Any]] = [(TASK_ID_KEY, spec.sops_task_id)]
         result = dict(values)
     else:
         url = status.task_url
-        xcoms = []
+        own = []
         result = with_outputs(result_of(status), values) if spec.push_outputs else result_of(status)
     if is_web_address(url):
-        xcoms += [(TASK_URL_KEY, url), (link_key(_LINK), url)]
-    if spec.push_outputs:
-        xcoms += output_xcoms(values, [_LINK]).xcoms
-    return [*xcoms, (XCOM_RETURN_KEY, result)]
+        own += [(TASK_URL_KEY, url), (link_key(_LINK), url)]
+    of_outputs = output_xcoms(values, [_LINK]) if spec.push_outputs else XComsToPush()
+    return XComsToPush((*own, *of_outputs.xcoms, (XCOM_RETURN_KEY, result)), of_outputs.warnings)
 
 
-async def _push(spec: WaitSpec, xcoms: XComs, task_instance: Any) -> None:
+async def _push(spec: WaitSpec, to_push: XComsToPush, task_instance: Any) -> None:
     """Push the XComs, if the task still waits: what stood still may belong to a try that is over.
 
     :raises _LeftToWorker: Airflow does not take them, or the task waits no more.
@@ -126,7 +137,7 @@ async def _push(spec: WaitSpec, xcoms: XComs, task_instance: Any) -> None:
         state = await ask_airflow(state_in_airflow, task_instance)
         if state != _DEFERRED:
             raise _LeftToWorker(f"it does not wait any more, Airflow says that it is {state}.")
-        for key, value in xcoms:
+        for key, value in to_push.xcoms:
             length = len(value) if key == XCOM_RETURN_KEY and spec.mapped_over else None
             await ask_airflow(push_from_trigger, task_instance, key, value, length)
     except _LeftToWorker:

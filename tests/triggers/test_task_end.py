@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,8 @@ from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSki
 
 from airflow_provider_sops import compat, exceptions
 from airflow_provider_sops.links.sops import SopsTaskLink
-from airflow_provider_sops.triggers import task_end
+from airflow_provider_sops.triggers import deferral_hold, task_end, wait_loop
+from airflow_provider_sops.triggers.sops import SopsTaskTrigger
 from tests.sensors.test_outputs import JUST_BEFORE_THE_END, LONG, THREE, put_out, twins
 from tests.sensors.test_sops import BAD, Run, check, start  # noqa: F401 (a fixture)
 from tests.triggers.ended import Supervisor, needs_end_from_trigger
@@ -187,7 +189,7 @@ def test_the_length_for_what_is_expanded_over_it(wait: Callable[..., Ended], mon
 
 @pytest.mark.parametrize(
     ("outputs", "why"),
-    [({"IP": "x" * 70_000}, "its outputs have 7"), ({"IP": "中" * 30_000}, "its outputs have 9")],
+    [({"IP": "x" * 70_000}, "the outputs have 7"), ({"IP": "中" * 30_000}, "the outputs have 9")],
 )
 def test_large_outputs_are_a_worker_s(wait: Callable[..., Ended], outputs: dict[str, Any], why: str) -> None:
     ended = wait(Case("large", "success", LONG, before=put_out(outputs), within=HOUR), push_outputs=True)
@@ -273,10 +275,36 @@ def test_passwords_are_masked(wait: Callable[..., Ended], monkeypatch: pytest.Mo
     assert masked == ["a secret"]
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_only_where_a_worker_may_push_another_link_it_is_held_back(wait: Callable[..., Ended], known: bool) -> None:
-    ended = wait(Case("ends", "success", within=HOUR))
-    assert ended.by_trigger
+@pytest.mark.parametrize(
+    ("event", "task_url", "held"),
+    [
+        (None, "https://sops.example.com/7", False),
+        (None, "", True),
+        ({"version": 1}, "https://sops.example.com/7", True),
+    ],
+)
+def test_an_end_is_held_back_only_where_a_worker_may_push_another_link(
+    event: Any, task_url: str, held: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holds: list[Any] = []
+
+    async def end(*args: Any) -> Any:
+        return event
+
+    async def hold(started: float, deferred_at: float | None) -> None:
+        holds.append(deferred_at)
+
+    monkeypatch.setattr(wait_loop, "wait", end)
+    monkeypatch.setattr(deferral_hold, "hold_event", hold)
+    one = SopsTaskTrigger(7, 2, "cmdb_biz", "sops_default", 10.0, task_url=task_url, deferred_at=5.0)
+    one.trigger_id = 1
+
+    async def fire() -> Any:
+        return [fired async for fired in one.run()]
+
+    (fired,) = asyncio.run(fire())
+    assert holds == ([5.0] if held else [])
+    assert fired.payload == ("success" if event is None else event)
 
 
 def test_dag_test_ends_it_in_a_worker(

@@ -55,15 +55,18 @@ class Selection:
 # ---- pure ----
 
 
-def action_for(run: TaskRun, status: TaskStatus, observation: Observation, *, superseded: bool) -> Action:
+def action_for(
+    run: TaskRun, status: TaskStatus, observation: Observation, *, superseded: bool, ended_by_trigger: bool = False
+) -> Action:
     """Decide what to do with a task that an earlier try has left.
 
     :param superseded: there is a task of a later generation, so that this one was given up on purpose.
+    :param ended_by_trigger: its good end was the end of the Airflow task, see :func:`may_have_ended_by_trigger`.
     """
     failed, gone = observation.next is Next.FAILURE, is_gone(status)
     if superseded and gone:
         return Action.SKIP
-    if observation.next is Next.SUCCESS and was_ended_by_trigger(run, status.task_id):
+    if ended_by_trigger and observation.next is Next.SUCCESS:
         return Action.SKIP
     if status.state is TaskState.CREATED and not status.is_deleted:
         return Action.START
@@ -84,8 +87,8 @@ def is_done(run: TaskRun, generation: int) -> bool:
     return generation <= record.generation
 
 
-def was_ended_by_trigger(run: TaskRun, task_id: int) -> bool:
-    """Return whether a SOPS task that has ended well was the end of an Airflow task that a user has cleared since.
+def may_have_ended_by_trigger(run: TaskRun, generation: int) -> bool:
+    """Return whether a generation, if it has ended well, was the end of an Airflow task that a user has cleared since.
 
     A trigger cannot record that it has ended the Airflow task. But a retry comes only after a worker, which takes the
     mark back before anything else; and its numbers are not those of a clear, unless ``retries`` was edited.
@@ -93,7 +96,7 @@ def was_ended_by_trigger(run: TaskRun, task_id: int) -> bool:
     record = run.record
     if record is None or not record.left_to_trigger or record.base != run.tag.base or run.tag.thread:
         return False
-    return run.looks_cleared and record.task_id == task_id
+    return run.looks_cleared and generation <= record.generation
 
 
 # ---- flows ----
@@ -146,7 +149,8 @@ def _consider(run: TaskRun, generation: int, task_id: int, now: float, *, supers
     if observation.error is not None:
         raise observation.error
     status = observation.status or status
-    action = action_for(run, status, observation, superseded=superseded)
+    ended_by_trigger = may_have_ended_by_trigger(run, generation)
+    action = action_for(run, status, observation, superseded=superseded, ended_by_trigger=ended_by_trigger)
     selection = Selection(action, run, task_id, generation, task_wait, observation)
     if superseded and action is Action.SKIP:
         return selection

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_sops.core.call_flow import LogLine
 from airflow_provider_sops.core.models import TaskStatus
-from airflow_provider_sops.core.run.select_task import Action, action_for, is_done
+from airflow_provider_sops.core.run.select_task import Action, action_for, is_done, may_have_ended_by_trigger
 from airflow_provider_sops.core.run.tag import Tag
 from airflow_provider_sops.core.run.task_run import RunRecord, RunState
 from airflow_provider_sops.core.states import TaskState
@@ -86,3 +86,20 @@ def test_a_line_is_given_once() -> None:
     state, line = RunState(), LogLine("the same")
     assert list(state.once(line, LogLine("another"), line)) == [line, LogLine("another")]
     assert list(state.once(line)) == []
+
+
+def test_what_a_trigger_may_have_ended() -> None:
+    record = RunRecord(TAG.base, 2, 10, left_to_trigger=True)
+    cleared = run(record=record, looks_cleared=True)
+    assert [may_have_ended_by_trigger(cleared, generation) for generation in (1, 2, 3)] == [True, True, False]
+    assert not is_done(cleared, 2)
+    assert not may_have_ended_by_trigger(run(record=record), 2)  # a retry
+    assert not may_have_ended_by_trigger(run(looks_cleared=True), 2)
+    other = RunRecord("af" + "2" * 16, 2, 10, left_to_trigger=True)
+    assert not may_have_ended_by_trigger(run(record=other, looks_cleared=True), 2)
+    taken_back = RunRecord(TAG.base, 2, 10)
+    assert not may_have_ended_by_trigger(run(record=taken_back, looks_cleared=True), 2)
+    finished = TaskStatus(10, TaskState.FINISHED, raw_state="FINISHED")
+    for follows, expected in ((Next.SUCCESS, Action.SKIP), (Next.WAIT, Action.WAIT)):
+        observation = Observation(follows, finished)
+        assert action_for(cleared, finished, observation, superseded=False, ended_by_trigger=True) is expected
