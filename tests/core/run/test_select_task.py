@@ -89,16 +89,18 @@ def test_a_line_is_given_once() -> None:
 
 
 def test_what_a_trigger_may_have_ended() -> None:
+    alone = Tag(TAG.base)
     record = RunRecord(TAG.base, 2, 10, left_to_trigger=True)
-    cleared = run(record=record, looks_cleared=True)
+    cleared = run(tag=alone, record=record, looks_cleared=True)
     assert [may_have_ended_by_trigger(cleared, generation) for generation in (1, 2, 3)] == [True, True, False]
     assert not is_done(cleared, 2)
-    assert not may_have_ended_by_trigger(run(record=record), 2)  # a retry
-    assert not may_have_ended_by_trigger(run(looks_cleared=True), 2)
+    assert not may_have_ended_by_trigger(run(tag=alone, record=record), 2)  # a retry
+    assert not may_have_ended_by_trigger(run(tag=alone, looks_cleared=True), 2)
+    assert not may_have_ended_by_trigger(run(record=record, looks_cleared=True), 2)  # the one there is is taken up
     other = RunRecord("af" + "2" * 16, 2, 10, left_to_trigger=True)
-    assert not may_have_ended_by_trigger(run(record=other, looks_cleared=True), 2)
+    assert not may_have_ended_by_trigger(run(tag=alone, record=other, looks_cleared=True), 2)
     taken_back = RunRecord(TAG.base, 2, 10)
-    assert not may_have_ended_by_trigger(run(record=taken_back, looks_cleared=True), 2)
+    assert not may_have_ended_by_trigger(run(tag=alone, record=taken_back, looks_cleared=True), 2)
     finished = TaskStatus(10, TaskState.FINISHED, raw_state="FINISHED")
     for follows, expected in ((Next.SUCCESS, Action.SKIP), (Next.WAIT, Action.WAIT)):
         observation = Observation(follows, finished)
