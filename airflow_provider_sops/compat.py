@@ -40,6 +40,7 @@ __all__ = [
     "TaskDeferralError",
     "ask_airflow",
     "base_url",
+    "clears_store_on_success",
     "end_event",
     "expanded_arguments",
     "first_reschedule_date",
@@ -265,6 +266,11 @@ def has_listeners() -> bool:
     except ImportError:  # before Airflow 3.2
         listener = import_module("airflow.listeners.listener")
     return bool(listener.get_listener_manager().has_listeners)
+
+
+def clears_store_on_success() -> bool:
+    """Return whether the task state store is emptied when a task succeeds; a worker's success alone does that."""
+    return bool(conf.getboolean("state_store", "clear_on_success", fallback=False))
 
 
 def push_from_trigger(ti: Any, key: str, value: Any, mapped_length: int | None = None) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from airflow_provider_sops.compat import clears_store_on_success
 from airflow_provider_sops.core.failure_report import explain
 from airflow_provider_sops.core.operate.errors import RunAborted
 from airflow_provider_sops.core.run.task_run import RunRecord
@@ -106,6 +107,10 @@ class RunContext:
         """
         if not self.records.exist:
             return True
+        if clears_store_on_success():
+            why = "[state_store] clear_on_success is on"
+            self.log.info("A worker will end this task, not its trigger: %s.", why)
+            return False
         record = RunRecord(running.run.tag.base, running.generation, running.task_id, left_to_trigger=True)
         try:
             self.records.write(record)

@@ -212,6 +212,14 @@ def test_where_it_cannot_be_recorded_a_worker_ends_it(world: World, go_on: Calla
     assert resume(one, event)["EXIT"] == "0"
 
 
+def test_a_store_that_a_worker_s_success_empties(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__STATE_STORE__CLEAR_ON_SUCCESS", "True")
+    one = deferred(AirflowTask(LONG, store=Store()))
+    assert isinstance(one.error, TaskDeferred)
+    assert one.error.trigger.serialize()[1]["end_from_trigger"] is False
+    assert sum("clear_on_success is on" in line for line in one.lines) == 1
+
+
 def test_a_reason_against_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = {**LONG, "on_success_callback": lambda context: None}
     with pytest.raises(ValueError, match="its on_success_callback"):
