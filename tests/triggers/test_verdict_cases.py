@@ -116,7 +116,8 @@ def in_triggerer(
     module, _, name = path.rpartition(".")
     trigger = getattr(importlib.import_module(module), name)(**json.loads(json.dumps(arguments)))
     trigger.trigger_id = trigger_id
-    trigger._task_instance = task_instance
+    if task_instance is not None:
+        trigger.task_instance = task_instance
     trigger._log = logging.Logger("trigger")  # noqa: LOG001 (in no tree)
     trigger._log.addHandler(_Lines(run.lines))
 
