@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
 from functools import lru_cache
 from typing import Any
 
@@ -111,6 +112,8 @@ class WaitSpec:
 
 #: The names of the fields, in their order.
 FIELDS = tuple(field.name for field in fields(WaitSpec))
+#: What those are that need not be given.
+DEFAULTS: Mapping[str, Any] = {field.name: field.default for field in fields(WaitSpec) if field.default is not MISSING}
 
 
 def flat_fields(project: Project, policy: WaitPolicy) -> dict[str, Any]:

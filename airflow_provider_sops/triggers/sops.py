@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_sops.compat import end_event
-from airflow_provider_sops.wait_spec import FIELDS, WaitSpec
+from airflow_provider_sops.wait_spec import DEFAULTS, FIELDS, WaitSpec
 
 if TYPE_CHECKING:
     from airflow_provider_sops.core.call_flow import Flow
@@ -26,9 +26,13 @@ class SopsTaskTrigger(BaseTrigger):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        # attributes, as Airflow renders those that are templated where a task starts in the triggerer
-        for name, value in WaitSpec(*args, **kwargs).kwargs().items():
-            setattr(self, name, value)
+        # Attributes, as Airflow renders those that are templated where a task starts in the triggerer. What is as the
+        # class has it is not set: thousands of triggers would each keep their own.
+        spec = WaitSpec(*args, **kwargs)
+        for name in FIELDS:
+            value = getattr(spec, name)
+            if name not in DEFAULTS or value != DEFAULTS[name]:
+                setattr(self, name, value)
         #: the SOPS task was seen to have started, so that a kill need not read its state first
         self.has_started = False
 
@@ -78,3 +82,7 @@ class SopsTaskTrigger(BaseTrigger):
             from airflow_provider_sops.triggers.on_kill import revoke_when_killed, see_through
 
             await see_through(revoke_when_killed(spec, self.log, self.task_instance, started=self.has_started))
+
+
+for _name, _value in DEFAULTS.items():
+    setattr(SopsTaskTrigger, _name, _value)
