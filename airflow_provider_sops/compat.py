@@ -36,11 +36,14 @@ __all__ = [
     "END_FROM_TRIGGER_SINCE",
     "KILLS_REACH_TRIGGERS",
     "NONE_IS_PUSHED",
+    "START_FROM_TRIGGER_SINCE",
     "TRIGGERS_PUSH_XCOMS",
+    "TRIGGERS_START_TASKS",
     "TaskDeferralError",
     "ask_airflow",
     "base_url",
     "clears_store_on_success",
+    "delete_xcom",
     "end_event",
     "expanded_arguments",
     "first_reschedule_date",
@@ -72,6 +75,11 @@ CLEARING_RAISES_MAX_TRIES = _airflow >= (3, 1)
 #: The first Airflow whose triggers can push XComs; Airflow 2 has no message for it.
 END_FROM_TRIGGER_SINCE = "3.0"
 TRIGGERS_PUSH_XCOMS = _airflow >= tuple(int(part) for part in END_FROM_TRIGGER_SINCE.split("."))
+
+#: The first Airflow that renders the fields of a task that starts in the triggerer. 2.11 and 3.0 start it with what the
+#: DAG's author wrote, 3.1 and 3.2 in a worker.
+START_FROM_TRIGGER_SINCE = "3.3"
+TRIGGERS_START_TASKS = _airflow >= tuple(int(part) for part in START_FROM_TRIGGER_SINCE.split("."))
 
 #: What asks Airflow for a trigger just now: an event loop itself keeps no task alive.
 _asking: set[asyncio.Task[Any]] = set()
@@ -196,6 +204,13 @@ def xcom_in_airflow(ti: Any, key: str) -> Any:
     from airflow.providers.common.compat.sdk import XCom
 
     return XCom.get_one(key=key, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index)
+
+
+def delete_xcom(ti: Any, key: str) -> None:
+    """Delete an XCom of a task instance that may be known by its ids alone, if there is one (Airflow 3)."""
+    from airflow.providers.common.compat.sdk import XCom
+
+    XCom.delete(key=key, dag_id=ti.dag_id, task_id=ti.task_id, run_id=ti.run_id, map_index=ti.map_index)
 
 
 def is_out_of_time() -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from airflow_provider_sops.core.api.calls import DEFAULT_SCOPE, SCOPES, Scope, parse_id, parse_scope
+from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.errors import SopsConfigError
 from airflow_provider_sops.core.http.endpoint import API_TYPES, DEFAULT_PATHS, ApiType, Credentials, Endpoint
 from airflow_provider_sops.core.http.network import is_proxy_address
@@ -109,6 +110,25 @@ class Site:
         passwords = [urlsplit(proxy).password or "" for proxy in self.settings.proxies.values()]
         quoted = [form for password in passwords if password for form in (password, unquote(password))]
         return tuple(dict.fromkeys((*self.endpoint.secrets, *quoted)))
+
+
+def choose_project(sops_conn_id: str, bk_biz_id: Any, scope: Any, site: Callable[[], Site]) -> Project:
+    """Return the project that is asked: what a task does not name, its connection does.
+
+    :param bk_biz_id: the task's; ``None`` or empty: the connection's.
+    :param scope: the same.
+    :param site: gives what the connection says; called where it is needed.
+    :raises SopsConfigError: neither names a business, or one is wrong.
+    """
+    chosen_scope = parse_scope(scope) if scope else site().scope
+    if bk_biz_id not in (None, ""):
+        return Project(parse_id("bk_biz_id", bk_biz_id), chosen_scope)
+    biz_id = site().bk_biz_id
+    if biz_id is None:
+        raise SopsConfigError(
+            "bk_biz_id", f"is not given; name it in the task, or in the extra of connection {sops_conn_id!r}"
+        )
+    return Project(biz_id, chosen_scope)
 
 
 def parse_connection(

@@ -10,12 +10,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow_provider_sops.triggers.sops import SopsTaskTrigger
+from airflow_provider_sops.wait_spec import TRIGGER_TIMEOUT_MARGIN
 
 if TYPE_CHECKING:
     from airflow_provider_sops.wait_spec import WaitSpec
-
-#: Seconds after the trigger's own deadline at which Airflow ends a deferral whose trigger does not run.
-TRIGGER_TIMEOUT_MARGIN = 120.0
 
 
 def defer_wait(

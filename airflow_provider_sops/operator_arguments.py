@@ -8,7 +8,7 @@ All that reading a DAG file needs, and no more: what runs a task is imported whe
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -173,6 +173,27 @@ PROJECT_FIELDS: Mapping[str, Field] = {
 }
 #: Which SOPS task it is about.
 TASK: Mapping[str, Field] = {"sops_task_id": Field(parse_id, required=True), **PROJECT_FIELDS}
+#: What a wait is about, in a worker and in the triggerer.
+WAIT: Mapping[str, Field] = {**TASK, "keys": Field(read_texts)}
+
+
+def read_values(fields: Mapping[str, Field], values: Mapping[str, Any], given: Collection[str]) -> dict[str, Any]:
+    """Check what arguments were rendered to, and make of each what is worked with.
+
+    :param given: the names of those that the DAG's author gave.
+    :return: those that have a value.
+    :raises SopsConfigError: names the argument, and what it was.
+    """
+    read = {}
+    for name, field in fields.items():
+        value = values[name]
+        if value is not None or field.required:
+            read[name] = field.read(name, value)
+        elif name in given:
+            raise SopsConfigError(
+                name, "was given, but what it was to come from gave None; leave it out to mean no value"
+            )
+    return read
 
 
 class Templated:
@@ -188,6 +209,8 @@ class Templated:
         """Begin a mapped task, as Airflow does; what is ``None`` is not given."""
         if kwargs.get("end_from_trigger") and not TRIGGERS_PUSH_XCOMS:
             raise ValueError(f"end_from_trigger: it needs Airflow {END_FROM_TRIGGER_SINCE} or newer")
+        if kwargs.get("start_from_trigger"):
+            raise ValueError("start_from_trigger: Airflow starts mapped tasks in a worker; leave it out")
         own = {name: listed(kwargs.pop(name)) for name in (*cls.fields_read, "allowed_states") if name in kwargs}
         given = {name: value for name, value in own.items() if value is not None}
         return super().partial(**kwargs, **given)  # type: ignore[misc]
@@ -201,13 +224,6 @@ class Templated:
 
         :raises SopsConfigError: names the field, and what it was.
         """
-        given = self._given | expanded_arguments(self)
-        for name, field in self.fields_read.items():
-            value = getattr(self, name)
-            if value is None and not field.required:
-                if name in given:
-                    raise SopsConfigError(
-                        name, "was given, but what it was to come from gave None; leave it out to mean no value"
-                    )
-                continue
-            setattr(self, name, field.read(name, value))
+        values = {name: getattr(self, name) for name in self.fields_read}
+        for name, value in read_values(self.fields_read, values, self._given | expanded_arguments(self)).items():
+            setattr(self, name, value)

@@ -19,6 +19,9 @@ from airflow_provider_sops.compat import (
 )
 from airflow_provider_sops.links.sops import SopsTaskLink
 
+#: What the log says where a worker ends a task though its trigger was to.
+LEFT_TO_WORKER = "A worker will end this task, not its trigger: %s"
+
 #: Airflow's own way to store XComs, by its names in its versions.
 _OWN_XCOM_BACKENDS = (
     "airflow.sdk.execution_time.xcom.BaseXCom",
@@ -56,7 +59,9 @@ def why_worker_needed(operator: Any) -> str:
         "its outlets get their asset events from a worker": operator.outlets,
         "its on_success_callback runs in a worker": operator.on_success_callback,
         "its post_execute runs in a worker": _has_post_execute(operator),
-        "its class has an end of its own (execute_complete, resume_execution)": _has_own_end(operator),
+        "its class has an end of its own (execute_complete, resume_execution)": has_own_methods(
+            operator, "execute_complete", "resume_execution"
+        ),
         "multiple_outputs is a worker's matter": getattr(operator, "multiple_outputs", False),
         "its result is the DAG's result (returns_dag_result)": getattr(operator, "returns_dag_result", False),
         "its map_index_template is rendered at its end": getattr(operator, "map_index_template", None),
@@ -73,9 +78,9 @@ def _has_post_execute(operator: Any) -> bool:
     return getattr(operator.post_execute, "__func__", None) is not BaseOperator.post_execute
 
 
-def _has_own_end(operator: Any) -> bool:
-    """Return whether a class derived from ours does something else when it is resumed."""
-    methods = (getattr(type(operator), name) for name in ("execute_complete", "resume_execution"))
+def has_own_methods(operator: Any, *names: str) -> bool:
+    """Return whether a class derived from ours has one of these methods of its own."""
+    methods = (getattr(type(operator), name) for name in names)
     return any(not method.__module__.startswith(f"{__package__}.") for method in methods)
 
 
@@ -106,13 +111,9 @@ def trigger_end_fields(
     :return: no fields when a worker is needed.
     """
     mapped_over = is_mapped_over(operator, ti)
-    why = why_worker_needed(operator)
-    if not why and mapped_over and not operator.do_xcom_push:
-        why = "a later task is expanded over it, and do_xcom_push is off"
-    if not why and has_listeners():
-        why = "a plugin of this Airflow listens to the ends of tasks"
+    why = why_worker_needed(operator) or why_not_here() or why_no_length(operator.do_xcom_push, mapped_over)
     if why:
-        operator.log.info("A worker will end this task, not its trigger: %s.", why)
+        operator.log.info(LEFT_TO_WORKER, f"{why}.")
         return {}
     return {
         "end_from_trigger": True,
@@ -122,3 +123,13 @@ def trigger_end_fields(
         "returns_outputs": returns_outputs,
         "mapped_over": mapped_over,
     }
+
+
+def why_not_here() -> str:
+    """Return why no trigger may end a task in this Airflow; empty when nothing speaks against it."""
+    return "a plugin of this Airflow listens to the ends of tasks" if has_listeners() else ""
+
+
+def why_no_length(do_xcom_push: bool, mapped_over: bool) -> str:
+    """Return why a trigger cannot record the length of what a task returns; empty when it can, or need not."""
+    return "a later task is expanded over it, and do_xcom_push is off" if mapped_over and not do_xcom_push else ""

@@ -31,6 +31,8 @@ class Outcome(StrEnum):
     TIMEOUT = "timeout"
     #: the task has not left CREATED in the time that it was given to start
     NOT_STARTED = "not_started"
+    #: the trigger was to start the wait, and could not: a worker is to, and says why if it cannot either
+    START_IN_WORKER = "start_in_worker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,11 @@ def make_event(sops_task_id: int, outcome: Outcome, observation: Observation | N
     }
     storable_event: dict[str, Any] = storable_value(event)
     return storable_event
+
+
+def start_in_worker() -> dict[str, Any]:
+    """Make the event with which a trigger leaves the start of a wait to a worker."""
+    return {"version": EVENT_VERSION, "outcome": Outcome.START_IN_WORKER.value}
 
 
 def read_event(sops_task_id: int, event: Any) -> Ended:

@@ -14,6 +14,9 @@ from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.core.wait.policy import WaitPolicy
 from airflow_provider_sops.operator_arguments import make_policy
 
+#: Seconds after the trigger's own deadline at which Airflow ends a deferral whose trigger does not run.
+TRIGGER_TIMEOUT_MARGIN = 120.0
+
 
 @dataclass(frozen=True, slots=True)
 class WaitSpec:
@@ -48,6 +51,9 @@ class WaitSpec:
     :param returns_outputs: the Airflow task returns the outputs alone, as an operator that runs a SOPS task does, not
         the result of a wait.
     :param mapped_over: a later task is expanded over what the Airflow task returns.
+    :param timeout: the trigger starts the wait itself, without a worker: seconds until its deadline. What stands in the
+        row is then as the DAG's author wrote it, still to be rendered. ``None``: a worker has started the wait.
+    :param execution_timeout: then that of the Airflow task (seconds); ``None``: it has none.
     """
 
     sops_task_id: int
@@ -73,6 +79,8 @@ class WaitSpec:
     do_xcom_push: bool = True
     returns_outputs: bool = False
     mapped_over: bool = False
+    timeout: float | None = None
+    execution_timeout: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "allowed_states", tuple(self.allowed_states))  # a row holds a list
@@ -116,10 +124,14 @@ FIELDS = tuple(field.name for field in fields(WaitSpec))
 DEFAULTS: Mapping[str, Any] = {field.name: field.default for field in fields(WaitSpec) if field.default is not MISSING}
 
 
+def policy_fields(policy: WaitPolicy) -> dict[str, Any]:
+    """Return a policy as fields of a :class:`WaitSpec`."""
+    return {**asdict(policy), "allowed_states": sorted(state.value for state in policy.allowed_states)}
+
+
 def flat_fields(project: Project, policy: WaitPolicy) -> dict[str, Any]:
     """Return a project and a policy as fields of a :class:`WaitSpec`."""
-    states = sorted(state.value for state in policy.allowed_states)
-    return {**asdict(project), **asdict(policy), "allowed_states": states}
+    return {**asdict(project), **policy_fields(policy)}
 
 
 @lru_cache

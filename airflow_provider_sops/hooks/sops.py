@@ -15,9 +15,10 @@ from airflow_provider_sops.connection import (
     HOOK_NAME,
     UI_FIELD_BEHAVIOUR,
     Site,
+    choose_project,
     parse_connection,
 )
-from airflow_provider_sops.core import errors, models
+from airflow_provider_sops.core import models
 from airflow_provider_sops.core.api.calls import make_call, nocache, parse_id, parse_scope
 from airflow_provider_sops.core.api.catalogue import MAX_IDS_PER_STATUS_CALL
 from airflow_provider_sops.core.api.project import Project
@@ -134,15 +135,7 @@ class SopsHook(BaseHook):
         :raises SopsConfigException: when neither the hook nor the connection names a business.
         """
         with airflow_errors():
-            scope = self._effective_scope()
-            if self._bk_biz_id not in (None, ""):
-                return Project(parse_id("bk_biz_id", self._bk_biz_id), scope)
-            if self.site.bk_biz_id is None:
-                raise errors.SopsConfigError(
-                    "bk_biz_id",
-                    f"is not given; name it in the task, or in the extra of connection {self.sops_conn_id!r}",
-                )
-            return Project(self.site.bk_biz_id, scope)
+            return choose_project(self.sops_conn_id, self._bk_biz_id, self._scope, lambda: self.site)
 
     def get_conn(self) -> SopsClient:
         """Return the client, with one HTTP session that is reused."""

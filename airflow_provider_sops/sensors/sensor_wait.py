@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, PokeReturnValue
+from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY, AirflowSkipException, PokeReturnValue
 
 from airflow_provider_sops.compat import first_reschedule_date
 from airflow_provider_sops.core.api.catalogue import STATUS_CACHE_SECONDS
@@ -136,22 +136,26 @@ class SensorWait:
         if not self._pushes_outputs:
             return observation, result
         try:
-            return observation, with_outputs(result, self._push_outputs(context, observation.status))
+            return observation, self._push_outputs(context, observation.status, result)
         except SopsException as error:
             return self._logged(self.task_wait.failed_read(error, time.time(), what="outputs")), None
 
-    def _push_outputs(self, context: Context, status: TaskStatus) -> dict[str, Any]:
-        """Read, check and push the outputs; ends other than a finish have none."""
+    def _push_outputs(self, context: Context, status: TaskStatus, result: dict[str, Any]) -> dict[str, Any]:
+        """Read, check and push the outputs, which ends other than a finish do not have; add them to the result."""
         assume_finished = self.task_wait.policy.assume_finished
         if not has_outputs(status, assume_finished=assume_finished):
-            return {}
+            return with_outputs(result, {})
         log, do_xcom_push = self._sensor.log, self._sensor.do_xcom_push
         read = fetch_outputs(
             self._hook, status.task_id, self._keys, log=log, do_xcom_push=do_xcom_push, assume_finished=assume_finished
         )
+        result = with_outputs(result, read.values)
+        if self._sensor.start_from_trigger and do_xcom_push:
+            # what names the outputs comes first: a trigger that starts the next run deletes them by it
+            context["ti"].xcom_push(key=XCOM_RETURN_KEY, value=result)
         links = self._sensor.operator_extra_links
         push_outputs(context, read.values, log=log, do_xcom_push=do_xcom_push, extra_links=links)
-        return dict(read.values)
+        return result
 
     def _logged(self, observation: Observation) -> Observation:
         """Log an observation; after a refusal of the credentials they are looked up again."""

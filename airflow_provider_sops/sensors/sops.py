@@ -23,7 +23,7 @@ from airflow_provider_sops.connection import DEFAULT_CONN_ID
 from airflow_provider_sops.core.api.catalogue import DETAIL_CACHE_SECONDS, STATUS_CACHE_SECONDS
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.links.sops import SopsTaskLink, push_task_url
-from airflow_provider_sops.operator_arguments import TASK, Duration, Field, Templated, listed, make_policy, read_texts
+from airflow_provider_sops.operator_arguments import WAIT, Duration, Field, Templated, listed, make_policy
 from airflow_provider_sops.trigger_end import check_end_from_trigger, is_end_from_trigger_asked, trigger_end_fields
 
 if TYPE_CHECKING:
@@ -68,6 +68,10 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
     :param end_from_trigger: after a good end the trigger pushes the XComs and ends the Airflow task, without another
         worker process; only with ``deferrable``, Airflow 3.0 or newer. By default as ``[sops] end_from_trigger`` says,
         wherever nothing is lost by it. All else than a good end goes on in a worker.
+    :param start_from_trigger: Airflow's scheduler hands the wait to the triggerer, without a worker process; only with
+        ``deferrable``, and not in a mapped task. Before Airflow 3.3 a worker starts it, and the log says so. Fields are
+        then rendered without the DAG's own macros and filters, and the wait passes by ``pool``, ``max_active_tasks``,
+        ``pre_execute`` and ``on_execute_callback``.
     :param soft_fail: skip, instead of fail, on a timeout and on a bad end; never on an outage, wrong credentials, a bad
         answer, or outputs that are absent or cannot be pushed.
     :return: ``{sops_task_id, state, start_time, end_time, elapsed_time, task_url, task_name}``; times in ISO 8601
@@ -79,7 +83,7 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
     :raises AirflowSensorTimeout: the task has not ended within ``timeout``.
     """
 
-    fields_read: ClassVar[Mapping[str, Field]] = {**TASK, "keys": Field(read_texts)}
+    fields_read: ClassVar[Mapping[str, Field]] = WAIT
     template_fields = tuple(fields_read)
     operator_extra_links = (SopsTaskLink(),)
     ui_color = "#e1ecff"
@@ -102,6 +106,7 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
         push_outputs: bool = False,
         keys: Iterable[str] | None = None,
         end_from_trigger: bool | None = None,
+        start_from_trigger: bool = False,
         **kwargs: Any,
     ) -> None:
         if deferrable is None:
@@ -133,6 +138,11 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
         self._wait: SensorWait | None = None
         self.note_given()
         check_end_from_trigger(self, defers=deferrable)
+        self._is_start_asked = start_from_trigger
+        if start_from_trigger:
+            from airflow_provider_sops.trigger_start import set_start_from_trigger
+
+            set_start_from_trigger(self)
 
     @cached_property
     def hook(self) -> SopsHook:
@@ -154,6 +164,10 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
         if not self.deferrable:
             return super().execute(context)
         deadline = time.time() + self.timeout
+        if self._is_start_asked:
+            from airflow_provider_sops.trigger_start import log_why_worker_starts
+
+            log_why_worker_starts(self)
         try:
             found = self.poke(context)
         except AirflowSkipException:
@@ -197,8 +211,11 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
         """
         from airflow_provider_sops.exceptions import SopsTriggerEventException
         from airflow_provider_sops.sensors.sensor_wait import raise_failure
-        from airflow_provider_sops.trigger_events import Outcome, read_event
+        from airflow_provider_sops.trigger_events import Outcome, read_event, start_in_worker
 
+        if event == start_in_worker():
+            found: dict[str, Any] = self.execute(context)
+            return found
         self._read_fields()
         task_id: int = self.sops_task_id
         ended = read_event(task_id, event)
@@ -208,6 +225,8 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
         if ended.outcome is Outcome.SUCCESS:
             assert status is not None
             self.log.info("SOPS task %s %r %s.", task_id, status.name, ended.observation.reason)
+            if self.start_from_trigger:
+                self._trigger_end(context)  # nothing has said yet why a worker ends it
             return self._make_wait().resume(context, ended.observation)
         if ended.outcome is Outcome.TIMEOUT:
             state = f"it is {status.state}" if status else "its state could not be read"

@@ -23,6 +23,16 @@ PollerKey = tuple[str, Project]
 _pollers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[PollerKey, Poller]] = WeakKeyDictionary()
 
 
+async def look_up_site(sops_conn_id: str) -> Site:
+    """Look a connection up, without blocking the event loop.
+
+    :raises SopsConfigError: names the field of the connection that is wrong.
+    """
+    site_of = await asyncio.to_thread(_import_site_of)
+    connection, extra = await look_up_connection(sops_conn_id)
+    return await ask_airflow(site_of, connection, extra)  # it lets Airflow mask the secrets
+
+
 async def connect(sops_conn_id: str) -> AsyncSopsClient:
     """Look a connection up and make a client of it, without blocking the event loop.
 
@@ -30,9 +40,7 @@ async def connect(sops_conn_id: str) -> AsyncSopsClient:
     """
     from airflow_provider_sops.core.http.async_client import AsyncSopsClient
 
-    site_of = await asyncio.to_thread(_import_site_of)
-    connection, extra = await look_up_connection(sops_conn_id)
-    site = await ask_airflow(site_of, connection, extra)  # it lets Airflow mask the secrets
+    site = await look_up_site(sops_conn_id)
     return AsyncSopsClient(site.endpoint, settings=site.settings)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_sops.compat import end_event
+from airflow_provider_sops.trigger_events import start_in_worker
 from airflow_provider_sops.wait_spec import DEFAULTS, FIELDS, WaitSpec
 
 if TYPE_CHECKING:
@@ -21,8 +23,11 @@ class SopsTaskTrigger(BaseTrigger):
 
     Its arguments are the fields of :class:`~airflow_provider_sops.wait_spec.WaitSpec`, by name or in their order. It
     fires one event, see :func:`airflow_provider_sops.trigger_events.make_event`; or, where ``end_from_trigger`` is
-    ordered, it ends the task well by itself.
+    ordered, it ends the task well by itself. With ``timeout`` it starts the wait, too.
     """
+
+    #: the address of the SOPS task's page, if this trigger has pushed it
+    pushed_url = ""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -45,6 +50,13 @@ class SopsTaskTrigger(BaseTrigger):
         """Return the class and the arguments from which a triggerer makes the trigger again."""
         return f"{__name__}.SopsTaskTrigger", self.spec.kwargs()
 
+    def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
+        """Render the arguments of a wait that starts here, as Airflow asks for; any other's are data by now."""
+        if self.spec.timeout is not None:
+            from airflow_provider_sops.triggers.wait_start import rendering_context
+
+            super().render_template_fields(rendering_context(context), jinja_env)
+
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, write changes of state into the task's log, and fire one event."""
         from airflow_provider_sops.triggers.deferral_hold import hold_event
@@ -52,21 +64,36 @@ class SopsTaskTrigger(BaseTrigger):
 
         started, spec = time.monotonic(), self.spec
         self.logger()  # one for all, which self.log then gives too: thousands of waits would each keep their own
+        show_link = None
+        if spec.timeout is not None:  # no worker has started this wait
+            from airflow_provider_sops.triggers.wait_start import start_wait
+
+            begun = await start_wait(spec, getattr(self, "timeout_after", None), self.log, self.task_instance)
+            if begun is None:
+                yield TriggerEvent(start_in_worker())  # type: ignore[no-untyped-call]
+                return
+            spec, show_link = begun, self._show_link
         in_triggerer = self.trigger_id is not None  # dag.test() runs it too: no scheduler, and a worker's leg at once
-        event = await wait(spec, self.log, self._note_start, self._end if in_triggerer else None)
+        end = partial(self._end, spec) if in_triggerer else None
+        event = await wait(spec, self.log, self._note_start, end, show_link)
         # a worker that has deferred pushes the link of its leg; where it knew the address, it is the trigger's own
         if in_triggerer and (event is not None or not spec.task_url):
             await hold_event(started, spec.deferred_at)
         yield end_event() if event is None else TriggerEvent(event)  # type: ignore[no-untyped-call]
 
-    async def _end(self, event: dict[str, Any], run: Callable[[Flow[Any]], Awaitable[Any]]) -> bool:
+    async def _end(self, spec: WaitSpec, event: dict[str, Any], run: Callable[[Flow[Any]], Awaitable[Any]]) -> bool:
         """Do what a worker would do after a good end, if it was ordered; say whether it is done."""
-        spec = self.spec
         if not spec.end_from_trigger:
             return False
         from airflow_provider_sops.triggers.task_end import end_task
 
-        return await end_task(spec, event, run, self.log, self.task_instance)
+        return await end_task(spec, event, run, self.log, self.task_instance, pushed_url=self.pushed_url)
+
+    async def _show_link(self, url: str) -> None:
+        from airflow_provider_sops.triggers.wait_start import push_link
+
+        if self.spec.do_xcom_push and await push_link(url, self.log, self.task_instance):
+            self.pushed_url = url
 
     def _note_start(self) -> None:
         self.has_started = True

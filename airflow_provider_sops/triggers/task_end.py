@@ -14,6 +14,7 @@ from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.task_outputs import OutputsUnavailable, read_outputs
 from airflow_provider_sops.exceptions import SopsOutputsException
 from airflow_provider_sops.links.sops import SopsTaskLink, is_web_address
+from airflow_provider_sops.trigger_end import LEFT_TO_WORKER
 from airflow_provider_sops.trigger_events import Outcome, read_event
 from airflow_provider_sops.wait_results import has_outputs, result_of, with_outputs
 from airflow_provider_sops.xcom_keys import TASK_ID_KEY, TASK_URL_KEY
@@ -30,7 +31,6 @@ MAX_OUTPUT_BYTES = 64 * 1024
 #: What Airflow says of a task that still waits for its trigger.
 _DEFERRED = "deferred"
 _LINK = SopsTaskLink()
-_LEFT = "A worker will end this task, not its trigger"
 
 
 class _LeftToWorker(Exception):
@@ -38,7 +38,13 @@ class _LeftToWorker(Exception):
 
 
 async def end_task(
-    spec: WaitSpec, event: dict[str, Any], run: Callable[[Flow[Any]], Awaitable[Any]], log: Any, task_instance: Any
+    spec: WaitSpec,
+    event: dict[str, Any],
+    run: Callable[[Flow[Any]], Awaitable[Any]],
+    log: Any,
+    task_instance: Any,
+    *,
+    pushed_url: str = "",
 ) -> bool:
     """Do what a worker does after a good end: read and check the outputs, and push all XComs.
 
@@ -48,6 +54,7 @@ async def end_task(
     :param run: carries out a flow with the client of the wait.
     :param log: the logger of the trigger.
     :param task_instance: the Airflow task that waits.
+    :param pushed_url: the address of the SOPS task's page, if this trigger has pushed it for the link.
     :return: whether the task can be ended now; if not, the event is to be fired, and a worker does it all.
     """
     if event["outcome"] != Outcome.SUCCESS or task_instance is None:
@@ -56,15 +63,15 @@ async def end_task(
         observation = read_event(spec.sops_task_id, event).observation
         assert observation.status is not None
         outputs = await _outputs(spec, observation.status, run, log)
-        to_push = end_xcoms(spec, observation.status, outputs)
+        to_push = end_xcoms(spec, observation.status, outputs, pushed_url=pushed_url)
         for warning in to_push.warnings:
             log.warning("%s", warning)
         await _push(spec, to_push, task_instance)
     except _LeftToWorker as why:
-        log.info("%s: %s", _LEFT, why)
+        log.info(LEFT_TO_WORKER, why)
         return False
     except Exception as error:  # a fault here must not fail a task that has ended well
-        log.warning("%s: %s", _LEFT, type(error).__name__)
+        log.warning(LEFT_TO_WORKER, type(error).__name__)
         return False
     log.info("SOPS task %s %r %s.", spec.sops_task_id, observation.status.name, observation.reason)
     return True
@@ -106,10 +113,14 @@ def _size(values: Mapping[str, Any]) -> int:
     return len(json.dumps(dict(values), ensure_ascii=False).encode(errors="surrogatepass"))
 
 
-def end_xcoms(spec: WaitSpec, status: TaskStatus, outputs: TaskOutputs | None) -> XComsToPush:
-    """Return the XComs of a good end: what the task returns comes last.
+def end_xcoms(spec: WaitSpec, status: TaskStatus, outputs: TaskOutputs | None, *, pushed_url: str = "") -> XComsToPush:
+    """Return the XComs of a good end.
+
+    What the task returns comes first: it names the outputs, so that all of them can be deleted when it runs again, even
+    if a kill comes between two of them.
 
     :param outputs: those that are taken; ``None``: there are none.
+    :param pushed_url: an address that is there already.
     """
     if not spec.do_xcom_push:
         return XComsToPush()
@@ -122,10 +133,21 @@ def end_xcoms(spec: WaitSpec, status: TaskStatus, outputs: TaskOutputs | None) -
         url = status.task_url
         own = []
         result = with_outputs(result_of(status), values) if spec.push_outputs else result_of(status)
-    if is_web_address(url):
-        own += [(TASK_URL_KEY, url), (link_key(_LINK), url)]
+    if url != pushed_url:
+        own += link_xcoms(url)
     of_outputs = output_xcoms(values, [_LINK]) if spec.push_outputs else XComsToPush()
-    return XComsToPush((*own, *of_outputs.xcoms, (XCOM_RETURN_KEY, result)), of_outputs.warnings)
+    return XComsToPush(((XCOM_RETURN_KEY, result), *own, *of_outputs.xcoms), of_outputs.warnings)
+
+
+def link_xcoms(url: str) -> list[tuple[str, Any]]:
+    """Return the XComs of the link to a SOPS task's page; none where the address may not be shown."""
+    return [(TASK_URL_KEY, url), (link_key(_LINK), url)] if is_web_address(url) else []
+
+
+def keys_of_outputs(result: Any) -> set[str]:
+    """Return the keys of the outputs that an earlier run of a sensor has pushed, from what it returned."""
+    outputs = result.get("outputs") if isinstance(result, Mapping) else None
+    return {key for key, _ in output_xcoms(outputs, [_LINK]).xcoms} if isinstance(outputs, Mapping) else set()
 
 
 async def _push(spec: WaitSpec, to_push: XComsToPush, task_instance: Any) -> None:

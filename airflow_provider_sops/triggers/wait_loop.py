@@ -33,6 +33,8 @@ _LONGEST_SLEEP = 3600.0
 #: Seconds that a wait whose time is over takes for a first reading: its task may have ended in time while no triggerer
 #: ran. Less than the margin after which Airflow itself ends the wait.
 _FIRST_READ = 30.0
+#: Seconds after which a wait that its trigger has started surely had an answer, unless a triggerer was away.
+_START_DELAY = 60.0
 #: Seconds between two reads of how far a task's nodes are, while its state does not change.
 _PROGRESS_INTERVAL = 600.0
 
@@ -40,13 +42,23 @@ _PROGRESS_INTERVAL = 600.0
 #: Ends the task itself where it can, given the event and what carries out flows; says whether it has.
 End = Callable[[dict[str, Any], Callable[["Flow[Any]"], Awaitable[Any]]], Awaitable[bool]]
 
+#: Pushes the address of the SOPS task's page for the link.
+ShowLink = Callable[[str], Awaitable[None]]
 
-async def wait(spec: WaitSpec, log: Any, on_start: Callable[[], None], end: End | None = None) -> dict[str, Any] | None:
+
+async def wait(
+    spec: WaitSpec,
+    log: Any,
+    on_start: Callable[[], None],
+    end: End | None = None,
+    show_link: ShowLink | None = None,
+) -> dict[str, Any] | None:
     """Wait as ordered, and write changes of state into the task's log.
 
     :param log: the logger of the trigger.
     :param on_start: called when the SOPS task is seen to have started.
     :param end: ends the task where no worker is needed; it reads over the poller's connection.
+    :param show_link: called when the address of the task's page is known, where no worker has pushed it.
     :return: the event to fire, see :func:`~airflow_provider_sops.trigger_events.make_event`; ``None`` when ``end`` has
         done all that a worker would do.
     """
@@ -54,6 +66,7 @@ async def wait(spec: WaitSpec, log: Any, on_start: Callable[[], None], end: End 
     poller = subscribe_to_poller(spec.sops_conn_id, spec.project, subscription)
     try:
         loop = make_loop(spec, log, on_start, poller, subscription)
+        loop.show_link = show_link
         while True:
             now = time.time()
             event = await loop.step(now)
@@ -68,11 +81,20 @@ def make_loop(
     spec: WaitSpec, log: Any, on_start: Callable[[], None], poller: Poller, subscription: Subscription
 ) -> WaitLoop:
     """Make the loop of a wait that begins now."""
+    now = time.time()
+    had_answer = _had_answer(spec, now)
     task_wait = TaskWait(
-        spec.sops_task_id, poller.project, spec.policy, had_answer=True, permissions=poller.permissions
+        spec.sops_task_id, poller.project, spec.policy, had_answer=had_answer, permissions=poller.permissions
     )
     task_wait.task_url = spec.task_url
-    return WaitLoop(spec, log, on_start, poller, subscription, task_wait, first_read_by=time.time() + _FIRST_READ)
+    return WaitLoop(spec, log, on_start, poller, subscription, task_wait, first_read_by=now + _FIRST_READ)
+
+
+def _had_answer(spec: WaitSpec, now: float) -> bool:
+    """Return whether SOPS has answered this wait before: a worker, or else a triggerer that was there before this."""
+    if spec.timeout is None or spec.deadline is None:
+        return True
+    return now > spec.deadline - spec.timeout + _START_DELAY
 
 
 @dataclass(slots=True)
@@ -91,6 +113,8 @@ class WaitLoop:
     progress_due: float = float("inf")
     #: the last state read
     state: TaskState | None = None
+    show_link: ShowLink | None = None
+    shown_url: str = ""
 
     async def step(self, now: float) -> dict[str, Any] | None:
         """Take what the poller has delivered; give the event when the wait is over."""
@@ -98,6 +122,7 @@ class WaitLoop:
         observation = await self._observe(now)
         if observation is not None:
             log_lines(self.log, observation.lines)
+            await self._show_link()
             if observation.next is not Next.WAIT:
                 outcome = Outcome.SUCCESS if observation.next is Next.SUCCESS else Outcome.FAILURE
                 return make_event(self.spec.sops_task_id, outcome, observation)
@@ -110,6 +135,12 @@ class WaitLoop:
             if self.task_wait.final is not None:  # it was deleted, which a batch may never say
                 return await self.step(now)
         return None
+
+    async def _show_link(self) -> None:
+        url = self.task_wait.task_url
+        if self.show_link is not None and url != self.shown_url:
+            self.shown_url = url
+            await self.show_link(url)
 
     def _log_notices(self) -> None:
         notices, self.subscription.notices = self.subscription.notices, ()

@@ -27,12 +27,17 @@ SETTINGS = {
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Each race costs a minute."""
     parser.addoption("--races", type=int, default=5, help="how often thirty waits end as soon as they are deferred")
+    parser.addoption("--many", type=int, default=100, help="how many waits end within a second (a multiple of twenty)")
+    parser.addoption("--many-runs", type=int, default=1, help="how often they do")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Repeat the race as often as was asked for."""
+    """Repeat the race, and the ends of many, as often as was asked for."""
+    ask = metafunc.config.getoption
     if "race" in metafunc.fixturenames:
-        metafunc.parametrize("race", range(1, metafunc.config.getoption("--races") + 1))
+        metafunc.parametrize("race", range(1, ask("--races") + 1))
+    if "many" in metafunc.fixturenames:
+        metafunc.parametrize("many", [ask("--many")] * ask("--many-runs"))
 
 
 @pytest.fixture(scope="session")

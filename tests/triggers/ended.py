@@ -26,13 +26,17 @@ class Supervisor:
     #: key, value and length of each push, in their order
     pushes: list[tuple[str, Any, int | None]] = field(default_factory=list)
     masked: list[str] = field(default_factory=list)
+    #: XComs that are there before, by task and key
+    stored: dict[tuple[str, str], Any] = field(default_factory=dict)
+    deleted: list[str] = field(default_factory=list)
     #: called before each push, with its number
     before_push: Callable[[int], object] = lambda number: None
 
-    def send(self, message: Any) -> Any:
+    def send(self, msg: Any) -> Any:
         from airflow.sdk.bases.xcom import BaseXCom
         from airflow.sdk.execution_time import comms
 
+        message = msg
         if isinstance(message, comms.SetXCom):
             self.before_push(len(self.pushes))
             ids = (message.dag_id, message.run_id, message.task_id, message.map_index)
@@ -40,6 +44,13 @@ class Supervisor:
             value = BaseXCom.deserialize_value(SimpleNamespace(value=message.value))
             look_at_xcom(message.key, value)
             self.pushes.append((message.key, value, message.mapped_length))
+            return comms.OKResponse(ok=True)
+        if isinstance(message, comms.GetXCom):
+            value = self.stored.get((message.task_id, message.key))
+            return comms.XComResult(key=message.key, value=BaseXCom.serialize_value(value))
+        if isinstance(message, comms.DeleteXCom):
+            self.deleted.append(message.key)
+            self.stored.pop((message.task_id, message.key), None)
             return comms.OKResponse(ok=True)
         if isinstance(message, comms.GetTaskStates):
             return comms.TaskStatesResult(task_states={self.ti.run_id: {self.ti.task_id: self.state}})

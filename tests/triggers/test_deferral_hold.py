@@ -10,8 +10,8 @@ import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_sops.configuration import deferral_hold
-from airflow_provider_sops.deferral import TRIGGER_TIMEOUT_MARGIN
 from airflow_provider_sops.exceptions import SopsConfigException
+from airflow_provider_sops.wait_spec import TRIGGER_TIMEOUT_MARGIN
 from tests.operators.airflow_task import AirflowTask
 from tests.operators.conftest import World, make_world, world  # noqa: F401 (fixtures)
 from tests.sensors.test_sops import Run, start  # noqa: F401 (a fixture)

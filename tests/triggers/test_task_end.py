@@ -155,7 +155,7 @@ def test_it_pushes_what_a_worker_pushes(
     assert worker.error is None
     assert _without_site(ended.run) == _without_site(worker)
     if arguments.get("do_xcom_push", True):
-        assert ended.supervisor.pushes[-1][0] == "return_value"
+        assert ended.supervisor.pushes[0][0] == "return_value"
         assert ended.supervisor.pushed[LINK] == ended.run.ti.xcoms["sops_task_url"]
         told = [line for line in worker.lines if "pushed as" in line or "returned dict only" in line]
         assert [line for line in ended.run.lines if line in told] == told
@@ -264,7 +264,7 @@ def test_killed_between_two_pushes_it_pushes_all_again(wait: Callable[..., Ended
     keys = [key for key, _, _ in ended.supervisor.pushes]
     assert keys[at:] == list(ended.supervisor.pushed)
     assert keys[:at] == keys[at:][:at]
-    assert keys[-1] == "return_value"
+    assert keys[0] == "return_value"
 
 
 def test_passwords_are_masked(wait: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from airflow_provider_sops import exceptions
 from airflow_provider_sops.core.http import async_client
 from airflow_provider_sops.core.poll import poller
 from airflow_provider_sops.trigger_events import Outcome, make_event
-from airflow_provider_sops.triggers import shared_pollers
+from airflow_provider_sops.triggers import shared_pollers, wait_start
 from tests.sensors.test_sops import BAD, Run, check, start  # noqa: F401 (a fixture)
 from tests.tasks import _Lines
 from tests.verdict_cases import CASES, HOUR, Case, World, fault, heal, operate
@@ -77,6 +77,7 @@ def busy(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(async_client.AsyncSopsClient, "_send_once", counted(async_client.AsyncSopsClient._send_once))
     monkeypatch.setattr(shared_pollers, "connect", counted(shared_pollers.connect))
+    monkeypatch.setattr(wait_start, "look_up_site", counted(wait_start.look_up_site))
     return busy
 
 
@@ -104,12 +105,19 @@ def defer(busy: list[int]) -> Callable[..., None]:
 
 
 def in_triggerer(
-    run: Any, row: tuple[str, dict[str, Any]], busy: list[int], trigger_id: int | None = None, task_instance: Any = None
+    run: Any,
+    row: tuple[str, dict[str, Any]],
+    busy: list[int],
+    trigger_id: int | None = None,
+    task_instance: Any = None,
+    *,
+    prepare: Callable[[Any], object] = lambda trigger: None,
 ) -> Any:
     """Run a trigger from what stands in the database, and hand its event through JSON.
 
     :param trigger_id: what a real triggerer gives it, and ``dag.test()`` does not.
     :param task_instance: the same.
+    :param prepare: what else a triggerer does with a trigger before it runs.
     :return: the event's payload; ``success`` when it ends the task.
     """
     path, arguments = row
@@ -120,6 +128,7 @@ def in_triggerer(
         trigger.task_instance = task_instance
     trigger._log = logging.Logger("trigger")  # noqa: LOG001 (in no tree)
     trigger._log.addHandler(_Lines(run.lines))
+    prepare(trigger)
 
     async def fire() -> Any:
         async for event in trigger.run():
