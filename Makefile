@@ -88,10 +88,15 @@ test-distributed: .venvs/distributed-$(AIRFLOW)/.ready ## 300 runs on PostgreSQL
 bench: .venvs/bench-$(AIRFLOW)/.ready ## waiting beside other providers, in tables (forty minutes or more; ARGS="--waits 1000")
 	@$(IN_TEMP_HOME) .venvs/bench-$(AIRFLOW)/bin/python benchmarks/bench.py $(ARGS)
 
+.PHONY: bench-airflow
+bench-airflow: .venvs/bench-$(AIRFLOW)/.ready ## what a deferred wait costs all of a real Airflow, beside other providers (half an hour)
+	@tools/debian.sh postgresql='/usr/lib/postgresql/*/bin/initdb'
+	@$(IN_TEMP_HOME) .venvs/bench-$(AIRFLOW)/bin/python benchmarks/airflow_bench.py $(ARGS)
+
 .venvs/distributed-$(AIRFLOW)/.ready: EXTRA = apache-airflow-providers-celery apache-airflow-providers-postgres \
 	apache-airflow-providers-standard psycopg2-binary asyncpg redis
 .venvs/bench-$(AIRFLOW)/.ready: EXTRA = apache-airflow-providers-dbt-cloud apache-airflow-providers-http \
-	apache-airflow-providers-airbyte
+	apache-airflow-providers-airbyte asyncpg psycopg2-binary
 .venvs/distributed-$(AIRFLOW)/.ready .venvs/bench-$(AIRFLOW)/.ready: .venvs/%/.ready: $(VENV)/.ready pyproject.toml $(CONSTRAINTS) constraints/%.txt
 	@$(BIN)/python -m venv --clear .venvs/$*
 	@echo "Installing Airflow $(AIRFLOW) and what else it needs into .venvs/$*"

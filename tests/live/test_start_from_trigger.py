@@ -57,15 +57,18 @@ def test_the_results_of_tasks_before_are_rendered(site: Standalone, fake: FakeSo
 
 @starts
 def test_bad_ends_and_wrong_arguments_end_as_in_a_worker(site: Standalone, fake: FakeSopsClient) -> None:
-    run_id = site.api.trigger("started_badly", {"sops_task_id": fake.create_task("Always fails")})
+    running = fake.create_task("Long sleep", constants={"seconds": "36000"})
+    conf = {"sops_task_id": fake.create_task("Always fails"), "running": running}
+    run_id = site.api.trigger("started_badly", conf)
     assert site.api.wait_for_run("started_badly", run_id, seconds=PATIENCE) == "failed"
     found: dict[str, Any] = {one["task_id"]: one for one in site.api.instances("started_badly", run_id)}
     states = {name: (one["state"], one["try_number"]) for name, one in found.items()}
-    assert states.pop("late")[0] == "failed"
-    assert states == {"wait": ("failed", 2), "skip": ("skipped", 1), "wrong": ("failed", 1), "broken": ("failed", 1)}
+    failed = {"wrong", "broken", "late"}
+    assert states == {"wait": ("failed", 2), "skip": ("skipped", 1), **dict.fromkeys(failed, ("failed", 1))}
     for number in (1, 2):
         assert "SopsTaskFailedException" in site.api.log("started_badly", run_id, "wait", number)
     assert "sops_task_id: must be" in site.api.log("started_badly", run_id, "wrong")
+    assert "has not ended within 15 s: it is RUNNING" in site.api.log("started_badly", run_id, "late")
 
 
 @starts

@@ -103,13 +103,8 @@ def each(pair: Any) -> list[Any]:
 
 def wait_for_outputs(task_id: str = "wait", **arguments: Any) -> SopsTaskSensor:
     """Wait for the SOPS task that the run was given."""
-    wanted = {
-        "sops_task_id": "{{ params.sops_task_id }}",
-        "poke_interval": 10,
-        "push_outputs": True,
-        "deferrable": True,
-    }
-    return SopsTaskSensor(task_id=task_id, **{**wanted, **arguments})
+    wanted = {"sops_task_id": "{{ params.sops_task_id }}", "poke_interval": 10, "push_outputs": True}
+    return SopsTaskSensor(task_id=task_id, **{"deferrable": True, **wanted, **arguments})
 
 
 with dag_of("ended", sops_task_id=0):
@@ -138,14 +133,17 @@ with dag_of("started_with_results", sops_task_id=0):
     by_template = wait_for_outputs("by_template", **{**STARTS, "sops_task_id": "{{ ti.xcom_pull('create') }}"})
     created >> by_template
 
-with dag_of("started_badly", sops_task_id=0):
+with dag_of("started_badly", sops_task_id=0, running=0):
     for task_id, retries in (("wait", 1), ("skip", 0)):
         wait_for_outputs(
             task_id, **STARTS, retries=retries, retry_delay=timedelta(seconds=1), soft_fail=task_id == "skip"
         )
     wait_for_outputs("wrong", **{**STARTS, "sops_task_id": "{{ 'no id' }}"})
     wait_for_outputs("broken", **{**STARTS, "sops_task_id": "{{ params.sops_task_id.some.thing }}"})
-    wait_for_outputs("late", **STARTS, timeout=15)
+    wait_for_outputs("late", **{**STARTS, "sops_task_id": "{{ params.running }}"}, timeout=15)
+
+with dag_of("started_again"):
+    wait_for_outputs(**{**STARTS, "sops_task_id": "{{ var.value.waited_for }}"})
 
 with DAG(
     "started_mapped", schedule=None, start_date=START, params={"waits": []}, default_args={"start_from_trigger": True}
