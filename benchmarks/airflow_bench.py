@@ -23,9 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import requests
 from bench import ratio, serve
@@ -34,6 +33,7 @@ from tests.live.airflow import Standalone
 from tests.live.postgres import Postgres
 from tests.live.processes import wait_until
 
+HERE = Path(__file__).resolve().parent
 #: Waits in one DAG run, see ``dags/waits.py``.
 IN_A_RUN = 10
 #: Seconds over which the jobs end.

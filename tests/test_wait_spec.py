@@ -44,6 +44,8 @@ LATER: dict[str, Any] = {
     "do_xcom_push": False,
     "returns_outputs": True,
     "mapped_over": True,
+    "timeout": 60.0,
+    "execution_timeout": 50.0,
 }
 REQUIRED = {name: ROW[name] for name in ("sops_task_id", "bk_biz_id", "scope", "sops_conn_id", "poll_interval")}
 POLICY = WaitPolicy(
