@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -33,5 +32,5 @@ def defer_wait(
     if spec.deadline is not None:
         # the trigger ends the wait in time by itself; Airflow's own timeout is for when no triggerer runs
         timeout = timedelta(seconds=max(0.0, spec.deadline - now) + TRIGGER_TIMEOUT_MARGIN + hold)
-    trigger = SopsTaskTrigger(**replace(spec, deferred_at=now).kwargs())
+    trigger = SopsTaskTrigger(**spec._replace(deferred_at=now).kwargs())
     defer(trigger=trigger, method_name="execute_complete", kwargs=kwargs, timeout=timeout)

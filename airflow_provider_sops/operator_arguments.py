@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from airflow.providers.common.compat.sdk import XComArg
 
@@ -157,8 +156,7 @@ def _wrong(field: str, expected: str, value: Any, *, held: bool = False, secret:
 _LONGEST_SHOWN = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """A templated argument: what reads it, and whether it cannot be left out."""
 
     read: Reader

@@ -100,16 +100,19 @@ def is_end_from_trigger_asked(operator: Any) -> bool:
 
 
 def trigger_end_fields(
-    operator: Any, ti: Any, *, push_outputs: bool, keys: list[str] | None = None, returns_outputs: bool
+    operator: Any, ti: Any, *, push_outputs: bool, keys: list[str] | None = None, returns_outputs: bool = False
 ) -> dict[str, Any]:
     """Return the fields of a :class:`~airflow_provider_sops.wait_spec.WaitSpec` with which its trigger ends the task.
 
     Why a worker is needed after all is logged.
 
-    :param operator: what waits, once it was asked to be ended by its trigger.
+    :param operator: what waits.
     :param returns_outputs: it returns the outputs alone.
-    :return: no fields when a worker is needed.
+    :return: no fields when it was not asked for, or a worker is needed.
+    :raises SopsConfigException: the site's configuration is wrong.
     """
+    if not is_end_from_trigger_asked(operator):
+        return {}
     mapped_over = is_mapped_over(operator, ti)
     why = why_worker_needed(operator) or why_not_here() or why_no_length(operator.do_xcom_push, mapped_over)
     if why:

@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import asdict
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from airflow_provider_sops.core.api.calls import parse_scope
 from airflow_provider_sops.core.api.project import Project
@@ -18,9 +17,10 @@ from airflow_provider_sops.operator_arguments import make_policy
 TRIGGER_TIMEOUT_MARGIN = 120.0
 
 
-@dataclass(frozen=True, slots=True)
-class WaitSpec:
+class WaitSpec(NamedTuple):
     """The order for a deferred wait: ids and plain values only, no secret.
+
+    A named tuple, which is small, and quick to import: DAG files may import the trigger.
 
     Its fields are the trigger's arguments. Rows of the database hold them by these names, so a field is never renamed,
     and a new one comes last and has a default.
@@ -82,17 +82,17 @@ class WaitSpec:
     timeout: float | None = None
     execution_timeout: float | None = None
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "allowed_states", tuple(self.allowed_states))  # a row holds a list
-        object.__setattr__(self, "keys", None if self.keys is None else tuple(self.keys))
+    @classmethod
+    def of_row(cls, *args: Any, **kwargs: Any) -> Self:
+        """Make it of the trigger's arguments, as a row holds them: with lists."""
+        spec = cls(*args, **kwargs)
+        keys = None if spec.keys is None else tuple(spec.keys)
+        return spec._replace(allowed_states=tuple(spec.allowed_states), keys=keys)
 
     def kwargs(self) -> dict[str, Any]:
         """Return the trigger's arguments, as a row can hold them."""
-        lists = {
-            "allowed_states": list(self.allowed_states),
-            "keys": None if self.keys is None else list(self.keys),
-        }
-        return {name: getattr(self, name) for name in FIELDS} | lists
+        keys = None if self.keys is None else list(self.keys)
+        return {**self._asdict(), "allowed_states": list(self.allowed_states), "keys": keys}
 
     @property
     def project(self) -> Project:
@@ -118,15 +118,9 @@ class WaitSpec:
         )
 
 
-#: The names of the fields, in their order.
-FIELDS = tuple(field.name for field in fields(WaitSpec))
-#: What those are that need not be given.
-DEFAULTS: Mapping[str, Any] = {field.name: field.default for field in fields(WaitSpec) if field.default is not MISSING}
-
-
 def policy_fields(policy: WaitPolicy) -> dict[str, Any]:
     """Return a policy as fields of a :class:`WaitSpec`."""
-    return {**asdict(policy), "allowed_states": sorted(state.value for state in policy.allowed_states)}
+    return {**policy._asdict(), "allowed_states": tuple(sorted(state.value for state in policy.allowed_states))}
 
 
 def flat_fields(project: Project, policy: WaitPolicy) -> dict[str, Any]:

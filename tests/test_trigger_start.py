@@ -17,7 +17,7 @@ from airflow_provider_sops.operators.sops import SopsRunTaskOperator
 from airflow_provider_sops.sensors.sops import SopsTaskSensor
 from airflow_provider_sops.testing import FakeSops
 from airflow_provider_sops.triggers.sops import SopsTaskTrigger
-from airflow_provider_sops.wait_spec import FIELDS
+from airflow_provider_sops.wait_spec import WaitSpec
 from tests.tasks import TaskInstance, collect_log
 
 starts = pytest.mark.skipif(not TRIGGERS_START_TASKS, reason="this Airflow starts sensors in a worker")
@@ -61,7 +61,7 @@ def test_the_order_for_the_wait_stands_in_the_dag() -> None:
     assert sensor.start_from_trigger is True
     assert args.trigger_cls == f"{SopsTaskTrigger.__module__}.{SopsTaskTrigger.__name__}"
     assert args.next_method == "execute_complete"
-    assert args.trigger_kwargs.keys() == set(FIELDS)
+    assert args.trigger_kwargs.keys() == set(WaitSpec._fields)
     order = {
         "sops_task_id": "{{ params.id }}",
         "bk_biz_id": None,

@@ -31,7 +31,6 @@ from airflow_provider_sops.operator_arguments import (
     read_text,
     read_texts,
 )
-from airflow_provider_sops.trigger_end import check_end_from_trigger
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -198,7 +197,10 @@ class SopsRunTaskOperator(Templated, BaseOperator):
         self._killed = False
         self._attempt: RunAttempt | None = None
         self.note_given()
-        check_end_from_trigger(self, defers=deferrable and wait_for_completion)
+        if end_from_trigger:
+            from airflow_provider_sops.trigger_end import check_end_from_trigger
+
+            check_end_from_trigger(self, defers=deferrable and wait_for_completion)
 
     @cached_property
     def hook(self) -> SopsHook:

@@ -24,7 +24,6 @@ from airflow_provider_sops.core.api.catalogue import DETAIL_CACHE_SECONDS, STATU
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.links.sops import SopsTaskLink, push_task_url
 from airflow_provider_sops.operator_arguments import WAIT, Duration, Field, Templated, listed, make_policy
-from airflow_provider_sops.trigger_end import check_end_from_trigger, is_end_from_trigger_asked, trigger_end_fields
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -137,7 +136,10 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
         )
         self._wait: SensorWait | None = None
         self.note_given()
-        check_end_from_trigger(self, defers=deferrable)
+        if end_from_trigger:
+            from airflow_provider_sops.trigger_end import check_end_from_trigger
+
+            check_end_from_trigger(self, defers=deferrable)
         self._is_start_asked = start_from_trigger
         if start_from_trigger:
             from airflow_provider_sops.trigger_start import set_start_from_trigger
@@ -199,12 +201,11 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
         defer_wait(self.defer, spec, hold=deferral_hold())
 
     def _trigger_end(self, context: Context) -> dict[str, Any]:
-        if not is_end_from_trigger_asked(self):
-            return {}
-        ti, push_outputs = context["ti"], self.push_outputs
-        return trigger_end_fields(self, ti, push_outputs=push_outputs, keys=self.keys, returns_outputs=False)
+        from airflow_provider_sops.trigger_end import trigger_end_fields
 
-    def execute_complete(self, context: Context, event: Any) -> dict[str, Any]:
+        return trigger_end_fields(self, context["ti"], push_outputs=self.push_outputs, keys=self.keys)
+
+    def execute_complete(self, context: Context, event: Any) -> Any:
         """Go on after the wait in the triggerer.
 
         :param event: what the trigger has sent.
@@ -214,8 +215,7 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
         from airflow_provider_sops.trigger_events import Outcome, read_event, start_in_worker
 
         if event == start_in_worker():
-            found: dict[str, Any] = self.execute(context)
-            return found
+            return self.execute(context)
         self._read_fields()
         task_id: int = self.sops_task_id
         ended = read_event(task_id, event)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_sops.compat import end_event
-from airflow_provider_sops.trigger_events import start_in_worker
-from airflow_provider_sops.wait_spec import DEFAULTS, FIELDS, WaitSpec
+from airflow_provider_sops.wait_spec import WaitSpec
 
 if TYPE_CHECKING:
     from airflow_provider_sops.core.call_flow import Flow
@@ -28,23 +27,12 @@ class SopsTaskTrigger(BaseTrigger):
 
     #: the address of the SOPS task's page, if this trigger has pushed it
     pushed_url = ""
+    #: the SOPS task was seen to have started, so that a kill need not read its state first
+    has_started = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        # Attributes, as Airflow renders those that are templated where a task starts in the triggerer. What is as the
-        # class has it is not set: thousands of triggers would each keep their own.
-        spec = WaitSpec(*args, **kwargs)
-        for name in FIELDS:
-            value = getattr(spec, name)
-            if name not in DEFAULTS or value != DEFAULTS[name]:
-                setattr(self, name, value)
-        #: the SOPS task was seen to have started, so that a kill need not read its state first
-        self.has_started = False
-
-    @property
-    def spec(self) -> WaitSpec:
-        """The order for the wait, as it stands in the attributes."""
-        return WaitSpec(**{name: getattr(self, name) for name in FIELDS})
+        self.spec = WaitSpec.of_row(*args, **kwargs)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and the arguments from which a triggerer makes the trigger again."""
@@ -66,6 +54,7 @@ class SopsTaskTrigger(BaseTrigger):
         self.logger()  # one for all, which self.log then gives too: thousands of waits would each keep their own
         show_link = None
         if spec.timeout is not None:  # no worker has started this wait
+            from airflow_provider_sops.trigger_events import start_in_worker
             from airflow_provider_sops.triggers.wait_start import start_wait
 
             begun = await start_wait(spec, getattr(self, "timeout_after", None), self.log, self.task_instance)
@@ -111,5 +100,18 @@ class SopsTaskTrigger(BaseTrigger):
             await see_through(revoke_when_killed(spec, self.log, self.task_instance, started=self.has_started))
 
 
-for _name, _value in DEFAULTS.items():
-    setattr(SopsTaskTrigger, _name, _value)
+class _Argument:
+    """An argument of the trigger as an attribute: Airflow renders the templated ones of a wait that starts here."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, trigger: SopsTaskTrigger | None, owner: type) -> Any:
+        return self if trigger is None else getattr(trigger.spec, self.name)
+
+    def __set__(self, trigger: SopsTaskTrigger, value: Any) -> None:
+        trigger.spec = trigger.spec._replace(**{self.name: value})
+
+
+for _name in WaitSpec._fields:
+    setattr(SopsTaskTrigger, _name, _Argument(_name))

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -80,7 +79,7 @@ async def start_wait(spec: WaitSpec, timeout_after: datetime | None, log: Any, t
         return None
     deadline = _deadline(spec, timeout_after)
     known = {**values, "bk_biz_id": project.bk_biz_id, "scope": project.scope}
-    return replace(spec, **known, deadline=deadline, **_end_fields(spec, log, task_instance))
+    return spec._replace(**known, deadline=deadline, **_end_fields(spec, log, task_instance))
 
 
 async def _find_project(values: Mapping[str, Any]) -> Project:

@@ -11,7 +11,7 @@ from typing import Any
 
 #: What a task of ours may fail with.
 _EXPECTED = re.compile(
-    r"\b(Sops\w+Exception|AirflowSensorTimeout|AirflowTaskTimeout|AirflowException: This task was)\b"
+    r"\b(Sops\w+Exception|AirflowSensorTimeout|AirflowTaskTimeout|AirflowException: This task was|UndefinedError)\b"
 )
 _HEAD = "Traceback (most recent call last)"
 _OURS = "airflow_provider_sops"

@@ -48,6 +48,27 @@ def test_a_user_connects_and_runs_the_example(page: Page, site: Standalone, fake
     read_the_xcoms(page, f"{run_page}/wait")
 
 
+def test_a_wait_without_a_worker_is_shown_as_any_other(page: Page, site: Standalone, fake: FakeSopsClient) -> None:
+    dag_id, name = "sops_wait_without_worker", "No worker 10.0.0.8"
+    connection = {**fake.connection(), "connection_id": "sops_default"}
+    connection["extra"] = json.dumps(connection["extra"])
+    if not site.api.ask("GET", "connections", connection_id_pattern="sops_default")["connections"]:
+        site.api.ask("POST", "connections", connection)
+    task_id = fake.create_task("Long sleep", name=name, constants={"IP": "10.0.0.8", "EXIT": "0", "seconds": "36000"})
+    run_id = site.api.trigger(dag_id, {"sops_task_id": task_id})
+    task_page = f"{site.api.url}/dags/{dag_id}/runs/{run_id}/tasks/wait"
+    links = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/wait/links"
+    wait_until("its link is there", lambda: fake.url in str(site.api.ask("GET", links)), seconds=300)
+    page.goto(site.api.url)  # see above
+    open_the_link(page, task_page, task_id, name, picture=False)
+    fake.advance(36000)
+    assert site.api.wait_for_run(dag_id, run_id, seconds=300) == "success"
+    open_the_link(page, task_page, task_id, name, picture=False)
+    read_the_xcoms(page, task_page)
+    page.goto(task_page)
+    expect(page.get_by_text(re.compile(f"SOPS task {task_id} .*is FINISHED")).first).to_be_visible()
+
+
 def fill_in_the_connection(page: Page, site: Standalone, fake: FakeSopsClient) -> None:
     page.goto(site.api.url)  # in an older Airflow, whoever is not logged in yet lands on the first page
     expect(page.get_by_text("Dags", exact=True).first).to_be_visible()
@@ -124,18 +145,20 @@ def read_the_log(page: Page, task_page: str, task_id: int) -> None:
     ALBUM.take(page, "task-log", width=1320, height=600)
 
 
-def open_the_link(page: Page, task_page: str, task_id: int) -> None:
+def open_the_link(page: Page, task_page: str, task_id: int, name: str = TASK_NAME, *, picture: bool = True) -> None:
     page.goto(f"{task_page}/details")
     link = page.get_by_role("link", name="SOPS task")
     expect(link).to_be_visible()
-    ALBUM.take(page, "task-link", height=620)
+    if picture:
+        ALBUM.take(page, "task-link", height=620)
     with page.expect_popup() as popup:
         link.click()
     sops = popup.value
-    expect(sops.get_by_role("heading", name=TASK_NAME)).to_be_visible()
+    expect(sops.get_by_role("heading", name=name)).to_be_visible()
     expect(sops.get_by_role("cell", name=str(task_id), exact=True)).to_be_visible()
     expect(sops.get_by_text("${IP}")).to_be_visible()
-    ALBUM.take(sops, "sops-task", height=840)
+    if picture:
+        ALBUM.take(sops, "sops-task", height=840)
     sops.close()
 
 

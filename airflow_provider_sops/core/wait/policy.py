@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from airflow_provider_sops.core.errors import SopsConfigError
 from airflow_provider_sops.core.states import FINAL_STATES, TaskState
@@ -14,9 +13,11 @@ OnFailed = Literal["fail", "wait"]
 OnSuspended = Literal["wait", "fail"]
 
 
-@dataclass(frozen=True, slots=True)
-class WaitPolicy:
-    """What a wait takes for success and for failure. All durations are seconds."""
+class WaitPolicy(NamedTuple):
+    """What a wait takes for success and for failure. All durations are seconds.
+
+    A named tuple, as reading a DAG file imports it, and takes it sooner than a dataclass.
+    """
 
     #: final states that count as success
     allowed_states: frozenset[TaskState] = frozenset({TaskState.FINISHED})
