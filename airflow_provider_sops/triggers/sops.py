@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -48,43 +47,59 @@ class SopsTaskTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, write changes of state into the task's log, and fire one event."""
         from airflow_provider_sops.triggers.deferral_hold import hold_event
-        from airflow_provider_sops.triggers.wait_loop import wait
+        from airflow_provider_sops.triggers.wait_loop import begin_wait
 
-        started, spec = time.monotonic(), self.spec
+        started = time.monotonic()
         self.logger()  # one for all, which self.log then gives too: thousands of waits would each keep their own
-        show_link = None
-        if spec.timeout is not None:  # no worker has started this wait
+        if self.spec.timeout is not None and not await self._start():
             from airflow_provider_sops.trigger_events import start_in_worker
-            from airflow_provider_sops.triggers.wait_start import start_wait
 
-            begun = await start_wait(spec, getattr(self, "timeout_after", None), self.log, self.task_instance)
-            if begun is None:
-                yield TriggerEvent(start_in_worker())  # type: ignore[no-untyped-call]
-                return
-            spec, show_link = begun, self._show_link
-        in_triggerer = self.trigger_id is not None  # dag.test() runs it too: no scheduler, and a worker's leg at once
-        end = partial(self._end, spec) if in_triggerer else None
-        event = await wait(spec, self.log, self._note_start, end, show_link)
+            yield TriggerEvent(start_in_worker())  # type: ignore[no-untyped-call]
+            return
+        loop = begin_wait(self)
+        try:  # here, not in a coroutine, which each of thousands of waits would hold
+            while (event := await loop.step(time.time())) is None:
+                await loop.sleep()
+            ended = await self._end(event, loop.poller.run)
+        finally:
+            loop.close()
         # a worker that has deferred pushes the link of its leg; where it knew the address, it is the trigger's own
-        if in_triggerer and (event is not None or not spec.task_url):
-            await hold_event(started, spec.deferred_at)
-        yield end_event() if event is None else TriggerEvent(event)  # type: ignore[no-untyped-call]
+        if self._is_in_triggerer and not (ended and self.spec.task_url):
+            await hold_event(started, self.spec.deferred_at)
+        yield end_event() if ended else TriggerEvent(event)  # type: ignore[no-untyped-call]
 
-    async def _end(self, spec: WaitSpec, event: dict[str, Any], run: Callable[[Flow[Any]], Awaitable[Any]]) -> bool:
+    @property
+    def _is_in_triggerer(self) -> bool:
+        """``dag.test()`` runs it too: no scheduler, and a worker's leg at once."""
+        return self.trigger_id is not None
+
+    async def _start(self) -> bool:
+        """Do what a worker does before it defers; say whether the wait can begin."""
+        from airflow_provider_sops.triggers.wait_start import start_wait
+
+        timeout_after = getattr(self, "timeout_after", None)  # set by the triggerer
+        begun = await start_wait(self.spec, timeout_after, self.log, self.task_instance)
+        self.spec = begun or self.spec
+        return begun is not None
+
+    async def _end(self, event: dict[str, Any], run: Callable[[Flow[Any]], Awaitable[Any]]) -> bool:
         """Do what a worker would do after a good end, if it was ordered; say whether it is done."""
-        if not spec.end_from_trigger:
+        if not (self.spec.end_from_trigger and self._is_in_triggerer):
             return False
         from airflow_provider_sops.triggers.task_end import end_task
 
-        return await end_task(spec, event, run, self.log, self.task_instance, pushed_url=self.pushed_url)
+        return await end_task(self.spec, event, run, self.log, self.task_instance, pushed_url=self.pushed_url)
 
-    async def _show_link(self, url: str) -> None:
-        from airflow_provider_sops.triggers.wait_start import push_link
+    async def show_link(self, url: str) -> None:
+        """Push the address of the SOPS task's page for the link, where no worker has done so."""
+        if self.spec.timeout is not None and self.spec.do_xcom_push:
+            from airflow_provider_sops.triggers.wait_start import push_link
 
-        if self.spec.do_xcom_push and await push_link(url, self.log, self.task_instance):
-            self.pushed_url = url
+            if await push_link(url, self.log, self.task_instance):
+                self.pushed_url = url
 
-    def _note_start(self) -> None:
+    def note_start(self) -> None:
+        """Note that the SOPS task was seen to have started."""
         self.has_started = True
 
     async def on_kill(self) -> None:

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.poll.poller import Poller
@@ -21,7 +21,6 @@ from airflow_provider_sops.trigger_events import Outcome, make_event
 from airflow_provider_sops.triggers.shared_pollers import subscribe_to_poller, unsubscribe_from_poller
 
 if TYPE_CHECKING:
-    from airflow_provider_sops.core.call_flow import Flow
     from airflow_provider_sops.core.models import TaskStatus
     from airflow_provider_sops.core.wait.observation import Observation
     from airflow_provider_sops.wait_spec import WaitSpec
@@ -39,55 +38,45 @@ _START_DELAY = 60.0
 _PROGRESS_INTERVAL = 600.0
 
 
-#: Ends the task itself where it can, given the event and what carries out flows; says whether it has.
-End = Callable[[dict[str, Any], Callable[["Flow[Any]"], Awaitable[Any]]], Awaitable[bool]]
+class Waiter(Protocol):
+    """Who waits: the trigger."""
 
-#: Pushes the address of the SOPS task's page for the link.
-ShowLink = Callable[[str], Awaitable[None]]
+    @property
+    def spec(self) -> WaitSpec:
+        """The order for the wait."""
+
+    @property
+    def log(self) -> Any:
+        """The task's log."""
+
+    def note_start(self) -> None:
+        """Note that the SOPS task was seen to have started."""
+
+    async def show_link(self, url: str) -> None:
+        """Make the address of the task's page known."""
 
 
-async def wait(
-    spec: WaitSpec,
-    log: Any,
-    on_start: Callable[[], None],
-    end: End | None = None,
-    show_link: ShowLink | None = None,
-) -> dict[str, Any] | None:
-    """Wait as ordered, and write changes of state into the task's log.
-
-    :param log: the logger of the trigger.
-    :param on_start: called when the SOPS task is seen to have started.
-    :param end: ends the task where no worker is needed; it reads over the poller's connection.
-    :param show_link: called when the address of the task's page is known, where no worker has pushed it.
-    :return: the event to fire, see :func:`~airflow_provider_sops.trigger_events.make_event`; ``None`` when ``end`` has
-        done all that a worker would do.
-    """
+def begin_wait(waiter: Waiter) -> WaitLoop:
+    """Begin to wait as ordered; :meth:`WaitLoop.close` ends it."""
+    spec = waiter.spec
     subscription = Subscription(spec.sops_task_id, spec.poll_interval)
     poller = subscribe_to_poller(spec.sops_conn_id, spec.project, subscription)
     try:
-        loop = make_loop(spec, log, on_start, poller, subscription)
-        loop.show_link = show_link
-        while True:
-            now = time.time()
-            event = await loop.step(now)
-            if event is not None:
-                return None if end is not None and await end(event, poller.run) else event
-            await subscription.sleep(loop.seconds_to_sleep(now))
-    finally:
+        return make_loop(waiter, poller, subscription)
+    except BaseException:
         unsubscribe_from_poller(poller, subscription)
+        raise
 
 
-def make_loop(
-    spec: WaitSpec, log: Any, on_start: Callable[[], None], poller: Poller, subscription: Subscription
-) -> WaitLoop:
+def make_loop(waiter: Waiter, poller: Poller, subscription: Subscription) -> WaitLoop:
     """Make the loop of a wait that begins now."""
-    now = time.time()
+    now, spec = time.time(), waiter.spec
     had_answer = _had_answer(spec, now)
     task_wait = TaskWait(
         spec.sops_task_id, poller.project, spec.policy, had_answer=had_answer, permissions=poller.permissions
     )
     task_wait.task_url = spec.task_url
-    return WaitLoop(spec, log, on_start, poller, subscription, task_wait, first_read_by=now + _FIRST_READ)
+    return WaitLoop(waiter, poller, subscription, task_wait, first_read_by=now + _FIRST_READ)
 
 
 def _had_answer(spec: WaitSpec, now: float) -> bool:
@@ -99,37 +88,48 @@ def _had_answer(spec: WaitSpec, now: float) -> bool:
 
 @dataclass(slots=True)
 class WaitLoop:
-    """One wait in a triggerer. All times are seconds since the epoch."""
+    """One wait in a triggerer: steps and sleeps in turn. All times are seconds since the epoch."""
 
-    spec: WaitSpec
-    log: Any
-    on_start: Callable[[], None]
+    waiter: Waiter
     poller: Poller
     subscription: Subscription
     task_wait: TaskWait
     #: up to when a deadline waits for the first reading
     first_read_by: float
+    #: when the last step began
+    stepped_at: float = 0.0
     #: when the task's nodes are to be read for the log
     progress_due: float = float("inf")
     #: the last state read
     state: TaskState | None = None
-    show_link: ShowLink | None = None
     shown_url: str = ""
 
+    def close(self) -> None:
+        """End the wait."""
+        unsubscribe_from_poller(self.poller, self.subscription)
+
+    def sleep(self) -> asyncio.Future[None]:
+        """Return a future to await until there is something to do."""
+        return self.subscription.sleep(self.seconds_to_sleep())
+
     async def step(self, now: float) -> dict[str, Any] | None:
-        """Take what the poller has delivered; give the event when the wait is over."""
+        """Take what the poller has delivered.
+
+        :return: the event to fire when the wait is over, see :func:`~airflow_provider_sops.trigger_events.make_event`.
+        """
+        self.stepped_at = now
         self._log_notices()
         observation = await self._observe(now)
         if observation is not None:
-            log_lines(self.log, observation.lines)
+            log_lines(self.waiter.log, observation.lines)
             await self._show_link()
             if observation.next is not Next.WAIT:
                 outcome = Outcome.SUCCESS if observation.next is Next.SUCCESS else Outcome.FAILURE
-                return make_event(self.spec.sops_task_id, outcome, observation)
+                return make_event(self.waiter.spec.sops_task_id, outcome, observation)
             if observation.status is not None:
                 self._note_state(observation.status, now)
         if outcome_by_time := self._outcome_by_time(now):
-            return make_event(self.spec.sops_task_id, outcome_by_time, observation)
+            return make_event(self.waiter.spec.sops_task_id, outcome_by_time, observation)
         if self._may_read_progress(now):
             await self._log_progress(now)
             if self.task_wait.final is not None:  # it was deleted, which a batch may never say
@@ -138,14 +138,14 @@ class WaitLoop:
 
     async def _show_link(self) -> None:
         url = self.task_wait.task_url
-        if self.show_link is not None and url != self.shown_url:
+        if url != self.shown_url:
             self.shown_url = url
-            await self.show_link(url)
+            await self.waiter.show_link(url)
 
     def _log_notices(self) -> None:
         notices, self.subscription.notices = self.subscription.notices, ()
         for notice in notices:
-            self.log.warning("%s", notice)
+            self.waiter.log.warning("%s", notice)
 
     async def _observe(self, now: float) -> Observation | None:
         """Evaluate what the poller delivered last; ``None`` while it has delivered nothing."""
@@ -169,20 +169,20 @@ class WaitLoop:
         self.progress_due = now + (_PROGRESS_INTERVAL if self.state is None else 0.0)
         self.state = status.state
         if status.state is not TaskState.CREATED:
-            self.on_start()
+            self.waiter.note_start()
 
     def _outcome_by_time(self, now: float) -> Outcome | None:
         """Say whether the task's time is over: to end, or to start."""
         deadline = self._deadline()
         if deadline is not None and now >= deadline:
             return Outcome.TIMEOUT
-        start_deadline = self.spec.start_deadline
+        start_deadline = self.waiter.spec.start_deadline
         if start_deadline is not None and now >= start_deadline and self.state is TaskState.CREATED:
             return Outcome.NOT_STARTED
         return None
 
     def _deadline(self) -> float | None:
-        deadline, subscription = self.spec.deadline, self.subscription
+        deadline, subscription = self.waiter.spec.deadline, self.subscription
         if deadline is None or subscription.status is not None or subscription.error is not None:
             return deadline
         return max(deadline, self.first_read_by)
@@ -194,17 +194,18 @@ class WaitLoop:
     async def _log_progress(self, now: float) -> None:
         self.progress_due = now + _PROGRESS_INTERVAL
         with suppress(errors.SopsError):
-            log_lines(self.log, await self.poller.run(self.task_wait.read_progress(now)))
+            log_lines(self.waiter.log, await self.poller.run(self.task_wait.read_progress(now)))
 
-    def seconds_to_sleep(self, now: float) -> float:
+    def seconds_to_sleep(self) -> float:
         """Return the seconds after which there is something to do although the poller has nothing new: often many.
 
-        :param now: when the last step began; what became due since then is due at once.
+        What became due since the last step began is due at once.
         """
+        now = self.stepped_at
         task_wait, wait_state, grace = self.task_wait, self.task_wait.wait_state, self.task_wait.policy.grace
-        moments = [self._deadline(), self.spec.start_deadline, now + _LONGEST_SLEEP]
+        moments = [self._deadline(), self.waiter.spec.start_deadline, now + _LONGEST_SLEEP]
         if task_wait.outage_since is not None:
-            moments.append(task_wait.outage_since + self.spec.max_outage)
+            moments.append(task_wait.outage_since + self.waiter.spec.max_outage)
         if wait_state.failed is not None and grace is not None:
             moments.append(wait_state.failed + grace)
         if task_wait.must_be_kept or wait_state.failed is not None:

@@ -160,13 +160,13 @@ def test_a_deadline_that_has_passed_needs_no_answer(connected: FakeSops, monkeyp
 def test_what_became_due_in_a_long_turn_is_due_at_once(connected: FakeSops) -> None:
     async def sleep() -> float:
         begun = time.time() - 90.0
-        spec, subscription = trigger(1, deadline=begun + 20.0).spec, Subscription(1, INTERVAL)
+        one, subscription = trigger(1, deadline=begun + 20.0), Subscription(1, INTERVAL)
         subscription.error = errors.SopsError("no answer")
-        poller = shared_pollers.subscribe_to_poller("sops_default", spec.project, subscription)
+        poller = shared_pollers.subscribe_to_poller("sops_default", one.spec.project, subscription)
         try:
-            loop = wait_loop.make_loop(spec, None, lambda: None, poller, subscription)
-            loop.first_read_by = 0.0
-            return loop.seconds_to_sleep(begun)
+            loop = wait_loop.make_loop(one, poller, subscription)
+            loop.first_read_by, loop.stepped_at = 0.0, begun
+            return loop.seconds_to_sleep()
         finally:
             shared_pollers.unsubscribe_from_poller(poller, subscription)
 

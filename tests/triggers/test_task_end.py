@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -288,15 +289,28 @@ def test_an_end_is_held_back_only_where_a_worker_may_push_another_link(
 ) -> None:
     holds: list[Any] = []
 
-    async def end(*args: Any) -> Any:
-        return event
+    class Loop:
+        """A wait that is over."""
+
+        poller = SimpleNamespace(run=None)
+
+        async def step(self, now: float) -> Any:
+            return event or {}
+
+        def close(self) -> None: ...
+
+    async def end(*args: Any, **kwargs: Any) -> bool:
+        return event is None
 
     async def hold(started: float, deferred_at: float | None) -> None:
         holds.append(deferred_at)
 
-    monkeypatch.setattr(wait_loop, "wait", end)
+    monkeypatch.setattr(wait_loop, "begin_wait", lambda waiter: Loop())
+    monkeypatch.setattr(task_end, "end_task", end)
     monkeypatch.setattr(deferral_hold, "hold_event", hold)
-    one = SopsTaskTrigger(7, 2, "cmdb_biz", "sops_default", 10.0, task_url=task_url, deferred_at=5.0)
+    one = SopsTaskTrigger(
+        7, 2, "cmdb_biz", "sops_default", 10.0, task_url=task_url, deferred_at=5.0, end_from_trigger=True
+    )
     one.trigger_id = 1
 
     async def fire() -> Any:
