@@ -94,7 +94,7 @@ def test_it_pushes_what_a_worker_pushes(
     ended = {**one.ti.xcoms, **supervisor.pushed}
     if arguments.get("do_xcom_push", True):
         assert ended.pop(LINK) == ended["sops_task_url"]
-        assert supervisor.pushes[-1][0] == "return_value"
+        assert supervisor.pushes[0][0] == "return_value"
     else:
         assert supervisor.pushes == []
         del expected["return_value"]  # Airflow drops it
