@@ -288,18 +288,20 @@ def clears_store_on_success() -> bool:
     return bool(conf.getboolean("state_store", "clear_on_success", fallback=False))
 
 
-def push_from_trigger(ti: Any, key: str, value: Any, mapped_length: int | None = None) -> None:
+def push_from_trigger(
+    ti: Any, key: str, value: Any, mapped_length: int | None = None, *, through_backend: bool = False
+) -> None:
     """Push an XCom from a trigger; pushed again, it is replaced. To be called through :func:`ask_airflow`.
-
-    A custom backend is not asked.
 
     :param ti: the task instance, which may be known by its ids alone.
     :param mapped_length: how many tasks a later one is expanded to over the value; ``None``: none is.
+    :param through_backend: a custom backend stores it, as of what an operator pushes. Links are stored without.
     :raises Exception: whatever it is that Airflow raises on the way.
     """
+    from airflow.providers.common.compat.sdk import XCom
     from airflow.sdk.bases.xcom import BaseXCom
 
-    BaseXCom.set(
+    (XCom if through_backend else BaseXCom).set(
         key=key,
         value=value,
         dag_id=ti.dag_id,

@@ -51,10 +51,8 @@ def set_start_from_trigger(sensor: Any) -> None:
         raise ValueError("start_from_trigger: needs deferrable=True")
     if not TRIGGERS_START_TASKS:
         return
-    if has_own_methods(sensor, "execute", "poke"):
-        raise _cannot_start("its class has a start of its own (execute, poke)")
-    if sensor.get_closest_mapped_task_group() is not None:
-        raise _cannot_start("it is in a mapped task group")
+    if why := _why_not_started(sensor):
+        raise _cannot_start(why)
     fields = {name: _as_template(sensor, name, getattr(sensor, name)) for name in sensor.template_fields}
     limit = sensor.execution_timeout
     trigger = SopsTaskTrigger(
@@ -73,14 +71,35 @@ def set_start_from_trigger(sensor: Any) -> None:
 
 
 def log_why_worker_starts(sensor: Any) -> None:
-    """Log why a worker has started a sensor that asked to be started by its trigger, unless it was left to it."""
+    """Log why a worker has started a sensor that asked to be started by its trigger, unless it was left to it.
+
+    ``dag.test()`` and ``airflow tasks test`` have nothing but workers.
+    """
     why = ""
     if not TRIGGERS_START_TASKS:
         why = f"it needs Airflow {START_FROM_TRIGGER_SINCE} or newer"
-    elif is_unmapped(sensor):
+    elif is_unmapped(sensor):  # it was asked to by default_args
         why = "Airflow starts mapped tasks in a worker"
     if why:
         sensor.log.info("A worker starts this wait, not its trigger: %s.", why)
+
+
+def _why_not_started(sensor: Any) -> str:
+    """Return why a trigger cannot start a sensor, whatever its fields are; empty when nothing speaks against it.
+
+    Before a trigger runs, Airflow makes the context of its task, with nothing around it: a parameter that is not valid
+    then, or an asset that is to be looked up, ends the triggerer with all its waits.
+    """
+    if sensor.get_dag() is None:
+        return "it is made outside of its DAG, so that the DAG's params and macros cannot be seen"
+    typed = [name for name in sensor.params if (param := sensor.params.get_param(name)).schema or not param.has_value]
+    reasons = {
+        "its class has a start of its own (execute, poke)": has_own_methods(sensor, "execute", "poke"),
+        "it is in a mapped task group": sensor.get_closest_mapped_task_group() is not None,
+        "it has inlets or outlets": sensor.inlets or sensor.outlets,
+        f"these params have a type, or no default: {', '.join(typed)}; use dag_run.conf": typed,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
 
 
 def _cannot_start(why: str) -> ValueError:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, BaseOperator, TaskDeferred, TaskGroup
+from airflow.providers.common.compat.sdk import DAG, BaseOperator, Param, TaskDeferred, TaskGroup
 
 from airflow_provider_sops import trigger_start
 from airflow_provider_sops.compat import TRIGGERS_START_TASKS
@@ -40,6 +40,12 @@ def dag_of(**arguments: Any) -> DAG:
 def sensor_of(kind: type[SopsTaskSensor] = SopsTaskSensor, **arguments: Any) -> Any:
     wanted = {"task_id": "waits", "sops_task_id": 1, "deferrable": True, "start_from_trigger": True}
     return kind(**{**wanted, **arguments})
+
+
+@starts
+def test_one_outside_of_a_dag_is_refused() -> None:
+    with pytest.raises(ValueError, match="it is made outside of its DAG"):
+        sensor_of()
 
 
 @starts
@@ -152,6 +158,15 @@ def in_a_mapped_group() -> Any:
 UNKNOWN = "uses what is not known in a triggerer: "
 #: arguments, those of the DAG, a part of the reason
 REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    ({}, {"params": {"x": Param(type="integer")}}, "these params have a type, or no default: x; use dag_run.conf"),
+    (
+        {},
+        {"params": {"x": Param(1, type="integer"), "y": 1, "z": None}},
+        "these params have a type, or no default: x, z;",
+    ),
+    ({"params": {"x": Param(1, type="integer")}}, {}, "these params have a type, or no default: x"),
+    ({"inlets": ["x"]}, {}, "it has inlets or outlets"),
+    ({"outlets": ["x"]}, {}, "it has inlets or outlets"),
     ({"kind": OwnPoke}, {}, "its class has a start of its own"),
     ({"kind": OwnExecute}, {}, "its class has a start of its own"),
     ({"sops_task_id": lambda: before().map(str)}, {}, "sops_task_id is made of other tasks' results"),
@@ -208,20 +223,23 @@ def test_a_task_group_that_is_not_mapped_may_hold_it() -> None:
         ({}, "True", True),
         ({"end_from_trigger": False}, "True", False),
         ({"end_from_trigger": True}, "", True),
-        ({"outlets": ["x"]}, "True", False),
         ({"multiple_outputs": True}, "True", False),
     ],
 )
 def test_who_ends_it(monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any], site: str, ends: bool) -> None:
     monkeypatch.setenv("AIRFLOW__SOPS__END_FROM_TRIGGER", site)
-    assert sensor_of(**arguments).start_trigger_args.trigger_kwargs["end_from_trigger"] is ends
+    with dag_of():
+        sensor = sensor_of(**arguments)
+    assert sensor.start_trigger_args.trigger_kwargs["end_from_trigger"] is ends
 
 
 @starts
 def test_where_a_plugin_listens_a_worker_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__SOPS__END_FROM_TRIGGER", "True")
     monkeypatch.setattr("airflow_provider_sops.trigger_end.has_listeners", lambda: True)
-    assert sensor_of().start_trigger_args.trigger_kwargs["end_from_trigger"] is False
+    with dag_of():
+        sensor = sensor_of()
+    assert sensor.start_trigger_args.trigger_kwargs["end_from_trigger"] is False
 
 
 # ---- started by a worker after all ----
@@ -242,20 +260,28 @@ def started_in_worker(sensor: Any) -> list[str]:
 
 
 def test_an_old_airflow_starts_it_in_a_worker_and_says_so(waiting: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    sensor = sensor_of(sops_task_id=waiting)
+    with dag_of():
+        sensor = sensor_of(sops_task_id=waiting)
     monkeypatch.setattr(trigger_start, "TRIGGERS_START_TASKS", False)
     assert started_in_worker(sensor) == [f"{SAID}it needs Airflow 3.3 or newer."]
 
 
 @starts
 def test_one_of_a_mapped_task_is_started_in_a_worker_and_says_so(waiting: int) -> None:
-    with dag_of(default_args={"start_from_trigger": True}):
+    params = {"x": Param(type="integer")}
+    with dag_of(default_args={"start_from_trigger": True}, params=params) as dag:
         mapped = SopsTaskSensor.partial(task_id="waits", deferrable=True).expand(sops_task_id=[waiting])
     sensor = mapped.unmap({"sops_task_id": waiting})
     assert started_in_worker(sensor) == [f"{SAID}Airflow starts mapped tasks in a worker."]
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    serialized: Any = DagSerialization.from_dict(DagSerialization.to_dict(dag)).get_task("waits")
+    assert not serialized.start_from_trigger
 
 
 @starts
 def test_where_a_worker_is_all_there_is_nothing_is_said(waiting: int) -> None:
     """``dag.test()`` and ``airflow tasks test``."""
-    assert started_in_worker(sensor_of(sops_task_id=waiting)) == []
+    with dag_of():
+        sensor = sensor_of(sops_task_id=waiting)
+    assert started_in_worker(sensor) == []

@@ -158,7 +158,8 @@ async def push_link(url: str, log: Any, task_instance: Any) -> bool:
     """
     try:
         for key, value in link_xcoms(url):
-            await ask_airflow(push_from_trigger, task_instance, key, value)
+            through_backend = key == TASK_URL_KEY
+            await ask_airflow(push_from_trigger, task_instance, key, value, through_backend=through_backend)
     except Exception as error:  # whatever the way to Airflow raises: the wait is worth more
         log.warning("The link to the SOPS task could not be pushed: %s. Its page: %s", type(error).__name__, url)
         return False

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pendulum
-from airflow.providers.common.compat.sdk import DAG, Param
+from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_sops.sensors.sops import SopsTaskSensor
 
@@ -12,11 +12,10 @@ with DAG(
     dag_id="sops_wait_without_worker",
     schedule=None,
     start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
-    params={"sops_task_id": Param(type="integer")},
 ):
     SopsTaskSensor(
         task_id="wait",
-        sops_task_id="{{ params.sops_task_id }}",
+        sops_task_id="{{ dag_run.conf['sops_task_id'] }}",
         push_outputs=True,
         deferrable=True,
         start_from_trigger=True,
