@@ -12,7 +12,6 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_sops import compat
 from airflow_provider_sops.links.sops import SopsTaskLink
-from airflow_provider_sops.triggers import task_end
 from tests.operators.airflow_task import AirflowTask, Store, Triggerer, Try
 from tests.operators.conftest import World
 from tests.triggers.ended import Supervisor, needs_end_from_trigger
@@ -28,15 +27,6 @@ LINK = compat.link_key(SopsTaskLink())
 @pytest.fixture
 def go_on(world: World, busy: list[int], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[Any, Supervisor]]:
     """Let a triggerer run the trigger of a deferred try; the event is ``success`` when it has ended the task."""
-
-    async def ask(function: Any, *args: Any, **kwargs: Any) -> Any:
-        busy[0] += 1  # time stands still meanwhile
-        try:
-            return await compat.ask_airflow(function, *args, **kwargs)
-        finally:
-            busy[0] -= 1
-
-    monkeypatch.setattr(task_end, "ask_airflow", ask)
 
     def go_on(one: Try, **supervisor: Any) -> tuple[Any, Supervisor]:
         from types import SimpleNamespace

@@ -50,15 +50,6 @@ def wait(
 ) -> Callable[..., Ended]:
     """Wait deferred, and let the trigger end it, as a triggerer of Airflow does; what it leaves goes to a worker."""
 
-    async def ask(function: Any, *args: Any, **kwargs: Any) -> Any:
-        busy[0] += 1  # time stands still meanwhile
-        try:
-            return await compat.ask_airflow(function, *args, **kwargs)
-        finally:
-            busy[0] -= 1
-
-    monkeypatch.setattr(task_end, "ask_airflow", ask)
-
     def wait(
         case: Case, prepare: Callable[[Ended], object] = lambda ended: None, *, again: int = 0, **arguments: Any
     ) -> Ended:

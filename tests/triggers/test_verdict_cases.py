@@ -23,7 +23,7 @@ from airflow_provider_sops import exceptions
 from airflow_provider_sops.core.http import async_client
 from airflow_provider_sops.core.poll import poller
 from airflow_provider_sops.trigger_events import Outcome, make_event
-from airflow_provider_sops.triggers import shared_pollers, wait_start
+from airflow_provider_sops.triggers import shared_pollers, task_end, wait_start
 from tests.sensors.test_sops import BAD, Run, check, start  # noqa: F401 (a fixture)
 from tests.tasks import _Lines
 from tests.verdict_cases import CASES, HOUR, Case, World, fault, heal, operate
@@ -66,10 +66,10 @@ def busy(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     busy = [0]
 
     def counted(function: Any) -> Any:
-        async def call(*args: Any) -> Any:
+        async def call(*args: Any, **kwargs: Any) -> Any:
             busy[0] += 1
             try:
-                return await function(*args)
+                return await function(*args, **kwargs)
             finally:
                 busy[0] -= 1
 
@@ -78,6 +78,8 @@ def busy(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     monkeypatch.setattr(async_client.AsyncSopsClient, "_send_once", counted(async_client.AsyncSopsClient._send_once))
     monkeypatch.setattr(shared_pollers, "connect", counted(shared_pollers.connect))
     monkeypatch.setattr(wait_start, "look_up_site", counted(wait_start.look_up_site))
+    for module in (task_end, wait_start):
+        monkeypatch.setattr(module, "ask_airflow", counted(module.ask_airflow))
     return busy
 
 

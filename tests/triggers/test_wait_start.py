@@ -24,7 +24,7 @@ from airflow.providers.common.compat.sdk import (
 from airflow_provider_sops import compat, exceptions
 from airflow_provider_sops.links.sops import SopsTaskLink
 from airflow_provider_sops.sensors.sops import SopsTaskSensor
-from airflow_provider_sops.triggers import task_end, wait_start
+from airflow_provider_sops.triggers import wait_start
 from airflow_provider_sops.wait_spec import TRIGGER_TIMEOUT_MARGIN
 from tests.sensors.test_outputs import LONG, THREE
 from tests.sensors.test_sops import BAD, Run, check, start  # noqa: F401 (a fixture)
@@ -102,16 +102,6 @@ def wait(
     from airflow.sdk.execution_time import task_runner
     from airflow.serialization.decoders import smart_decode_trigger_kwargs
     from airflow.serialization.serialized_objects import DagSerialization
-
-    async def ask(function: Any, *args: Any, **kwargs: Any) -> Any:
-        busy[0] += 1  # time stands still meanwhile
-        try:
-            return await compat.ask_airflow(function, *args, **kwargs)
-        finally:
-            busy[0] -= 1
-
-    monkeypatch.setattr(task_end, "ask_airflow", ask)
-    monkeypatch.setattr(wait_start, "ask_airflow", ask)
 
     def wait(
         case: Case,
