@@ -332,7 +332,7 @@ def _conf(block: Block, fake: FakeSops) -> dict[str, Any]:
         task_id = fake.create_task("Pause for a person")
         fake.advance(10)
         return {"sops_task_id": task_id}
-    if '"sops_task_id"' not in block.text:
+    if not re.search("""["']sops_task_id["']""", block.text):
         return {}
     if '"wait_deferred"' not in block.text:
         return {"sops_task_id": TASK_ID}
