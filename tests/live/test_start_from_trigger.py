@@ -22,7 +22,7 @@ BY_WORKER = "A worker starts this wait, not its trigger: "
 def test_an_airflow_that_cannot_starts_it_in_a_worker_and_says_so_once(site: Standalone, fake: FakeSopsClient) -> None:
     run = EndedRun(site, fake, "started")
     fake.advance(36000)
-    run.check()
+    assert site.api.wait_for_run("started", run.run_id, seconds=PATIENCE) == "success"
     assert run.logs("wait", of_triggers=False).count(f"{BY_WORKER}it needs Airflow 3.3 or newer.") == 1
 
 
