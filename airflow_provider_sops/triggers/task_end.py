@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 #: Bytes of outputs that go through a triggerer, which may have thousands of waits that end at once.
 MAX_OUTPUT_BYTES = 64 * 1024
 #: What Airflow says of a task that still waits for its trigger.
-_DEFERRED = "deferred"
+DEFERRED = "deferred"
 _LINK = SopsTaskLink()
 
 
@@ -157,7 +157,7 @@ async def _push(spec: WaitSpec, to_push: XComsToPush, task_instance: Any) -> Non
     """
     try:
         state = await ask_airflow(state_in_airflow, task_instance)
-        if state != _DEFERRED:
+        if state != DEFERRED:
             raise _LeftToWorker(f"it does not wait any more, Airflow says that it is {state}.")
         for key, value in to_push.xcoms:
             length = len(value) if key == XCOM_RETURN_KEY and spec.mapped_over else None

@@ -12,13 +12,20 @@ from weakref import WeakKeyDictionary
 
 from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY, AirflowException
 
-from airflow_provider_sops.compat import ask_airflow, delete_xcom, is_mapped_over, push_from_trigger, xcom_in_airflow
+from airflow_provider_sops.compat import (
+    ask_airflow,
+    delete_xcom,
+    is_mapped_over,
+    push_from_trigger,
+    state_in_airflow,
+    xcom_in_airflow,
+)
 from airflow_provider_sops.connection import choose_project
 from airflow_provider_sops.core.errors import SopsConfigError
 from airflow_provider_sops.operator_arguments import WAIT, read_values
 from airflow_provider_sops.trigger_end import LEFT_TO_WORKER, why_no_length
 from airflow_provider_sops.triggers.shared_pollers import look_up_site
-from airflow_provider_sops.triggers.task_end import keys_of_outputs, link_xcoms
+from airflow_provider_sops.triggers.task_end import DEFERRED, keys_of_outputs, link_xcoms
 from airflow_provider_sops.wait_spec import TRIGGER_TIMEOUT_MARGIN
 from airflow_provider_sops.xcom_keys import TASK_URL_KEY
 
@@ -68,8 +75,9 @@ async def start_wait(spec: WaitSpec, timeout_after: datetime | None, log: Any, t
         wrong as it always does.
     :raises AirflowException: XComs of an earlier run could not be deleted.
     """
-    if task_instance.try_number > 1:
-        await _delete_earlier_xcoms(task_instance)
+    if task_instance.try_number > 1 and not await _delete_earlier_xcoms(task_instance):
+        log.info("This wait is over: the Airflow task does not wait for it any more.")
+        return None
     try:
         values = read_values(WAIT, {name: getattr(spec, name) for name in WAIT}, ())
         project = await _find_project(values)
@@ -132,12 +140,16 @@ def _end_fields(spec: WaitSpec, log: Any, task_instance: Any) -> dict[str, Any]:
     return {"mapped_over": mapped_over}
 
 
-async def _delete_earlier_xcoms(task_instance: Any) -> None:
+async def _delete_earlier_xcoms(task_instance: Any) -> bool:
     """Delete what an earlier run has pushed, as Airflow does where a worker starts a task.
 
     Airflow does not tell a trigger which XComs there are. What the earlier run returned names its outputs.
+
+    :return: whether the task still waits; what stood still before it came here would delete what another has pushed.
     """
     try:
+        if await ask_airflow(state_in_airflow, task_instance) != DEFERRED:
+            return False
         result = await ask_airflow(xcom_in_airflow, task_instance, XCOM_RETURN_KEY)
         known = {XCOM_RETURN_KEY, TASK_URL_KEY, *(key for key, _ in link_xcoms("http://any"))}
         # what names the others goes last
@@ -149,6 +161,7 @@ async def _delete_earlier_xcoms(task_instance: Any) -> None:
             "task might have taken them for new ones. The wait was not started; no SOPS task was touched. Clear the "
             "Airflow task when Airflow's API server is well."
         ) from error
+    return True
 
 
 async def push_link(url: str, log: Any, task_instance: Any) -> bool:

@@ -458,6 +458,22 @@ def test_what_an_earlier_run_has_pushed_is_deleted_before_it_waits(wait: Callabl
     check(started.run)
 
 
+@pytest.mark.parametrize("state", ["success", "running", "scheduled", None])
+def test_a_start_that_stood_still_deletes_nothing_of_a_task_that_has_gone_on(
+    wait: Callable[..., Started], state: str | None
+) -> None:
+    pushed = {}
+
+    def prepare(started: Started) -> None:
+        started.supervisor.state = state  # type: ignore[assignment]
+        pushed[started.run.ti.task_id, "return_value"] = {"outputs": THREE}
+        started.supervisor.stored.update(pushed)
+
+    started = wait(ENDS, prepare, try_number=2)
+    assert started.event == {"version": 1, "outcome": "start_in_worker"}  # which Airflow drops then
+    assert (started.supervisor.stored, started.supervisor.deleted, started.supervisor.pushes) == (pushed, [], [])
+
+
 def test_nothing_is_asked_for_in_a_first_run(wait: Callable[..., Started]) -> None:
     assert wait(ENDS).supervisor.deleted == []
 
