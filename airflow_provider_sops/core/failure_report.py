@@ -99,7 +99,10 @@ def _explain_node(
     stack = activity.stack if activity else tuple(parent.id for parent in above)
     where = f" in subprocess {' / '.join(path)}" if path else ""
     plugin = f"plugin {activity.plugin}, " if activity and activity.plugin else ""
-    detail = yield from _read_node(task_id, project, node, stack, activity)
+    try:
+        detail = yield from read_node(task_id, project, node.id, stack, activity)
+    except errors.SopsError:
+        detail = None
     # the status has no reasons of a task that was paused after its failure, and in some releases none at all
     said = (status.ex_data if status else {}).get(node.id) or (detail.ex_data if detail else "")
     message = one_line(said, secrets or ()) or "SOPS gives no message"
@@ -112,21 +115,27 @@ def _explain_node(
             f"    inputs: {_cut(json.dumps(scrub_values(inputs, secrets), ensure_ascii=False), _LONGEST_INPUTS)}"
         )
     if detail.version:
-        lines += yield from _log_tail(task_id, project, node.id, detail.version, secrets or (), lacking)
+        log = yield from log_tail(task_id, project, node.id, detail.version, secrets or (), lacking)
+        lines += [f"    log: {line}" for line in log]
     return lines
 
 
-def _read_node(
-    task_id: int, project: Project, node: NodeStatus, stack: tuple[str, ...], activity: Activity | None
-) -> Flow[NodeDetail | None]:
-    params = {"node_id": node.id, "component_code": activity.plugin if activity else None}
-    try:
-        answer = yield project.call(
-            "get_task_node_detail", task_id=task_id, subprocess_stack=json.dumps(stack) if stack else None, **params
-        )
-        return models.node_detail(answer)
-    except errors.SopsError:
-        return None
+def read_node(
+    task_id: int, project: Project, node_id: str, stack: tuple[str, ...], activity: Activity | None
+) -> Flow[NodeDetail]:
+    """Read the description of one node.
+
+    :param stack: ids of the subprocesses that it stands in.
+    :raises errors.SopsError: when there is no good answer.
+    """
+    answer = yield project.call(
+        "get_task_node_detail",
+        task_id=task_id,
+        subprocess_stack=json.dumps(stack) if stack else None,
+        node_id=node_id,
+        component_code=activity.plugin if activity else None,
+    )
+    return models.node_detail(answer)
 
 
 def _cut(text: str, longest: int) -> str:
@@ -134,9 +143,16 @@ def _cut(text: str, longest: int) -> str:
     return storable(text, longest + 1)
 
 
-def _log_tail(
+def log_tail(
     task_id: int, project: Project, node_id: str, version: str, secrets: Collection[str], lacking: set[str]
 ) -> Flow[list[str]]:
+    """Read the end of a node's log: the lines that tell why it failed.
+
+    :param version: of the node's run, see :class:`~airflow_provider_sops.core.models.NodeDetail`.
+    :param secrets: to be masked.
+    :param lacking: the APIs that are not to be had here; they are not asked again.
+    :return: no lines where the log cannot be read.
+    """
     call = project.call("get_task_node_log", task_id=task_id, node_id=node_id, version=version)
     if call.name in lacking:
         return []
@@ -147,7 +163,7 @@ def _log_tail(
             lacking.add(call.name)
         return []
     text = storable(scrub(answer.data, secrets), None) if isinstance(answer.data, str) else ""
-    return [f"    log: {_cut(line, _LONGEST_LOG_LINE)}" for line in telling_lines(text, _LOG_LINES)]
+    return [_cut(line, _LONGEST_LOG_LINE) for line in telling_lines(text, _LOG_LINES)]
 
 
 def telling_lines(log: str, most: int) -> list[str]:

@@ -32,6 +32,10 @@ class NodeStatus:
     start_time: pendulum.DateTime | None = None
     finish_time: pendulum.DateTime | None = None
     children: tuple[NodeStatus, ...] = ()
+    #: how often it was entered, where the flow loops
+    loop: int = 1
+    #: it failed, and the flow went on all the same
+    error_ignored: bool = False
 
     def walk(self) -> Iterator[tuple[NodeStatus, tuple[NodeStatus, ...]]]:
         """Give this node and all below it, each with its ancestors from the outermost on."""
@@ -270,6 +274,8 @@ def _nodes(children: object, depth: int = 0) -> tuple[NodeStatus, ...]:
             start_time=fields.parse_time(node.get("start_time")),
             finish_time=fields.parse_time(node.get("finish_time")),
             children=_nodes(node.get("children"), depth + 1),
+            loop=fields.number(node.get("loop")) or 1,
+            error_ignored=node.get("error_ignored") is True,
         )
         for node_id, node in fields.mapping(children).items()
         if isinstance(node, dict)

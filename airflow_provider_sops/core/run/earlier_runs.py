@@ -42,7 +42,7 @@ def _earlier_tasks(run: TaskRun, searchable: bool) -> Flow[list[int]]:
     if not searchable:
         return []
     for tag in run.earlier_tags:
-        items = yield from list_own(run, tag.base, is_started=True)
+        items = yield from list_own(run.project, tag.base, is_started=True)
         items = [item for item in items if tag.read(item.name)]
         if items:
             return [item.task_id for item in items if item.is_started and not item.is_finished]

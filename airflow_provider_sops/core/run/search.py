@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_provider_sops.core import errors
+from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.call_flow import Flow, LogLine
 from airflow_provider_sops.core.errors import perhaps_missing
 from airflow_provider_sops.core.models import TaskListItem
@@ -178,9 +179,9 @@ def _list_run(run: TaskRun, may_have_started: bool) -> Flow[list[TaskListItem] |
     # a zone cannot be given in a way that every SOPS reads, and none is two days off
     after = run.created_after.strftime("%Y-%m-%d %H:%M:%S") if run.created_after and not run.takes_up else None
     try:
-        items = yield from list_own(run, run.keyword, create_time_start=after)
+        items = yield from list_own(run.project, run.keyword, create_time_start=after)
         if (may_have_started or not run.first_try) and not any(item.is_started for item in items):
-            items += yield from _list_started(run, run.keyword, create_time_start=after)
+            items += yield from list_started(run.project, run.keyword, create_time_start=after)
     except errors.SopsError as error:
         if not isinstance(error, REFUSED) and not perhaps_missing(error):
             raise
@@ -188,22 +189,22 @@ def _list_run(run: TaskRun, may_have_started: bool) -> Flow[list[TaskListItem] |
     return items
 
 
-def _list_started(run: TaskRun, keyword: str, **filters: Any) -> Flow[list[TaskListItem]]:
-    """List the tasks that have started.
+def list_started(project: Project, keyword: str, **filters: Any) -> Flow[list[TaskListItem]]:
+    """List the tasks that have started, as :func:`list_own` does.
 
     SOPS 3.9.2 to 3.20.2 takes a flag that is not given for "no", and so lists by itself none of them.
     """
     found: list[TaskListItem] = []
     for is_finished in (False, True):
-        found += yield from list_own(run, keyword, is_started=True, is_finished=is_finished, **filters)
+        found += yield from list_own(project, keyword, is_started=True, is_finished=is_finished, **filters)
     return found
 
 
-def list_own(run: TaskRun, keyword: str, **filters: Any) -> Flow[list[TaskListItem]]:
+def list_own(project: Project, keyword: str, **filters: Any) -> Flow[list[TaskListItem]]:
     """List the tasks that an operator may have made: children and those that a person has copied hold a tag too.
 
     :param filters: further parameters of ``get_task_list`` as SOPS names them.
     :raises errors.SopsError: when SOPS gives no good answer.
     """
-    items = yield from list_tasks(run.project, limit=_MOST_FOUND, keyword=keyword, without_count=True, **filters)
+    items = yield from list_tasks(project, limit=_MOST_FOUND, keyword=keyword, without_count=True, **filters)
     return [item for item in items if item.create_method in ("api", "") and not item.is_child_taskflow]
