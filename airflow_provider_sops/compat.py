@@ -34,6 +34,7 @@ except ImportError:
 __all__ = [
     "CLEARING_RAISES_MAX_TRIES",
     "END_FROM_TRIGGER_SINCE",
+    "HAS_PLUGIN_TABS",
     "KILLS_REACH_TRIGGERS",
     "NONE_IS_PUSHED",
     "START_FROM_TRIGGER_SINCE",
@@ -43,6 +44,7 @@ __all__ = [
     "ask_airflow",
     "base_url",
     "clears_store_on_success",
+    "connection_in_api_server",
     "delete_xcom",
     "end_event",
     "expanded_arguments",
@@ -57,6 +59,7 @@ __all__ = [
     "push_from_trigger",
     "resumed_context",
     "state_in_airflow",
+    "team_of",
     "through_xcom",
     "xcom_in_airflow",
 ]
@@ -80,6 +83,9 @@ TRIGGERS_PUSH_XCOMS = _airflow >= tuple(int(part) for part in END_FROM_TRIGGER_S
 #: DAG's author wrote, 3.1 and 3.2 in a worker.
 START_FROM_TRIGGER_SINCE = "3.3"
 TRIGGERS_START_TASKS = _airflow >= tuple(int(part) for part in START_FROM_TRIGGER_SINCE.split("."))
+
+#: Before Airflow 3.1, a plugin can add no tab to the page of a task instance.
+HAS_PLUGIN_TABS = _airflow >= (3, 1)
 
 #: What asks Airflow for a trigger just now: an event loop itself keeps no task alive.
 _asking: set[asyncio.Task[Any]] = set()
@@ -317,3 +323,23 @@ def end_event() -> Any:
     from airflow.triggers.base import TaskSuccessEvent
 
     return TaskSuccessEvent()
+
+
+def team_of(dag_id: str) -> str:
+    """Return the team whose connections the tasks of a DAG use; empty where Airflow has no teams. Blocks."""
+    if not conf.getboolean("core", "multi_team", fallback=False):
+        return ""
+    from airflow.models.dag import DagModel
+
+    return DagModel.get_team_name(dag_id) or ""
+
+
+def connection_in_api_server(conn_id: str, team: str) -> Any:
+    """Look a connection up in the API server, where the task SDK has nobody to ask. Blocks.
+
+    :param team: see :func:`team_of`.
+    :raises Exception: whatever it is that Airflow raises when there is none.
+    """
+    from airflow.models.connection import Connection
+
+    return Connection.get_connection_from_secrets(conn_id, **({"team_name": team} if team else {}))

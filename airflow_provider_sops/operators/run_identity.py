@@ -70,13 +70,37 @@ def tag_of(context: Context, *, reattach: bool) -> Tag:
 
 def _tag(context: Context, max_tries: int, site: str | None = None) -> Tag:
     ti = context["ti"]
-    start = run_start(context)
-    map_index = getattr(ti, "map_index", None)
-    return make_tag(
+    return tag_of_run(
         dag_id=ti.dag_id,
         run_id=ti.run_id,
-        run_start=start.isoformat(timespec="microseconds") if start else "",
+        run_start=run_start(context),
         task_id=ti.task_id,
+        map_index=getattr(ti, "map_index", None),
+        max_tries=max_tries,
+        site=site,
+    )
+
+
+def tag_of_run(
+    *,
+    dag_id: str,
+    run_id: str,
+    run_start: datetime | None,
+    task_id: str,
+    map_index: int | None,
+    max_tries: int,
+    site: str | None = None,
+) -> Tag:
+    """Make the tag of an Airflow task that is known by its ids and numbers.
+
+    :param run_start: when the DAG run started; ``None`` where no scheduler has started it.
+    :param site: what is known of the Airflow itself; given when a cleared task takes up the SOPS task there is.
+    """
+    return make_tag(
+        dag_id=dag_id,
+        run_id=run_id,
+        run_start=run_start.astimezone(UTC).isoformat(timespec="microseconds") if run_start else "",
+        task_id=task_id,
         map_index=-1 if map_index is None else map_index,
         max_tries=max_tries,
         site=site,

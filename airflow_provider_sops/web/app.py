@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Mount
+
+from airflow_provider_sops.web.task_page import make_task_page
 
 
 def make_app() -> Starlette:
     """Make the app with the routes of all that is served."""
-    routes: list[BaseRoute] = []
+    routes: list[BaseRoute] = [Mount("/task_instance", make_task_page())]
     return Starlette(routes=routes)

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Airflow's own API server app with the plugin in it, in this process, and task instances in its database."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from airflow_provider_sops.compat import HAS_PLUGIN_TABS
+
+if not HAS_PLUGIN_TABS:
+    collect_ignore_glob = ["test_*.py"]
+
+START = datetime(2026, 11, 22, 13, 3, 25, 123456, tzinfo=UTC)
+RUN_ID = "manual__2026-11-22T13:03:25+00:00"
+
+
+@dataclass
+class Site:
+    """An Airflow, as a browser meets it."""
+
+    app: Any
+    client: Any
+    made: list[str] = field(default_factory=list)
+
+    def cookie(self, user: str) -> str:
+        """What a browser sends of a user who is logged in."""
+        from airflow.api_fastapi.app import get_auth_manager
+        from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+
+        return str(get_auth_manager().generate_jwt(SimpleAuthManagerUser(username=user, role="viewer")))
+
+    def get(self, path: str, *, user: str | None = "anyone", **headers: str) -> Any:
+        """Ask for something below ``/sops/task_instance``."""
+        cookies = f"_token={self.cookie(user)}" if user else ""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.client.get(f"/sops/task_instance/{path}", headers={"cookie": cookies, **named})
+
+    def page(self, dag_id: str = "dag", **query: Any) -> Any:
+        """Open the page of a task instance."""
+        user = query.pop("user", "anyone")
+        headers = query.pop("headers", {})
+        query = {"run_id": RUN_ID, "task_id": "wait", "map_index": -1} | query
+        parts = [
+            f"{name}={quote(str(one), safe='')}"
+            for name, value in query.items()
+            for one in (value if isinstance(value, list) else [value])
+        ]
+        return self.get(f"page/{quote(dag_id, safe='')}?{'&'.join(parts)}", user=user, **headers)
+
+
+@pytest.fixture(scope="session")
+def _airflow() -> Any:
+    os.environ["AIRFLOW__CORE__AUTH_MANAGER"] = "tests.web.auth_manager.PickyAuthManager"
+    os.environ["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS"] = "True"
+    os.environ["AIRFLOW__API_AUTH__JWT_SECRET"] = (
+        "a secret of these tests, which is long enough for the algorithm that it signs with"
+    )
+    from airflow.utils.db import initdb
+
+    initdb()
+    from airflow.api_fastapi.app import create_app
+
+    return create_app(apps="core")
+
+
+@pytest.fixture
+def site(_airflow: Any) -> Iterator[Site]:
+    """An Airflow without any run."""
+    from starlette.testclient import TestClient
+
+    with TestClient(_airflow, base_url="http://127.0.0.1") as client:
+        yield Site(_airflow, client)
+    _empty()
+
+
+def _empty() -> None:
+    from airflow.models.dag import DagModel
+    from airflow.models.dagrun import DagRun
+    from airflow.models.renderedtifields import RenderedTaskInstanceFields
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.models.taskinstancehistory import TaskInstanceHistory
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        for model in (XComModel, RenderedTaskInstanceFields, TaskInstanceHistory, TaskInstance, DagRun, DagModel):
+            session.execute(model.__table__.delete())
+
+
+def add_instance(
+    dag_id: str = "dag",
+    *,
+    run_id: str = RUN_ID,
+    task_id: str = "wait",
+    map_index: int = -1,
+    arguments: dict[str, Any] | None = None,
+    xcoms: dict[str, Any] | None = None,
+    max_tries: int = 0,
+    earlier: tuple[int, ...] = (),
+) -> None:
+    """Put a task instance into Airflow's database.
+
+    :param arguments: its rendered fields; by default those of a sensor.
+    :param earlier: the ``max_tries`` of tries before.
+    """
+    import uuid
+
+    from airflow.models.dagrun import DagRun
+    from airflow.models.renderedtifields import RenderedTaskInstanceFields
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.models.taskinstancehistory import TaskInstanceHistory
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import insert, select
+
+    key = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
+    own = {**key, "pool": "default_pool", "pool_slots": 1, "state": "success", "max_tries": max_tries}
+    with create_session() as session:
+        run = session.scalar(select(DagRun.id).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
+        if run is None:
+            values = {"dag_id": dag_id, "run_id": run_id, "start_date": START, "run_type": "manual", "state": "success"}
+            run = session.execute(insert(DagRun.__table__).values(run_after=START, **values)).inserted_primary_key[0]
+        session.execute(insert(TaskInstance.__table__).values(id=uuid.uuid4(), try_number=1 + len(earlier), **own))
+        for number, tries in enumerate(earlier, 1):
+            history = {**own, "task_instance_id": uuid.uuid4(), "try_number": number, "max_tries": tries}
+            session.execute(insert(TaskInstanceHistory.__table__).values(**history))
+        fields = {"sops_conn_id": "sops_default", "bk_biz_id": None, "scope": None} if arguments is None else arguments
+        session.execute(insert(RenderedTaskInstanceFields.__table__).values(**key, rendered_fields=fields))
+        for name, value in (xcoms or {}).items():
+            session.execute(
+                insert(XComModel.__table__).values(**key, dag_run_id=run, key=name, value=json.loads(json.dumps(value)))
+            )
