@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_sops.core.diagram.places import lay_out as place_nodes
+from airflow_provider_sops.core.diagram.shapes import Shape, kind_of
+
 DEFAULT_FILE = Path(__file__).with_name("templates.toml")
 DEFAULT_PROJECT_ID = 7
 
@@ -467,16 +470,18 @@ def lay_out(tree: dict[str, Any]) -> None:
         for flow in tree["flows"].values()
     ]
     nodes = [tree["start_event"], *tree["activities"].values(), *tree["gateways"].values(), tree["end_event"]]
+    shapes = [Shape(node["id"], kind_of(node["type"]), node["name"]) for node in nodes]
+    places = place_nodes(shapes, [(flow["source"], flow["target"]) for flow in tree["flows"].values()])
     tree["location"] = [
         {
             "id": node["id"],
             "type": _LOCATION_TYPES.get(node["type"], "tasknode"),
             "name": node["name"],
             "status": "",
-            "x": 60 + 225 * index,
-            "y": 105,
+            "x": places[node["id"]][0],
+            "y": places[node["id"]][1],
         }
-        for index, node in enumerate(nodes)
+        for node in nodes
     ]
 
 
@@ -524,7 +529,10 @@ def without_nodes(tree: dict[str, Any], excluded: Iterable[str]) -> dict[str, An
             tree["flows"][flow]["target"] = leaving["target"]
         kept = [flow for flow in as_list(target["incoming"]) if flow != leaving["id"]]
         target["incoming"] = kept + incoming
+    before = {place["id"]: place for place in tree.get("location", ())}
     lay_out(tree)
+    for place in tree["location"]:  # what was left out leaves its place free (recorded)
+        place.update({axis: before[place["id"]][axis] for axis in "xy" if place["id"] in before})
     return tree
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
 from airflow_provider_sops.testing import FakeSops
 from tests.web.conftest import Site, add_instance
 

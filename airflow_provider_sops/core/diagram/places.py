@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the nodes of a diagram stand: as ``location`` says, or in columns where a tree was made without it."""
+"""Where the nodes of a diagram stand: as ``location`` says, or as SOPS itself places them where a tree was made without it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from airflow_provider_sops.core.text import text_of
 
 Point = tuple[float, float]
 
-#: Where SOPS puts the first node, and how far it puts the next to the right and below (recorded from SOPS 3.34).
-_LEFT, _TOP = 60, 100
-_COLUMN, _ROW = 225, 108
+#: Where SOPS puts the first node, and on which line its middle and those to the right of it are; how far below that
+#: the next branch is (recorded from SOPS 3.34).
+_LEFT, _MIDDLE, _ROW = 60, 127, 108
+#: How far to the right of a node SOPS puts what follows it.
+_STEPS = {Kind.START: 110, Kind.TASK: 225, Kind.SUBPROCESS: 225}
+_STEP_OF_GATEWAY = 85
 #: Farther than this SOPS' own page cannot scroll; such a place is none.
 _FARTHEST = 1_000_000
 
@@ -23,13 +26,13 @@ def places(tree: Mapping[str, Any], nodes: Iterable[Shape], ways: Iterable[tuple
     """Return the upper left corner of each node.
 
     :param ways: source and target of each line.
-    :return: as ``location`` has them if it has all; else all in columns, so that none lies upon another.
+    :return: as ``location`` has them if it has all; else as :func:`lay_out` does.
     """
     nodes = list(nodes)
     told = {text_of(one.get("id")): point for one in objects(tree.get("location")) if (point := _point(one))}
     if nodes and all(node.id in told for node in nodes):
         return told
-    return _in_columns(nodes, list(ways))
+    return lay_out(nodes, list(ways))
 
 
 def unknown_shapes(tree: Mapping[str, Any], nodes: Iterable[Shape]) -> list[Shape]:
@@ -55,42 +58,44 @@ def _number(value: object) -> float | None:
     return value if abs(value) <= _FARTHEST else None
 
 
-def _in_columns(nodes: list[Shape], ways: list[tuple[str, str]]) -> dict[str, Point]:
-    """Put each node a column to the right of the last of those before it, side by side branches below each other."""
+def lay_out(nodes: list[Shape], ways: list[tuple[str, str]]) -> dict[str, Point]:
+    """Place nodes as SOPS does when it draws a new flow: each to the right of those before it, branches below each other.
+
+    :param ways: source and target of each line.
+    """
     known = {node.id for node in nodes}
     ways = [(source, target) for source, target in ways if source in known and target in known]
-    columns = _columns(nodes, ways)
+    lefts = _lefts(nodes, ways)
     before: dict[str, list[str]] = {}
     for source, target in ways:
         before.setdefault(target, []).append(source)
     rows: dict[str, int] = {}
-    taken: dict[int, set[int]] = {}
+    taken: dict[int, list[tuple[int, int]]] = {}
     placed: dict[str, Point] = {}
-    for node in sorted(nodes, key=lambda node: columns[node.id]):  # stable: as they stand in the tree
-        column = columns[node.id]
+    for node in sorted(nodes, key=lambda node: lefts[node.id]):  # stable: as they stand in the tree
+        left, (width, height) = lefts[node.id], node.kind.size
         row = min((rows[source] for source in before.get(node.id, ()) if source in rows), default=0)
-        while row in taken.setdefault(column, set()):
+        while any(start < left + width and left < end for start, end in taken.setdefault(row, [])):
             row += 1
-        taken[column].add(row)
+        taken[row].append((left, left + width))
         rows[node.id] = row
-        width, height = node.kind.size
-        middle = _TOP + Kind.TASK.size[1] / 2 + row * _ROW
-        placed[node.id] = (_LEFT + column * _COLUMN + (Kind.TASK.size[0] - width) / 2, middle - height / 2)
+        placed[node.id] = (left, _MIDDLE + row * _ROW - height // 2)
     return placed
 
 
-def _columns(nodes: list[Shape], ways: list[tuple[str, str]]) -> dict[str, int]:
-    """Count the longest way to each node; a way back, as loops have it, does not count."""
+def _lefts(nodes: list[Shape], ways: list[tuple[str, str]]) -> dict[str, int]:
+    """Go the longest way to each node; a way back, as loops have it, does not count."""
     after: dict[str, list[str]] = {}
     for source, target in ways:
         after.setdefault(source, []).append(target)
     order, back = _depth_first([node.id for node in nodes], after)
-    columns = {node.id: 0 for node in nodes}
+    kinds = {node.id: node.kind for node in nodes}
+    lefts = {node.id: _LEFT for node in nodes}
     for one in reversed(order):
         for target in after.get(one, ()):
             if (one, target) not in back:
-                columns[target] = max(columns[target], columns[one] + 1)
-    return columns
+                lefts[target] = max(lefts[target], lefts[one] + _STEPS.get(kinds[one], _STEP_OF_GATEWAY))
+    return lefts
 
 
 def _depth_first(ids: list[str], after: Mapping[str, list[str]]) -> tuple[list[str], set[tuple[str, str]]]:
