@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -111,8 +112,6 @@ def add_instance(
     :param arguments: its rendered fields; by default those of a sensor.
     :param earlier: the ``max_tries`` of tries before.
     """
-    import uuid
-
     from airflow.models.dagrun import DagRun
     from airflow.models.renderedtifields import RenderedTaskInstanceFields
     from airflow.models.taskinstance import TaskInstance
@@ -128,9 +127,16 @@ def add_instance(
         if run is None:
             values = {"dag_id": dag_id, "run_id": run_id, "start_date": START, "run_type": "manual", "state": "success"}
             run = session.execute(insert(DagRun.__table__).values(run_after=START, **values)).inserted_primary_key[0]
-        session.execute(insert(TaskInstance.__table__).values(id=uuid.uuid4(), try_number=1 + len(earlier), **own))
+        session.execute(
+            insert(TaskInstance.__table__).values(id=_uuid(TaskInstance, "id"), try_number=1 + len(earlier), **own)
+        )
         for number, tries in enumerate(earlier, 1):
-            history = {**own, "task_instance_id": uuid.uuid4(), "try_number": number, "max_tries": tries}
+            history = {
+                **own,
+                "task_instance_id": _uuid(TaskInstanceHistory, "task_instance_id"),
+                "try_number": number,
+                "max_tries": tries,
+            }
             session.execute(insert(TaskInstanceHistory.__table__).values(**history))
         fields = {"sops_conn_id": "sops_default", "bk_biz_id": None, "scope": None} if arguments is None else arguments
         session.execute(insert(RenderedTaskInstanceFields.__table__).values(**key, rendered_fields=fields))
@@ -138,3 +144,9 @@ def add_instance(
             session.execute(
                 insert(XComModel.__table__).values(**key, dag_run_id=run, key=name, value=json.loads(json.dumps(value)))
             )
+
+
+def _uuid(model: Any, column: str) -> Any:
+    """An id as this Airflow's column takes it."""
+    number = uuid.uuid4()
+    return number if getattr(model.__table__.c[column].type, "as_uuid", False) else str(number)

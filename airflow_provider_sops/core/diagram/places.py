@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the nodes of a diagram stand: as ``location`` says, or as SOPS itself places them where a tree was made without it."""
+"""Where the nodes of a diagram stand: as ``location`` says, else as SOPS places those of a new flow."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _number(value: object) -> float | None:
 
 
 def lay_out(nodes: list[Shape], ways: list[tuple[str, str]]) -> dict[str, Point]:
-    """Place nodes as SOPS does when it draws a new flow: each to the right of those before it, branches below each other.
+    """Place nodes as SOPS does in a new flow: each to the right of those before it, branches below each other.
 
     :param ways: source and target of each line.
     """
