@@ -6,10 +6,14 @@ from __future__ import annotations
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount
 
-from airflow_provider_sops.web.task_page import make_task_page
+from airflow_provider_sops.compat import HAS_PLUGIN_TABS
 
 
 def make_app() -> Starlette:
     """Make the app with the routes of all that is served."""
-    routes: list[BaseRoute] = [Mount("/task_instance", make_task_page())]
+    routes: list[BaseRoute] = []
+    if HAS_PLUGIN_TABS:
+        from airflow_provider_sops.web.task_page import make_task_page
+
+        routes.append(Mount("/task_instance", make_task_page()))
     return Starlette(routes=routes)
