@@ -62,7 +62,7 @@ $(VENV)/.ready: pyproject.toml $(CONSTRAINTS)
 	@touch $@
 
 .PHONY: demo
-demo: env ## a real Airflow run against the fake SOPS, told as a short story
+demo: env ## a real Airflow run against the fake SOPS, told as a short story (ARGS=--stay: then look around in it)
 	@$(IN_TEMP_HOME) $(BIN)/python tools/demo.py $(ARGS)
 
 .PHONY: test

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run an example DAG in a real Airflow against the fake SOPS, and tell what happens. Exit code 0: all of it happened.
 
+With ``--stay``, Airflow and the fake then run until they are stopped, and the address of the tab "SOPS" is printed.
+
 Everything is made for this run and removed after it: Airflow's home with its database, and the fake, a process of its
 own that Airflow reaches over HTTP. Nothing of the person's own Airflow is read or written.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
@@ -16,11 +19,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import IO
+
+from demo_stay import airflow_stays, tab_address
 
 from airflow_provider_sops.testing import FakeSopsClient
 
@@ -194,9 +199,24 @@ def tell_results(story: Story, home: Path, watcher: Watcher) -> None:
     print(f"  printed  {xcoms['use', 'return_value']}")
 
 
-def tell(story: Story, home: Path, log_path: Path) -> None:
+def stay(environ: dict[str, str], log: IO[str], home: Path, sops_url: str) -> None:
+    """Leave Airflow running until somebody stops the demo."""
+    with closing(sqlite3.connect(home / "airflow.db")) as db:
+        (run_id,) = db.execute("select run_id from dag_run where dag_id = ?", [DAG_ID]).fetchone()
+    print("\nStarting Airflow, which takes half a minute …", flush=True)
+    with airflow_stays(environ, log, DAG_ID) as url:
+        print(f"Airflow, where everybody on this machine is an admin: {url}")
+        print(f"The fake SOPS: {sops_url}")
+        print(f"The SOPS task in Airflow's page: {tab_address(url, DAG_ID, run_id, 'wait')}")
+        print("Stop with Ctrl+C.", flush=True)
+        with suppress(KeyboardInterrupt):
+            signal.pause()
+
+
+def tell(story: Story, home: Path, log_path: Path, stays: bool) -> None:
     """Run the demo.
 
+    :param stays: leave Airflow and the fake running after it.
     :raises DemoFailed: naming what did not happen.
     """
     with log_path.open("w") as log, fake_sops(log) as (sops, connection):
@@ -212,10 +232,17 @@ def tell(story: Story, home: Path, log_path: Path) -> None:
         run_dag(environ, log, task_id, watcher)
         tell_results(story, home, watcher)
         print(f"\nDone in {time.monotonic() - story.started:.0f} s. The DAG is example_dags/{DAG_ID}.py.")
+        if stays:
+            stay(environ, log, home, sops.url)
 
 
 def main() -> int:
     """Run the demo in a temporary home; keep Airflow's log when something goes wrong."""
+    parser = argparse.ArgumentParser(description="Run an example DAG against a fake SOPS.")
+    parser.add_argument("--stay", action="store_true", help="then leave Airflow running (Airflow 3.1 and newer)")
+    arguments = parser.parse_args()
+    if arguments.stay and tuple(map(int, metadata.version("apache-airflow").split(".")[:2])) < (3, 1):
+        parser.error("--stay needs Airflow 3.1 or newer")
     # so that the fake and Airflow are stopped too when somebody stops the demo
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     handle, name = tempfile.mkstemp(prefix="sops-demo-", suffix=".log")
@@ -223,7 +250,7 @@ def main() -> int:
     log_path = Path(name)
     try:
         with tempfile.TemporaryDirectory(prefix="sops-demo-") as home:
-            tell(Story(), Path(home), log_path)
+            tell(Story(), Path(home), log_path, arguments.stay)
     except Exception as error:
         # whatever it was, the log of Airflow and of the fake says more
         what = str(error) if isinstance(error, DemoFailed) else f"{type(error).__name__}: {error}"

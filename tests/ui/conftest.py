@@ -28,7 +28,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
     dags = Path(shutil.copytree(ROOT / "example_dags", home / "dags"))
     shutil.copytree(Path(__file__).parent / "dags", dags, dirs_exist_ok=True)
     # as the form's help says of headers
-    with Standalone(home, dags, AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES="headers") as standalone:
+    settings = {
+        "AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES": "headers",
+        "AIRFLOW__SCHEDULER__ALLOWED_RUN_ID_PATTERN": ".+",
+    }
+    with Standalone(home, dags, **settings) as standalone:
         yield standalone
         secrets = (b"demo-secret", b"demo-token", b"demo-access-token")
         shown = [path for path in standalone.written() if any(secret in path.read_bytes() for secret in secrets)]

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tab "SOPS" of a task instance's page, in a real browser: each kind of task, light and dark, wide and narrow."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from airflow import __version__ as airflow_version
+from playwright.sync_api import Frame, Page, expect
+
+from airflow_provider_sops.compat import HAS_PLUGIN_TABS
+from airflow_provider_sops.testing import FakeSopsClient
+from tests.live.airflow import ROOT, Standalone
+from tests.live.processes import free_ports, wait_until
+from tests.ui.browser import Album, browser_page
+from tests.ui.flows import HUNDRED, fake_with_flows
+
+pytestmark = pytest.mark.skipif(not HAS_PLUGIN_TABS, reason="this Airflow has no tabs for plugins")
+
+DAG_ID = "sops_tab"
+ALBUM = Album(ROOT / ("docs/img" if airflow_version >= "3.3" else f"build/img-{airflow_version}"))
+#: What a run id may hold, where a site allows it.
+ODD_RUN_ID = "odd +a&b=c?d#e%20f 日报"
+
+
+@pytest.fixture(scope="module")
+def sops(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeSopsClient]:
+    """A fake SOPS with flows to look at."""
+    with fake_with_flows(tmp_path_factory.mktemp("flows")) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def run_id(site: Standalone, sops: FakeSopsClient) -> str:
+    """A run in which all tasks have come as far as they do."""
+    connection = {**sops.connection(), "connection_id": "sops_tab"}
+    connection["extra"] = json.dumps(connection["extra"])
+    site.api.ask("POST", "connections", connection)
+    hundred = sops.create_task(HUNDRED, name="Deploy to a hundred hosts")
+    found = site.api.trigger(DAG_ID, {"sops_task_id": hundred})
+    wait_until("all tasks are as they stay", lambda: _has_settled(site, found), seconds=400)
+    return found
+
+
+def _has_settled(site: Standalone, run_id: str) -> bool:
+    wanted = {"finished": "success", "retried": "failed", "foreign": "success", "running": "deferred"}
+    states = {(one["task_id"], one["state"]) for one in site.api.instances(DAG_ID, run_id)}
+    mapped = [one["state"] for one in site.api.instances(DAG_ID, run_id, "mapped")]
+    return set(wanted.items()) <= states and mapped == ["success", "success"]
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    """A page of the browser, in which no script of SOPS' runs."""
+    with browser_page() as page:
+        page.on("dialog", lambda dialog: pytest.fail(f"a script ran: {dialog.message}"))
+        complaints: list[str] = []
+        page.on("console", lambda message: complaints.append(message.text))
+        yield page
+        refused = [text for text in complaints if "Content Security Policy" in text and "/sops/" in text]
+        assert not refused, refused
+
+
+def open_tab(page: Page, url: str, run_id: str, task_id: str, map_index: int | None = None) -> Frame:
+    """Open the tab as a user does, by a click on it."""
+    mapped = "" if map_index is None else f"/mapped/{map_index}"
+    page.goto(url)  # whoever is not logged in yet lands on the first page
+    expect(page.get_by_text("Dags", exact=True).first).to_be_visible()
+    page.goto(f"{url}/dags/{DAG_ID}/runs/{quote(run_id, safe='')}/tasks/{task_id}{mapped}")
+    page.get_by_role("link", name="SOPS", exact=True).click()
+    element = page.locator("iframe[title=SOPS]").element_handle()
+    assert element
+    frame = element.content_frame()
+    assert frame
+    frame.wait_for_url(re.compile(r"/sops/task_instance/page/"))
+    frame.wait_for_selector("#main")
+    return frame
+
+
+def check_accessible(frame: Frame) -> None:
+    """Let axe-core look for what keeps people out."""
+    frame.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text())
+    found: dict[str, Any] = frame.evaluate("axe.run()")
+    serious = [one for one in found["violations"] if one["impact"] in ("serious", "critical")]
+    assert not serious, json.dumps(serious, indent=1, ensure_ascii=False)[:4000]
+
+
+def choose_theme(page: Page, theme: str) -> None:
+    """Choose it as Airflow's own switch does, which keeps it in the browser."""
+    page.evaluate("theme => localStorage.setItem('theme', theme)", theme)
+    page.reload()
+
+
+def test_a_finished_task(page: Page, site: Standalone, run_id: str) -> None:
+    frame = open_tab(page, site.api.url, run_id, "finished")
+    expect(frame.get_by_role("heading", level=1)).to_contain_text("Release of 3.4.1")
+    expect(frame.get_by_text("FINISHED, 9 of 9 nodes done")).to_be_visible()
+    assert "demo-secret" not in frame.content()
+    check_accessible(frame)
+    ALBUM.take(page, "task-tab", width=1320, height=1000)
+    # a subprocess opens, a node in it is chosen, and the way back leads to the whole flow
+    frame.get_by_role("link", name="Open the subprocess Check each host").click()
+    expect(frame.get_by_role("navigation", name="Subprocesses")).to_contain_text("Check each host")
+    frame.locator("a.node", has_text="Check port 443").first.click()
+    expect(frame.get_by_role("heading", name="Node: Check port 443")).to_be_visible()
+    expect(frame.get_by_text("https://10.0.0.8/").first).to_be_visible()
+    frame.get_by_role("navigation", name="Subprocesses").get_by_role("link").first.click()
+    expect(frame.locator("a.node", has_text="发布公告").first).to_be_visible()
+
+
+def test_a_retried_task_that_has_failed(page: Page, site: Standalone, run_id: str) -> None:
+    frame = open_tab(page, site.api.url, run_id, "retried")
+    expect(frame.locator("a.node.look-failed")).to_have_count(1)
+    frame.locator("a.node.look-failed").click()
+    expect(frame.get_by_text("<script>alert('disk full')</script>").first).to_be_visible()
+    expect(frame.get_by_role("heading", name="SOPS tasks of all tries")).to_be_visible()
+    links = frame.locator(".siblings a")
+    expect(links).to_have_count(2)
+    choose_and_check_dark(page, frame)
+    ALBUM.take(page, "task-tab-failed", width=1320, height=1300)
+    page.evaluate("localStorage.removeItem('theme')")
+    frame = open_tab(page, site.api.url, run_id, "retried")
+    earlier = frame.locator(".siblings a").last
+    number = earlier.inner_text()
+    earlier.click()
+    expect(frame.locator("dl", has_text="SOPS task").first).to_contain_text(number)
+
+
+def choose_and_check_dark(page: Page, frame: Frame) -> None:
+    address = page.url
+    page.evaluate("localStorage.setItem('theme', 'dark')")
+    page.reload()
+    assert page.url == address
+    element = page.locator("iframe[title=SOPS]").element_handle()
+    assert element
+    dark = element.content_frame()
+    assert dark
+    dark.wait_for_selector(":root[data-theme=dark]")
+    dark.locator("a.node.look-failed").click()
+    expect(dark.get_by_role("heading", name="Reason of the failure")).to_be_visible()
+    check_accessible(dark)
+
+
+def test_a_running_task_renews_itself(page: Page, site: Standalone, run_id: str, sops: FakeSopsClient) -> None:
+    frame = open_tab(page, site.api.url, run_id, "running")
+    expect(frame.locator("a.node.look-running")).to_have_count(1)
+    check_accessible(frame)
+    ALBUM.take(page, "task-tab-running", width=900, height=1000)
+    ALBUM.take(page, "task-tab-narrow", width=480, height=900)
+    (task,) = [one for one in sops.tasks if one.name.startswith("Release that takes long")]
+    sops.operate(task.id, "pause")
+    # without a click
+    expect(frame.locator("#progress")).to_contain_text("SUSPENDED")
+    sops.operate(task.id, "resume")
+    expect(frame.locator("#progress")).to_contain_text("RUNNING")
+
+
+def test_a_hidden_page_asks_nothing(page: Page, site: Standalone, run_id: str) -> None:
+    frame = open_tab(page, site.api.url, run_id, "running")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/sops/" in request.url else None)
+    hide = (
+        "hidden => { Object.defineProperty(document, 'hidden', {value: hidden, configurable: true}); "
+        "document.dispatchEvent(new Event('visibilitychange')) }"
+    )
+    frame.evaluate(hide, True)
+    page.wait_for_timeout(15_000)
+    assert not asked
+    with page.expect_response(lambda response: "/sops/" in response.url):
+        frame.evaluate(hide, False)
+
+
+def test_mapped_tasks(page: Page, site: Standalone, run_id: str) -> None:
+    for index in range(2):
+        frame = open_tab(page, site.api.url, run_id, "mapped", index)
+        expect(frame.get_by_text(f"10.0.0.{index + 1}").first).to_be_visible()
+
+
+def test_a_foreign_task(page: Page, site: Standalone, run_id: str) -> None:
+    frame = open_tab(page, site.api.url, run_id, "foreign")
+    expect(frame.get_by_role("heading", name="This task has no SOPS task.")).to_be_visible()
+    check_accessible(frame)
+
+
+def test_a_hundred_nodes(page: Page, site: Standalone, run_id: str) -> None:
+    frame = open_tab(page, site.api.url, run_id, "waiting")
+    expect(frame.locator("a.node")).to_have_count(142)
+    open_tab(page, site.api.url, run_id, "waiting")
+    address = frame.url
+    page.goto(address)  # warm
+    page.goto(address)
+    paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    print(f"Airflow {airflow_version}: a hundred nodes are painted {paint:.0f} ms after the request")
+    link = page.locator(".address a")
+    expect(link).to_have_attribute("rel", "noopener noreferrer")
+    with page.expect_popup() as popup:
+        link.click()
+    expect(popup.value.get_by_role("heading", name="Deploy to a hundred hosts")).to_be_visible()
+
+
+def test_odd_ids_of_runs(page: Page, site: Standalone, run_id: str, sops: FakeSopsClient) -> None:
+    task_id = sops.create_task("Two steps with outputs", name="Of an odd run")
+    body = {"dag_run_id": ODD_RUN_ID, "logical_date": None, "conf": {"sops_task_id": task_id}}
+    site.api.ask("POST", f"dags/{DAG_ID}/dagRuns", body)
+    wait_until("its sensor has a task", lambda: _is_rendered(site, ODD_RUN_ID), seconds=200)
+    frame = open_tab(page, site.api.url, ODD_RUN_ID, "waiting")
+    expect(frame.get_by_role("heading", level=1)).to_contain_text("Of an odd run")
+
+
+def _is_rendered(site: Standalone, run_id: str) -> bool:
+    rows = site.sql(
+        "SELECT 1 FROM rendered_task_instance_fields WHERE run_id = :run AND task_id = 'waiting'", run=run_id
+    )
+    return bool(rows)
+
+
+def test_below_a_path_prefix(page: Page, site: Standalone, run_id: str, tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    before = dict(site.env)
+    url = f"http://127.0.0.1:{port}/air/flow"
+    site.env |= {"AIRFLOW__API__PORT": str(port), "AIRFLOW__API__BASE_URL": url}
+    try:
+        server = site.start("api-server")
+        wait_until(
+            "it listens", lambda: f":{port}" in server.tail() and "startup complete" in server.tail(), seconds=200
+        )
+        frame = open_tab(page, url, run_id, "finished")
+        expect(frame.get_by_role("heading", level=1)).to_contain_text("Release of 3.4.1")
+        assert frame.url.startswith(f"{url}/sops/")
+    finally:
+        site.env = before
+        server.terminate()
+        server.stop()
