@@ -205,6 +205,12 @@ def test_a_hundred_nodes(page: Page, site: Standalone, run_id: str) -> None:
     expect(popup.value.get_by_role("heading", name="Deploy to a hundred hosts")).to_be_visible()
 
 
+def test_a_wait_that_the_scheduler_has_started(page: Page, site: Standalone, run_id: str) -> None:
+    frame = open_tab(page, site.api.url, run_id, "without_worker")
+    # Airflow has no rendered arguments of it: its link tells the SOPS task
+    expect(frame.get_by_role("heading", level=1)).to_contain_text("Deploy to a hundred hosts")
+
+
 def test_odd_ids_of_runs(page: Page, site: Standalone, run_id: str, sops: FakeSopsClient) -> None:
     task_id = sops.create_task("Two steps with outputs", name="Of an odd run")
     body = {"dag_run_id": ODD_RUN_ID, "logical_date": None, "conf": {"sops_task_id": task_id}}

@@ -38,4 +38,10 @@ with DAG(
         constants=[{"IP": "10.0.0.1"}, {"IP": "10.0.0.2"}]
     )
     SopsTaskSensor(task_id="waiting", sops_task_id="{{ dag_run.conf['sops_task_id'] }}", deferrable=True)
+    SopsTaskSensor(
+        task_id="without_worker",
+        sops_task_id="{{ dag_run.conf['sops_task_id'] }}",
+        deferrable=True,
+        start_from_trigger=True,
+    )
     EmptyOperator(task_id="foreign")
