@@ -313,6 +313,19 @@ class TestNothingToShow:
         assert "may not call get_task_detail" in text_of(site.page(map_index=1))
 
 
+    def test_what_nobody_has_thought_of(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        from airflow_provider_sops.web import task_page
+
+        def fail(*_: Any) -> None:
+            raise RuntimeError("what only the log may say")
+
+        monkeypatch.setattr(task_page, "find_task_instance", fail)
+        answer = site.page()
+        assert answer.status_code == 500
+        assert text_of(answer) == " ".join(words.BROKEN)
+        assert "what only the log may say" not in answer.text
+
+
 class TestReads:
     """How often SOPS is read, and who waits for it."""
 
