@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_sops.core.task_view import NodeView, TaggedTask, TaskView
 
 #: Room for a node's name: Latin letters in a line, and lines.
-_NAME_WIDTH, _NAME_LINES = 17, 2
+_NAME_WIDTH, _NAME_LINES = 15, 2
 
 
 @dataclass(frozen=True, slots=True)

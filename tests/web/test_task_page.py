@@ -312,7 +312,6 @@ class TestNothingToShow:
         add_instance(map_index=1, xcoms={"sops_task_id": sops.create_task("Long sleep", name="other half")})
         assert "may not call get_task_detail" in text_of(site.page(map_index=1))
 
-
     def test_what_nobody_has_thought_of(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         from airflow_provider_sops.web import task_page
 

@@ -16,6 +16,7 @@ from airflow_provider_sops.core.text import DEEPEST, text_of
 if TYPE_CHECKING:
     from airflow_provider_sops.core.states import TaskState
 
+_WHERE_BRANCHES_MEET = (Kind.CONVERGE, Kind.END)
 #: Free space around what is drawn.
 _MARGIN = 30.0
 
@@ -72,7 +73,11 @@ def draw(tree: Mapping[str, Any], statuses: Iterable[NodeStatus]) -> Diagram:
     nodes = [Node(shape, Box(*corners[shape.id], *shape.kind.size), by_id.get(shape.id)) for shape in drawn]
     at = {node.shape.id: node for node in nodes}
     routed = tuple(
-        Line(way, tuple(route(way, source.box, target.box)), bool(source.status and target.status))
+        Line(
+            way,
+            tuple(route(way, source.box, target.box, turns_late=target.shape.kind in _WHERE_BRANCHES_MEET)),
+            bool(source.status and target.status),
+        )
         for way in lines
         if (source := at.get(way.source)) and (target := at.get(way.target))
     )

@@ -82,15 +82,18 @@ def _conditions(tree: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield text_of(default["flow_id"]), text_of(default.get("name")) or "default"
 
 
-def route(way: Way, source: Box, target: Box) -> list[Point]:
-    """Lead a line from one node to another: straight if it can be, else with right angles."""
+def route(way: Way, source: Box, target: Box, *, turns_late: bool = False) -> list[Point]:
+    """Lead a line from one node to another: straight if it can be, else with right angles.
+
+    :param turns_late: turn just before the target, where branches come together; else just behind the source.
+    """
     start, end = source.side(way.source_side), target.side(way.target_side)
     (out_x, out_y), (in_x, in_y) = _SIDES[way.source_side], _SIDES[way.target_side]
     after = (start[0] + out_x * _STUB, start[1] + out_y * _STUB)
     before = (end[0] + in_x * _STUB, end[1] + in_y * _STUB)
     if out_x and in_x:
         if out_x == -in_x and (before[0] - after[0]) * out_x >= 0:
-            middle = (after[0] + before[0]) / 2
+            middle = before[0] if turns_late else after[0]
             points = [start, (middle, start[1]), (middle, end[1]), end]
         else:  # it leads back: around both
             below = max(source.y + source.height, target.y + target.height) + _STUB

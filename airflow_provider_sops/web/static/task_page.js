@@ -23,6 +23,21 @@
     for (const help of document.querySelectorAll(".address-help")) help.hidden = true;
   };
 
+  // What a person looks for first: the chosen node, else one that failed, else one that runs.
+  const showNode = () => {
+    const picture = document.querySelector(".picture");
+    const node = [".chosen", ".look-failed", ".look-running", ".look-suspended"]
+      .map((look) => picture?.querySelector(`.node${look}`))
+      .find(Boolean);
+    if (!node) return;
+    const [frame, box] = [picture.getBoundingClientRect(), node.getBoundingClientRect()];
+    if (box.left >= frame.left && box.right <= frame.right && box.top >= frame.top && box.bottom <= frame.bottom) return;
+    picture.scrollBy(
+      (box.left + box.right - frame.left - frame.right) / 2,
+      (box.top + box.bottom - frame.top - frame.bottom) / 2,
+    );
+  };
+
   const replaceMain = (fresh) => {
     const scrolled = [...document.querySelectorAll(".picture, .log")].map((one) => [one.className, one.scrollLeft, one.scrollTop]);
     const focused = document.activeElement;
@@ -57,6 +72,7 @@
         lastShown = fresh.outerHTML;
         document.title = page.title;
         replaceMain(fresh);
+        if (chosen) showNode();
       }
       renewal.hidden = true;
       if (chosen) window.history.replaceState(null, "", address);
@@ -84,5 +100,6 @@
     load(new URL(href, window.location.href).href, true);
   });
   showAddress();
+  showNode();
   plan();
 })();
