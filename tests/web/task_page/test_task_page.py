@@ -20,10 +20,10 @@ from airflow_provider_sops.operators.run_identity import tag_of_run
 from airflow_provider_sops.testing import FakeSops
 from airflow_provider_sops.web import task_page_words as words
 from tests.clients import connect_to
-from tests.web.conftest import RUN_ID, START, Site, add_instance
+from tests.web.task_page.conftest import RUN_ID, START, Site, add_instance
 
 Connect = Callable[..., None]
-TESTS = Path(__file__).parent.parent
+TESTS = Path(__file__).parent.parent.parent
 
 
 def text_of(answer: Any) -> str:

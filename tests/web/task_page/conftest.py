@@ -59,7 +59,7 @@ class Site:
 
 @pytest.fixture(scope="session")
 def _airflow() -> Any:
-    os.environ["AIRFLOW__CORE__AUTH_MANAGER"] = "tests.web.auth_manager.PickyAuthManager"
+    os.environ["AIRFLOW__CORE__AUTH_MANAGER"] = "tests.web.task_page.auth_manager.PickyAuthManager"
     os.environ["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS"] = "False"
     os.environ["AIRFLOW__API_AUTH__JWT_SECRET"] = (
         "a secret of these tests, which is long enough for the algorithm that it signs with"

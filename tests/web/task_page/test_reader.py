@@ -14,7 +14,7 @@ from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.testing import FakeSops
 from airflow_provider_sops.web.task_page_airflow import TaskInstance
 from airflow_provider_sops.web.task_page_reader import Reader
-from tests.web.test_shared_reads import Clock
+from tests.web.task_page.test_shared_reads import Clock
 
 ARGUMENTS = {"sops_conn_id": "sops_default", "bk_biz_id": None}
 INSTANCE = TaskInstance("dag", "run", "task", -1, "running", ARGUMENTS, {})

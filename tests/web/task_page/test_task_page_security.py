@@ -15,8 +15,8 @@ import pytest
 from airflow_provider_sops.testing import FakeSops
 from airflow_provider_sops.web import task_page_words as words
 from tests import hostile
-from tests.web.conftest import Site, add_instance
-from tests.web.test_task_page import follow, text_of
+from tests.web.task_page.conftest import Site, add_instance
+from tests.web.task_page.test_task_page import follow, text_of
 
 Connect = Callable[..., None]
 SCRIPTS = (
