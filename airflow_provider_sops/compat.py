@@ -32,8 +32,10 @@ except ImportError:
         TaskDeferralTimeout = None  # type: ignore[assignment, misc]
 
 __all__ = [
+    "ASSETS_SINCE",
     "CLEARING_RAISES_MAX_TRIES",
     "END_FROM_TRIGGER_SINCE",
+    "HAS_ASSETS",
     "KILLS_REACH_TRIGGERS",
     "NONE_IS_PUSHED",
     "START_FROM_TRIGGER_SINCE",
@@ -41,12 +43,15 @@ __all__ = [
     "TRIGGERS_START_TASKS",
     "TaskDeferralError",
     "ask_airflow",
+    "asset_outlets",
+    "asset_stores",
     "base_url",
     "clears_store_on_success",
     "delete_xcom",
     "end_event",
     "expanded_arguments",
     "first_reschedule_date",
+    "gauge",
     "has_listeners",
     "is_mapped_over",
     "is_out_of_time",
@@ -80,6 +85,10 @@ TRIGGERS_PUSH_XCOMS = _airflow >= tuple(int(part) for part in END_FROM_TRIGGER_S
 #: DAG's author wrote, 3.1 and 3.2 in a worker.
 START_FROM_TRIGGER_SINCE = "3.3"
 TRIGGERS_START_TASKS = _airflow >= tuple(int(part) for part in START_FROM_TRIGGER_SINCE.split("."))
+
+#: The first Airflow with assets, watchers, and plugins' own apps in its API server.
+ASSETS_SINCE = "3.0"
+HAS_ASSETS = _airflow >= (3, 0)
 
 #: What asks Airflow for a trigger just now: an event loop itself keeps no task alive.
 _asking: set[asyncio.Task[Any]] = set()
@@ -281,6 +290,31 @@ def has_listeners() -> bool:
     except ImportError:  # before Airflow 3.2
         listener = import_module("airflow.listeners.listener")
     return bool(listener.get_listener_manager().has_listeners)
+
+
+def asset_outlets(operator: Any) -> list[Any]:
+    """Return the outlets of an operator that are assets, each of which gets an event when it succeeds (Airflow 3)."""
+    if not HAS_ASSETS or not operator.outlets:
+        return []
+    from airflow.sdk.definitions.asset import Asset, AssetRef
+
+    return [outlet for outlet in operator.outlets if isinstance(outlet, Asset | AssetRef)]
+
+
+def asset_stores(trigger: Any) -> list[Any]:
+    """Return Airflow's stores of the assets that a trigger watches (Airflow 3.3); each has ``get`` and ``set``.
+
+    Assets whose watchers have equal triggers share one trigger, and Airflow lists them under private names.
+    """
+    accessors = getattr(trigger, "asset_state_store", None)
+    return [] if accessors is None else [store for _, store in sorted(accessors._by_name.items())]
+
+
+def gauge(name: str, value: float, tags: Mapping[str, str]) -> None:
+    """Give a metric to Airflow, which hands it on where it is set up to."""
+    from airflow.providers.common.compat.sdk import Stats
+
+    Stats.gauge(name, value, tags=dict(tags))
 
 
 def clears_store_on_success() -> bool:
