@@ -48,7 +48,7 @@ def ended_tasks(triggering_asset_events: Mapping[Any, Iterable[Any]]) -> list[En
 
 
 def _ended_tasks_of(extra: object) -> Iterator[EndedTask]:
-    """Read an event of an outlet or a webhook, which is an ended task, or one of a watcher, which has a list of them."""
+    """Read an event: of an outlet or a webhook it is an ended task, of a watcher it has a list of them."""
     if not isinstance(extra, Mapping):
         return
     payload = extra.get("payload")

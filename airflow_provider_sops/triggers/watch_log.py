@@ -25,8 +25,8 @@ class WatchLog:
         self.log, self.name = log, name
         #: seconds since the epoch of the first failed look of the present outage
         self._outage_since: float | None = None
-        #: when each thing that a person has to mend was said last
-        self._said: dict[str, float] = {}
+        #: when each kind of thing that a person has to mend was said last
+        self._said: dict[tuple[object, ...], float] = {}
         self._announced = 0
         self._hour_began = time.time()
 
@@ -34,15 +34,16 @@ class WatchLog:
         """Tell of a look that failed: the first of an outage; what only a person can mend, once an hour."""
         now = time.time()
         if _is_for_a_person(error):
-            text = storable(str(error))
-            if now - self._said.get(text, float("-inf")) >= HOUR:
-                self._said = {one: said for one, said in self._said.items() if now - said < HOUR} | {text: now}
+            kind = (type(error), getattr(error, "api", None), getattr(error, "task_id", None))
+            if now - self._said.get(kind, float("-inf")) >= HOUR:
+                self._said = {one: said for one, said in self._said.items() if now - said < HOUR} | {kind: now}
+                text = storable(str(error))
                 self.log.error("Watch %r cannot read SOPS until somebody mends this: %s", self.name, text)
             return
         if self._outage_since is None:
             self._outage_since = now
-            kind = "" if isinstance(error, errors.SopsError) else f"{type(error).__name__}: "
-            text = f"{kind}{storable(str(error))}"
+            prefix = "" if isinstance(error, errors.SopsError) else f"{type(error).__name__}: "
+            text = f"{prefix}{storable(str(error))}"
             self.log.warning("Watch %r goes on asking, and loses no end meanwhile: %s", self.name, text)
 
     def succeeded(self) -> None:

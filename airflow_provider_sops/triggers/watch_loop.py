@@ -184,8 +184,9 @@ class WatchLoop:
             self.log.log.warning("What it remembered cannot be read, so it begins anew.")
         memory = WatchMemory()
         params = await self._list_params()
-        memory.horizon = await self._poller.run(list_newest(self.project, params))
+        memory.horizon, sops_time = await self._poller.run(list_newest(self.project, params))
         since = self.spec.since_moment
+        memory.since = since.timestamp() if since else (now if sops_time is None else sops_time)
         items = await self._poller.run(list_candidates(self.project, params, since, now))
         for item in items:
             if item.task_id <= memory.horizon and self.spec.filter.matches(item, self._template_ids):
@@ -233,7 +234,7 @@ class WatchLoop:
             self.project,
             self._states,
             poller.permissions,
-            since=self.spec.since_moment,
+            since=memory.since,
             is_old=task_id in memory.old,
             is_failed=task_id in memory.failed,
         )

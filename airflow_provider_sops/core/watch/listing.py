@@ -28,10 +28,13 @@ def list_above(project: Project, params: dict[str, Any], horizon: int) -> Flow[l
     return [item for item in items if item.task_id > horizon]
 
 
-def list_newest(project: Project, params: dict[str, Any]) -> Flow[int]:
-    """Return the id of the newest task; 0 where there is none."""
+def list_newest(project: Project, params: dict[str, Any]) -> Flow[tuple[int, float | None]]:
+    """Return the id of the newest task, 0 where there is none, and SOPS' time (seconds since the epoch) if it says it.
+
+    :raises SopsError: when SOPS gives no good answer.
+    """
     answer = yield project.call("get_task_list", limit=1, without_count=True, **params)
-    return max((item.task_id for item in models.task_list(answer)), default=0)
+    return max((item.task_id for item in models.task_list(answer)), default=0), answer.answered_at
 
 
 def list_candidates(

@@ -34,6 +34,8 @@ class WatchMemory:
     failed: set[int] = field(default_factory=set)
     #: watched ones that were there before the watch, and whose state was not read yet
     old: set[int] = field(default_factory=set)
+    #: since when ends are announced, by SOPS' clock
+    since: float = 0.0
 
     def is_known(self, task_id: int) -> bool:
         """Return whether a task was seen before."""
@@ -88,6 +90,7 @@ class WatchMemory:
             "watched_since_day": days,
             "failed": sorted(self.failed - set(unstored_failures)),
             "old": sorted(self.old),
+            "since": self.since,
         }
 
 
@@ -111,6 +114,7 @@ def restore_memory(data: object, now: float) -> WatchMemory | None:
             watched=watched,
             failed={int(task_id) for task_id in data["failed"]} & set(watched),
             old={int(task_id) for task_id in data["old"]} & set(watched),
+            since=float(data["since"]),
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         return None

@@ -46,9 +46,8 @@ class WatchedTask:
     """One task that has not ended yet, as far as is known.
 
     :param states: those that are announced.
-    :param since: an end before it is not announced, where the task was there before the watch.
-    :param is_old: the task was there before the watch, which began with it; an end that is neither a finish nor after
-        ``since`` may be older.
+    :param since: seconds since the epoch by SOPS' clock; an end before it is not announced of an old task.
+    :param is_old: the task was there before the watch, and its state was not read yet.
     :param is_failed: its failure was announced.
     """
 
@@ -56,7 +55,7 @@ class WatchedTask:
     project: Project
     states: frozenset[TaskState]
     permissions: ApiPermissions
-    since: datetime | None = None
+    since: float = 0.0
     is_old: bool = False
     is_failed: bool = False
     task_wait: TaskWait = field(init=False)
@@ -81,6 +80,8 @@ class WatchedTask:
         :param now: seconds since the epoch.
         :raises SopsError: when a further question fails; the same status is to be evaluated again.
         """
+        if status.state.is_final and status.state not in self.states:
+            return Sighting(is_over=True)  # an old one's end time would cost a request
         observation = yield from self.task_wait.evaluate(status, now, may_read_for_log=lambda: False)
         if isinstance(observation.error, errors.SopsError):
             raise observation.error
@@ -103,8 +104,9 @@ class WatchedTask:
         return Sighting(found, is_over=True)
 
     def _is_new_end(self, status: TaskStatus) -> bool:
-        """Return whether an old task has ended within the watch: it was listed as not finished, or finished since."""
+        """Return whether an old task has ended within the watch; what has finished before is not listed."""
         return status.state is TaskState.FINISHED or self._is_since(status.finish_time)
 
     def _is_since(self, moment: datetime | None) -> bool:
-        return self.since is not None and moment is not None and moment >= self.since
+        # SOPS cuts its times to whole seconds
+        return moment is not None and moment.timestamp() >= int(self.since)
