@@ -42,12 +42,12 @@ def ended_tasks(triggering_asset_events: Mapping[Any, Iterable[Any]]) -> list[En
     found: dict[tuple[Any, ...], EndedTask] = {}
     for events in triggering_asset_events.values():
         for event in events:
-            for ended in _ended_tasks_of(event.extra):
+            for ended in ended_tasks_of_event(event.extra):
                 found.setdefault(identity_of(ended), ended)
     return list(found.values())
 
 
-def _ended_tasks_of(extra: object) -> Iterator[EndedTask]:
+def ended_tasks_of_event(extra: object) -> Iterator[EndedTask]:
     """Read an event: of an outlet or a webhook it is an ended task, of a watcher it has a list of them."""
     if not isinstance(extra, Mapping):
         return

@@ -36,6 +36,7 @@ __all__ = [
     "CLEARING_RAISES_MAX_TRIES",
     "END_FROM_TRIGGER_SINCE",
     "HAS_ASSETS",
+    "HAS_PARTITION_KEYS",
     "KILLS_REACH_TRIGGERS",
     "NONE_IS_PUSHED",
     "START_FROM_TRIGGER_SINCE",
@@ -59,7 +60,9 @@ __all__ = [
     "is_unmapped",
     "link_key",
     "look_up_connection",
+    "look_up_connection_in_api_server",
     "push_from_trigger",
+    "register_asset_event",
     "resumed_context",
     "state_in_airflow",
     "through_xcom",
@@ -89,6 +92,8 @@ TRIGGERS_START_TASKS = _airflow >= tuple(int(part) for part in START_FROM_TRIGGE
 #: The first Airflow with assets, watchers, and plugins' own apps in its API server.
 ASSETS_SINCE = "3.0"
 HAS_ASSETS = _airflow >= (3, 0)
+#: Events of assets can have partition keys.
+HAS_PARTITION_KEYS = _airflow >= (3, 2)
 
 #: What asks Airflow for a trigger just now: an event loop itself keeps no task alive.
 _asking: set[asyncio.Task[Any]] = set()
@@ -351,3 +356,29 @@ def end_event() -> Any:
     from airflow.triggers.base import TaskSuccessEvent
 
     return TaskSuccessEvent()
+
+
+def look_up_connection_in_api_server(conn_id: str) -> Any:
+    """Look a connection up where Airflow's database is at hand. Blocks.
+
+    :return: the connection; ``None`` where there is none.
+    """
+    from airflow.models.connection import Connection
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
+    try:
+        return Connection.get_connection_from_secrets(conn_id)
+    except AirflowNotFoundException:
+        return None
+
+
+def register_asset_event(asset: Any, extra: Mapping[str, Any], session: Any, partition_key: str | None = None) -> None:
+    """Store an event of an asset, and queue the DAGs that are scheduled on it, as Airflow's own API does.
+
+    :param asset: its row in the database.
+    :param partition_key: Airflow 3.2 and newer, see :data:`HAS_PARTITION_KEYS`.
+    """
+    from airflow.assets.manager import asset_manager
+
+    options: dict[str, Any] = {} if partition_key is None else {"partition_key": partition_key}
+    asset_manager.register_asset_change(asset=asset, extra=dict(extra), session=session, **options)

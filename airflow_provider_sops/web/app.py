@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from starlette.applications import Starlette
-from starlette.routing import BaseRoute
+
+from airflow_provider_sops.web.webhook import Webhook
 
 
 def make_app() -> Starlette:
     """Make the app with the routes of all that is served."""
-    routes: list[BaseRoute] = []
-    return Starlette(routes=routes)
+    return Starlette(routes=[*Webhook().routes()])
