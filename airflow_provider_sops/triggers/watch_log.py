@@ -30,6 +30,14 @@ class WatchLog:
         self._announced = 0
         self._hour_began = time.time()
 
+    def info(self, text: str, *values: object) -> None:
+        """Log a line that begins with the watch's name: the triggerer's own log has those of all."""
+        self.log.info("Watch %r: %s", self.name, text % values)
+
+    def warning(self, text: str, *values: object) -> None:
+        """Log a warning."""
+        self.log.warning("Watch %r: %s", self.name, text % values)
+
     def failed(self, error: Exception) -> None:
         """Tell of a look that failed: the first of an outage; what only a person can mend, once an hour."""
         now = time.time()
@@ -38,19 +46,19 @@ class WatchLog:
             if now - self._said.get(kind, float("-inf")) >= HOUR:
                 self._said = {one: said for one, said in self._said.items() if now - said < HOUR} | {kind: now}
                 text = storable(str(error))
-                self.log.error("Watch %r cannot read SOPS until somebody mends this: %s", self.name, text)
+                self.log.error("Watch %r: cannot read SOPS until somebody mends this: %s", self.name, text)
             return
         if self._outage_since is None:
             self._outage_since = now
             prefix = "" if isinstance(error, errors.SopsError) else f"{type(error).__name__}: "
             text = f"{prefix}{storable(str(error))}"
-            self.log.warning("Watch %r goes on asking, and loses no end meanwhile: %s", self.name, text)
+            self.warning("goes on asking, and loses no end meanwhile: %s", text)
 
     def succeeded(self) -> None:
         """Tell that an outage is over."""
         self._said.clear()
         if self._outage_since is not None:
-            self.log.info("Watch %r: SOPS answers again after %.0f s.", self.name, time.time() - self._outage_since)
+            self.info("SOPS answers again after %.0f s.", time.time() - self._outage_since)
             self._outage_since = None
 
     def outage_lasted(self, now: float) -> float:
@@ -70,9 +78,8 @@ class WatchLog:
         gauge("sops_watch.lag", lag, {"watch": self.name})
         gauge("sops_watch.unfinished", watched, {"watch": self.name})
         if now - self._hour_began >= HOUR:
-            self.log.info(
-                "Watch %r: %s SOPS tasks have not ended; %s ends were announced in the last hour; lag %.0f s.",
-                self.name,
+            self.info(
+                "%s SOPS tasks have not ended; %s ends were announced in the last hour; lag %.0f s.",
                 watched,
                 self._announced,
                 lag,

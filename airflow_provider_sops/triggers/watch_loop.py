@@ -43,8 +43,8 @@ VERSION = 1
 #: Seconds to gather ends that are seen together, so that one event tells of them.
 GATHER = 0.5
 #: Most ended tasks, and most bytes of them, in one event; the others come with the next one.
-MOST_IN_EVENT = 100
-MOST_BYTES_IN_EVENT = 512 * 1024
+MOST_IN_EVENT = 500
+MOST_BYTES_IN_EVENT = 1024 * 1024
 #: Seconds between two searches for the templates that are given by name.
 _TEMPLATES_LIFETIME = 3600.0
 #: Looks at which Airflow must have answered before an event is taken for stored.
@@ -176,12 +176,12 @@ class WatchLoop:
         memory = restore_memory(stored, now)
         if memory is not None:
             self._stored = stored
-            self.log.log.info("Goes on with %s SOPS tasks that had not ended.", len(memory.watched))
+            self.log.info("goes on with %s SOPS tasks that had not ended.", len(memory.watched))
             for task_id in memory.watched:
                 self._subscribe(task_id, memory)
             return memory
         if stored is not None:
-            self.log.log.warning("What it remembered cannot be read, so it begins anew.")
+            self.log.warning("what it remembered cannot be read, so it begins anew.")
         memory = WatchMemory()
         params = await self._list_params()
         memory.horizon, sops_time = await self._poller.run(list_newest(self.project, params))
@@ -192,7 +192,7 @@ class WatchLoop:
             if item.task_id <= memory.horizon and self.spec.filter.matches(item, self._template_ids):
                 memory.old.add(item.task_id)
                 await self._add(item, memory, now)
-        self.log.log.info("Begins with %s SOPS tasks that may end.", len(memory.watched))
+        self.log.info("begins with %s SOPS tasks that may end.", len(memory.watched))
         return memory
 
     async def _find_new(self) -> None:
@@ -252,7 +252,7 @@ class WatchLoop:
             self._drop(task_id)
         if old:
             some = ", ".join(map(str, old[:10])) + (", …" if len(old) > 10 else "")
-            self.log.log.warning("Watches these no more, as they have not ended for very long: SOPS tasks %s.", some)
+            self.log.warning("watches these no more, as they have not ended for very long: SOPS tasks %s.", some)
 
     # ---- what was read ----
 
@@ -286,7 +286,7 @@ class WatchLoop:
         watched.evaluated = status
         memory.old.discard(task_id)
         if sighting.note:
-            self.log.log.warning("%s", sighting.note)
+            self.log.warning("%s", sighting.note)
         if sighting.status is not None:
             ended_at = _ended_at(sighting.status, now)
             self._ends.append(_End(sighting.status, memory.watched.get(task_id, now), ended_at))
