@@ -96,7 +96,7 @@ async def memory_over_ends(fake: FakeSopsClient, ends: int) -> tuple[float, floa
         for done in range(0, ends, AT_ONCE):
             await asyncio.to_thread(fake.create_tasks, AT_ONCE)
             fake.advance(200)  # past the time in which an older id may still appear
-            while watch.announced < done + AT_ONCE or watch.loop._ends:
+            while watch.announced < done + AT_ONCE or watch.loop._announcements.ends:
                 assert not watch.task.done(), watch.task.exception()
                 await asyncio.sleep(0.1)
             if done + AT_ONCE in (ends // 10, ends):

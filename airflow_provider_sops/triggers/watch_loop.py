@@ -1,10 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loop of a watch: it lists new tasks, lets the shared poller read those that have not ended, announces ends.
-
-An end is announced at least once. Airflow stores an event some moments after it was fired, and what a watch remembers
-must not overtake it. So an end that was announced stays unstored until Airflow has answered a question at two later
-looks: by then it has handled what the triggerer had sent before.
-"""
+"""The loop of a watch: it lists new tasks, lets the shared poller read those that have not ended, announces ends."""
 
 from __future__ import annotations
 
@@ -18,7 +13,6 @@ from airflow_provider_sops.asset_events import storable_ended_task
 from airflow_provider_sops.compat import ask_airflow
 from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.project import Project
-from airflow_provider_sops.core.ended_task import json_bytes
 from airflow_provider_sops.core.ended_task_reading import read_ended_task
 from airflow_provider_sops.core.models import TaskListItem, TaskStatus
 from airflow_provider_sops.core.poll.poller import Poller
@@ -34,6 +28,7 @@ from airflow_provider_sops.triggers.shared_pollers import (
     subscribe_to_poller,
     unsubscribe_from_poller,
 )
+from airflow_provider_sops.triggers.watch_announcements import Announcements, End, snapshot
 from airflow_provider_sops.triggers.watch_log import WatchLog
 from airflow_provider_sops.triggers.watch_memory_store import MemoryStore
 from airflow_provider_sops.watch_spec import WatchSpec
@@ -42,13 +37,8 @@ from airflow_provider_sops.watch_spec import WatchSpec
 VERSION = 1
 #: Seconds to gather ends that are seen together, so that one event tells of them.
 GATHER = 0.5
-#: Most ended tasks, and most bytes of them, in one event; the others come with the next one.
-MOST_IN_EVENT = 500
-MOST_BYTES_IN_EVENT = 1024 * 1024
 #: Seconds between two searches for the templates that are given by name.
 _TEMPLATES_LIFETIME = 3600.0
-#: Looks at which Airflow must have answered before an event is taken for stored.
-_ANSWERS_TO_STORE = 2
 
 
 @dataclass(eq=False, slots=True)
@@ -73,26 +63,6 @@ class _Subscription(Subscription):
         self.changed.set()
 
 
-@dataclass(eq=False, slots=True)
-class _End:
-    """An end that is to be announced, or was and is not yet surely stored."""
-
-    status: TaskStatus
-    #: since when the task was watched
-    watched_since: float
-    #: seconds since the epoch, by our clock, at which it ended
-    ended_at: float
-    ended_task: dict[str, Any] | None = None
-    announced: bool = False
-    #: looks since then at which Airflow has answered
-    answers: int = 0
-
-    @property
-    def is_failure(self) -> bool:
-        """Whether the task goes on being watched."""
-        return self.status.state is TaskState.FAILED
-
-
 class WatchLoop:
     """One watch in a triggerer.
 
@@ -112,7 +82,7 @@ class WatchLoop:
         self._template_ids: frozenset[int] = frozenset(spec.template_ids)
         self._templates_found_at = float("-inf")
         self._watched: dict[int, _Watched] = {}
-        self._ends: list[_End] = []
+        self._announcements = Announcements()
         self._changed = asyncio.Event()
 
     def close(self) -> None:
@@ -132,10 +102,11 @@ class WatchLoop:
                 look_at = now + self.spec.poll_interval
                 await self._look()
             await self._evaluate()
-            if time.monotonic() >= announce_at and (payload := self._take_event()):
+            if time.monotonic() >= announce_at and (ended_tasks := self._announcements.take()):
                 announce_at = time.monotonic() + self.spec.poll_interval
-                yield payload
-            waits = [look_at] if not self._ready else [look_at, announce_at]
+                self.log.announced(len(ended_tasks))
+                yield {"version": VERSION, "watch": self.spec.name, "ended_tasks": ended_tasks}
+            waits = [look_at, announce_at] if self._announcements.ready else [look_at]
             await self._sleep(max(0.0, min(waits) - time.monotonic()))
 
     async def _sleep(self, seconds: float) -> None:
@@ -262,8 +233,7 @@ class WatchLoop:
             return
         due = [one for one in list(self._watched.values()) if self._is_due(one)]
         await asyncio.gather(*(self._evaluate_one(one, self._memory) for one in due))
-        unread = [end for end in self._ends if end.ended_task is None]
-        await asyncio.gather(*(self._read_end(end) for end in unread))
+        await asyncio.gather(*(self._read_end(end) for end in self._announcements.unread))
 
     @staticmethod
     def _is_due(watched: _Watched) -> bool:
@@ -288,8 +258,8 @@ class WatchLoop:
         if sighting.note:
             self.log.warning("%s", sighting.note)
         if sighting.status is not None:
-            ended_at = _ended_at(sighting.status, now)
-            self._ends.append(_End(sighting.status, memory.watched.get(task_id, now), ended_at))
+            since, ended_at = memory.watched.get(task_id, now), _ended_at(sighting.status, now)
+            self._announcements.add(End(sighting.status, since, ended_at))
         if sighting.is_over:
             memory.drop(task_id)
             self._drop(task_id)
@@ -298,7 +268,7 @@ class WatchLoop:
         else:
             memory.failed.discard(task_id)
 
-    async def _read_end(self, end: _End) -> None:
+    async def _read_end(self, end: End) -> None:
         """Read what is announced of an end; while SOPS cannot be read, it waits for the next look."""
         flow = read_ended_task(self.project, end.status, with_outputs=self.spec.with_outputs)
         try:
@@ -308,59 +278,26 @@ class WatchLoop:
         except errors.SopsError as error:
             self.log.failed(error)
 
-    # ---- announcing, and what Airflow has stored ----
-
-    @property
-    def _ready(self) -> list[_End]:
-        return [end for end in self._ends if end.ended_task is not None and not end.announced]
-
-    def _take_event(self) -> dict[str, Any] | None:
-        """Return the next event's payload, the oldest ends first; ``None`` where there is no news."""
-        taken: list[dict[str, Any]] = []
-        size = 0
-        for end in sorted(self._ready, key=lambda one: one.ended_at):
-            assert end.ended_task is not None
-            size += json_bytes(end.ended_task)
-            if taken and (len(taken) >= MOST_IN_EVENT or size > MOST_BYTES_IN_EVENT):
-                break
-            taken.append(end.ended_task)
-            end.announced = True
-        if not taken:
-            return None
-        self.log.announced(len(taken))
-        return {"version": VERSION, "watch": self.spec.name, "ended_tasks": taken}
+    # ---- what Airflow has stored ----
 
     async def _keep(self, memory: WatchMemory) -> None:
         """Write the memory, without the ends that Airflow may not have stored yet."""
         try:
-            asked = any(end.announced for end in self._ends)
-            if asked:
+            unstored = self._announcements.unstored()
+            if self._announcements.wait_for_airflow:
                 await self._store.read()
+                self._announcements.note_answer()
+            wanted = snapshot(memory, unstored)
+            if wanted != self._stored:
+                await self._store.write(wanted)
+            self._stored, self._announcements.ends = wanted, unstored
         except Exception as error:  # whatever Airflow raises
             self.log.failed(error)
-            return
-        stored = [end for end in self._ends if end.announced and end.answers >= _ANSWERS_TO_STORE]
-        unstored = [end for end in self._ends if end not in stored]
-        snapshot = memory.snapshot(
-            {end.status.task_id: end.watched_since for end in unstored},
-            [end.status.task_id for end in unstored if end.is_failure],
-        )
-        for end in unstored:
-            end.answers += end.announced
-        if snapshot == self._stored:
-            self._ends = unstored
-            return
-        try:
-            await self._store.write(snapshot)
-        except Exception as error:  # whatever Airflow raises
-            self.log.failed(error)
-            return
-        self._stored, self._ends = snapshot, unstored
 
     def _lag(self, now: float) -> float:
         """Return the seconds since the oldest end that is not announced yet; 0 where all are."""
-        waiting = [now - end.ended_at for end in self._ends if not end.announced]
-        return max([0.0, *waiting, self.log.outage_lasted(now)])
+        oldest = self._announcements.oldest()
+        return max(0.0 if oldest is None else now - oldest, self.log.outage_lasted(now))
 
 
 def _ended_at(status: TaskStatus, now: float) -> float:

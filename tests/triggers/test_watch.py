@@ -359,7 +359,7 @@ def test_a_deleted_task_is_watched_no_more(connected: FakeSops) -> None:
 
 def test_many_watched_tasks_share_requests(connected: FakeSops) -> None:
     watch = Watch(Store())
-    ids = [connected.create_task() for _ in range(200)]
+    ids = [connected.create_task("Long sleep") for _ in range(200)]
     counts: list[int] = []
 
     def note() -> None:
