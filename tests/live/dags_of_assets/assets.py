@@ -23,7 +23,7 @@ watched = Asset(
         AssetWatcher(
             name="sops",
             trigger=SopsTaskEndedTrigger(
-                name="live", template_ids=[101, 105], states=["FINISHED", "FAILED"], bk_biz_id=2, poll_interval=10
+                name="live", template_ids=[101, 103, 105], states=["FINISHED", "FAILED"], bk_biz_id=2, poll_interval=10
             ),
         )
     ],
