@@ -32,8 +32,11 @@ except ImportError:
         TaskDeferralTimeout = None  # type: ignore[assignment, misc]
 
 __all__ = [
+    "ASSETS_SINCE",
     "CLEARING_RAISES_MAX_TRIES",
     "END_FROM_TRIGGER_SINCE",
+    "HAS_ASSETS",
+    "HAS_PARTITION_KEYS",
     "HAS_PLUGIN_TABS",
     "KILLS_REACH_TRIGGERS",
     "NONE_IS_PUSHED",
@@ -42,13 +45,15 @@ __all__ = [
     "TRIGGERS_START_TASKS",
     "TaskDeferralError",
     "ask_airflow",
+    "asset_outlets",
+    "asset_stores",
     "base_url",
     "clears_store_on_success",
-    "connection_in_api_server",
     "delete_xcom",
     "end_event",
     "expanded_arguments",
     "first_reschedule_date",
+    "gauge",
     "has_listeners",
     "is_mapped_over",
     "is_out_of_time",
@@ -56,7 +61,9 @@ __all__ = [
     "is_unmapped",
     "link_key",
     "look_up_connection",
+    "look_up_connection_in_api_server",
     "push_from_trigger",
+    "register_asset_event",
     "resumed_context",
     "state_in_airflow",
     "team_of",
@@ -86,6 +93,11 @@ TRIGGERS_START_TASKS = _airflow >= tuple(int(part) for part in START_FROM_TRIGGE
 
 #: Before Airflow 3.1, a plugin can add no tab to the page of a task instance.
 HAS_PLUGIN_TABS = _airflow >= (3, 1)
+#: The first Airflow with assets, watchers, and plugins' own apps in its API server.
+ASSETS_SINCE = "3.0"
+HAS_ASSETS = _airflow >= (3, 0)
+#: Events of assets can have partition keys.
+HAS_PARTITION_KEYS = _airflow >= (3, 2)
 
 #: What asks Airflow for a trigger just now: an event loop itself keeps no task alive.
 _asking: set[asyncio.Task[Any]] = set()
@@ -289,6 +301,31 @@ def has_listeners() -> bool:
     return bool(listener.get_listener_manager().has_listeners)
 
 
+def asset_outlets(operator: Any) -> list[Any]:
+    """Return the outlets of an operator that are assets, each of which gets an event when it succeeds (Airflow 3)."""
+    if not HAS_ASSETS or not operator.outlets:
+        return []
+    from airflow.sdk.definitions.asset import Asset, AssetRef
+
+    return [outlet for outlet in operator.outlets if isinstance(outlet, Asset | AssetRef)]
+
+
+def asset_stores(trigger: Any) -> list[Any]:
+    """Return Airflow's stores of the assets that a trigger watches (Airflow 3.3); each has ``get`` and ``set``.
+
+    Assets whose watchers have equal triggers share one trigger, and Airflow lists them under private names.
+    """
+    accessors = getattr(trigger, "asset_state_store", None)
+    return [] if accessors is None else [store for _, store in sorted(accessors._by_name.items())]
+
+
+def gauge(name: str, value: float, tags: Mapping[str, str]) -> None:
+    """Give a metric to Airflow, which hands it on where it is set up to."""
+    from airflow.providers.common.compat.sdk import Stats
+
+    Stats.gauge(name, value, tags=dict(tags))
+
+
 def clears_store_on_success() -> bool:
     """Return whether the task state store is emptied when a task succeeds; a worker's success alone does that."""
     return bool(conf.getboolean("state_store", "clear_on_success", fallback=False))
@@ -334,12 +371,28 @@ def team_of(dag_id: str) -> str:
     return DagModel.get_team_name(dag_id) or ""
 
 
-def connection_in_api_server(conn_id: str, team: str) -> Any:
-    """Look a connection up in the API server, where the task SDK has nobody to ask. Blocks.
+def look_up_connection_in_api_server(conn_id: str, team: str = "") -> Any:
+    """Look a connection up where Airflow's database is at hand. Blocks.
 
-    :param team: see :func:`team_of`.
-    :raises Exception: whatever it is that Airflow raises when there is none.
+    :param team: whose it is, see :func:`team_of`.
+    :return: the connection; ``None`` where there is none.
     """
     from airflow.models.connection import Connection
+    from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
-    return Connection.get_connection_from_secrets(conn_id, **({"team_name": team} if team else {}))
+    try:
+        return Connection.get_connection_from_secrets(conn_id, **({"team_name": team} if team else {}))
+    except AirflowNotFoundException:
+        return None
+
+
+def register_asset_event(asset: Any, extra: Mapping[str, Any], session: Any, partition_key: str | None = None) -> None:
+    """Store an event of an asset, and queue the DAGs that are scheduled on it, as Airflow's own API does.
+
+    :param asset: its row in the database.
+    :param partition_key: Airflow 3.2 and newer, see :data:`HAS_PARTITION_KEYS`.
+    """
+    from airflow.assets.manager import asset_manager
+
+    options: dict[str, Any] = {} if partition_key is None else {"partition_key": partition_key}
+    asset_manager.register_asset_change(asset=asset, extra=dict(extra), session=session, **options)

@@ -16,6 +16,7 @@ from airflow_provider_sops.core.errors import SopsConfigError
 from airflow_provider_sops.core.http.endpoint import API_TYPES, DEFAULT_PATHS, ApiType, Credentials, Endpoint
 from airflow_provider_sops.core.http.network import is_proxy_address
 from airflow_provider_sops.core.http.transport import CONNECT_TIMEOUT, READ_TIMEOUT, TransportSettings
+from airflow_provider_sops.webhook_settings import WebhookSettings, parse_webhook_settings
 
 CONN_TYPE = "sops"
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -59,6 +60,17 @@ EXTRA_FIELDS: Mapping[str, Mapping[str, Any]] = {
         "secret": True,
     },
     "tenant_id": {"label": "Tenant", "description": "Sent as X-Bk-Tenant-Id; multi-tenant sites only."},
+    "webhook_token": {
+        "label": "Webhook token",
+        "description": "With it, Airflow takes webhooks of SOPS for this connection: 32 characters or more. Two, "
+        "with a space between, while one is changed.",
+        "secret": True,
+    },
+    "webhook_asset": {
+        "label": "Webhook asset",
+        "description": "The asset that a webhook's SOPS task goes to: its name, or JSON by template, like "
+        '{"101": "deployed", "*": {"asset": "others", "partition_key": "task"}}.',
+    },
 }
 
 #: Labels and placeholders of the form's common fields, in the provider info's spelling.
@@ -103,13 +115,15 @@ class Site:
     settings: TransportSettings = field(default_factory=TransportSettings)
     #: names in extra that mean nothing to this provider
     unknown_fields: tuple[str, ...] = ()
+    #: whether and how webhooks of SOPS are taken
+    webhook: WebhookSettings = field(default_factory=WebhookSettings)
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """All values of the connection that must never be shown: its credentials; a tenant or a user is none."""
         passwords = [urlsplit(proxy).password or "" for proxy in self.settings.proxies.values()]
         quoted = [form for password in passwords if password for form in (password, unquote(password))]
-        return tuple(dict.fromkeys((*self.endpoint.secrets, *quoted)))
+        return tuple(dict.fromkeys((*self.endpoint.secrets, *quoted, *self.webhook.tokens)))
 
 
 def choose_project(sops_conn_id: str, bk_biz_id: Any, scope: Any, site: Callable[[], Site]) -> Project:
@@ -166,6 +180,7 @@ def parse_connection(
         scope=parse_scope(_text(given, "scope") or DEFAULT_SCOPE),
         settings=_parse_settings(given),
         unknown_fields=tuple(sorted(set(given) - set(EXTRA_FIELDS))),
+        webhook=parse_webhook_settings(_text(given, "webhook_token"), given.get("webhook_asset")),
     )
 
 

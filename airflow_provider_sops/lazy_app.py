@@ -23,7 +23,7 @@ class LazyApp:
     """
 
     def __init__(self, factory: str) -> None:
-        self._factory = factory
+        self.factory = factory
         self._app: AsgiApp | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -33,6 +33,6 @@ class LazyApp:
         await self._app(scope, receive, send)
 
     def _make(self) -> AsgiApp:
-        module, function = self._factory.split(":")
+        module, function = self.factory.split(":")
         app: AsgiApp = getattr(importlib.import_module(module), function)()
         return app

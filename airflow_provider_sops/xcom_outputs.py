@@ -173,12 +173,12 @@ def _check_storable(outputs: TaskOutputs, advice: str) -> None:
     values, detail = dict(outputs.values), outputs.detail
     for name, value in values.items():
         # as it is pushed by itself, and with its name, as the returned dict has it
-        if why := _why_not_storable(value) or _why_not_storable({name: value}):
+        if why := why_not_storable(value) or why_not_storable({name: value}):
             names = [name]
             break
     else:
         # together they may be what Airflow takes for something else
-        names, why = list(values), _why_not_storable(values)
+        names, why = list(values), why_not_storable(values)
     if why is not None:
         subject = f"Output {', '.join(map(_shown, names))} of SOPS task {detail.task_id}"
         raise _unusable(f"{subject} cannot be pushed into XCom ({why}); nothing was pushed. {advice}", detail.task_url)
@@ -189,7 +189,7 @@ def _shown(name: str) -> str:
     return storable(sops_key(name))
 
 
-def _why_not_storable(value: Any) -> str | None:
+def why_not_storable(value: Any) -> str | None:
     """Return why a value would not come back from an XCom as it is; what PostgreSQL refuses is refused everywhere.
 
     What the value holds is not quoted: it may be a secret.

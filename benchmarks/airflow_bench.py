@@ -51,7 +51,7 @@ LABELS = {
 }
 TICKS = os.sysconf("SC_CLK_TCK")
 #: What Airflow's supervisor says of each process that has run a part of a task.
-PROCESS_ENDED = "Task finished"
+PROCESS_ENDED = "Workload finished"
 
 
 @dataclass
@@ -200,9 +200,13 @@ def table(head: str, names: Sequence[str], measured: dict[str, Measured]) -> str
     lines = [f"| {head} | {' | '.join(labels)} |", f"| --- |{' ---: |' * len(names)}"]
     for row in ROWS:
         first, *others = [row.value(measured[name]) for name in names]
-        cells = [row.form.format(first), *(f"{row.form.format(one)} ({ratio(one / first)})" for one in others)]
+        cells = [row.form.format(first), *(_cell(row, one, first) for one in others)]
         lines.append(f"| {row.label} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _cell(row: Row, value: float, first: float) -> str:
+    return f"{row.form.format(value)} ({ratio(value / first)})" if first else row.form.format(value)
 
 
 def goals(measured: dict[str, Measured]) -> str:
@@ -257,7 +261,8 @@ def main() -> None:
             for _ in range(args.rounds):
                 for name in args.only:
                     measured[name].add(one := bench.turn(name, args.waits))
-                    print(f"{name}: {CPU.value(one):.3f} CPU s per wait", file=sys.stderr, flush=True)
+                    values = ", ".join(row.form.format(row.value(one)) for row in ROWS)
+                    print(f"{name}: {values} (the rows of the table)", file=sys.stderr, flush=True)
     for head, names in (("waits", UNMAPPED), ("mapped waits", MAPPED)):
         if set(names) <= set(args.only):
             print(f"\n{table(f'{args.rounds * args.waits} {head}', names, measured)}")

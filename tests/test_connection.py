@@ -355,7 +355,7 @@ def test_every_field_of_the_form_is_read_and_described() -> None:
         assert field["description"]
         assert "null" in field["schema"]["type"], name  # an empty field is no error
     hidden = {name for name, field in conn_fields().items() if field["schema"].get("format") == "password"}
-    assert hidden == {"bk_token", "access_token", "headers"}
+    assert hidden == {"bk_token", "access_token", "headers", "webhook_token"}
 
 
 def test_an_empty_form_field_counts_as_not_given() -> None:

@@ -59,8 +59,7 @@ def read_outputs(task_id: int, project: Project, *, assume_finished: bool = Fals
         status = yield from read_status(project, task_id, permissions, notices, fresh=True, keep=details.append)
         _check_finished(task_id, status, assume_finished)
         if permissions.status:
-            answer = yield project.call("get_task_detail", task_id=task_id, **nocache())
-            details.append(models.task_detail(answer))
+            details.append((yield from read_detail(task_id, project)))
         detail = details[-1]
         if detail.finish_time is not None:
             values = {output.name: output.value for output in detail.outputs}
@@ -74,6 +73,15 @@ def read_outputs(task_id: int, project: Project, *, assume_finished: bool = Fals
             )
         yield Sleep(_REREAD)
         waited += _REREAD
+
+
+def read_detail(task_id: int, project: Project) -> Flow[TaskDetail]:
+    """Read a task's detail past SOPS' caches.
+
+    :raises SopsError: when SOPS gives no good answer.
+    """
+    answer = yield project.call("get_task_detail", task_id=task_id, **nocache())
+    return models.task_detail(answer)
 
 
 def task_page(task_id: int, project: Project) -> Flow[str]:

@@ -21,7 +21,8 @@ class SopsGetTaskOutputsOperator(Templated, BaseOperator):
 
     Each output is pushed twice by name, as ``IP`` and as ``${IP}``, and all are returned as a dict by bare name, so
     that ``op.output["IP"]``, ``ti.xcom_pull("op", key="${IP}")`` and ``ti.xcom_pull("op")["IP"]`` give the same value,
-    with its JSON type. Nothing is pushed unless all was read and can be pushed.
+    with its JSON type. Nothing is pushed unless all was read and can be pushed. The asset events of its ``outlets``
+    hold the ended task, see :mod:`airflow_provider_sops.assets`.
 
     :param sops_task_id: the SOPS task, an int, a string or an XComArg (templated).
     :param keys: the outputs to push, in either spelling; by default all (templated).
@@ -62,6 +63,9 @@ class SopsGetTaskOutputsOperator(Templated, BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read, check, push and return the outputs."""
+        from airflow_provider_sops.asset_events import note_in_outlets
+        from airflow_provider_sops.compat import asset_outlets
+        from airflow_provider_sops.core.states import TaskState
         from airflow_provider_sops.exceptions import SopsOutputsException, airflow_errors
         from airflow_provider_sops.hooks.sops import SopsHook
         from airflow_provider_sops.xcom_outputs import fetch_outputs, push_outputs
@@ -89,4 +93,6 @@ class SopsGetTaskOutputsOperator(Templated, BaseOperator):
             do_xcom_push=self.do_xcom_push,
             extra_links=self.operator_extra_links,
         )
+        outlets = asset_outlets(self)
+        note_in_outlets(context, outlets, outputs.detail, TaskState.FINISHED, outputs.values, self.log)
         return dict(outputs.values)

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from airflow_provider_sops.asset_events import note_in_outlets
 from airflow_provider_sops.compat import KILLS_REACH_TRIGGERS
 from airflow_provider_sops.core.operate.revoke import revoke
 from airflow_provider_sops.core.states import TaskState
+from airflow_provider_sops.core.task_outputs import read_detail
 from airflow_provider_sops.core.wait.verdict import Next
 from airflow_provider_sops.exceptions import SopsException, SopsTimedOutException
 from airflow_provider_sops.operators.run_identity import retry_is_left
@@ -17,6 +19,7 @@ from airflow_provider_sops.xcom_keys import WAIT_ENDED_KEY
 from airflow_provider_sops.xcom_outputs import fetch_outputs, push_outputs
 
 if TYPE_CHECKING:
+    from airflow_provider_sops.core.models import TaskStatus
     from airflow_provider_sops.core.wait.observation import Observation
     from airflow_provider_sops.operators.run_context import RunContext
     from airflow_provider_sops.operators.run_kill import Running
@@ -48,14 +51,20 @@ def end(run_context: RunContext, observation: Observation) -> dict[str, Any]:
         run_context.push(status.task_id, status.task_url)
         raise bad_end(run_context.hook, run_context.hook.project, status, observation.reason)
     run_context.log.info("SOPS task %s %r %s.", status.task_id, status.name, observation.reason)
-    outputs = _take_outputs(run_context, status.task_id) if status.state is TaskState.FINISHED else {}
+    outputs = _take_outputs(run_context, status)
     if running is not None:
         run_context.record(running, done=True)
     return outputs
 
 
-def _take_outputs(run_context: RunContext, task_id: int) -> dict[str, Any]:
-    spec = run_context.spec
+def _take_outputs(run_context: RunContext, status: TaskStatus) -> dict[str, Any]:
+    """Push the outputs, which ends other than FINISHED do not have, and put the end into the asset events."""
+    spec, task_id = run_context.spec, status.task_id
+    if status.state is not TaskState.FINISHED:
+        if spec.outlets:
+            detail = run_context.hook.run(read_detail(task_id, run_context.hook.project))
+            note_in_outlets(run_context.context, spec.outlets, detail, status.state, {}, run_context.log)
+        return {}
     outputs = fetch_outputs(
         run_context.hook,
         task_id,
@@ -73,6 +82,7 @@ def _take_outputs(run_context: RunContext, task_id: int) -> dict[str, Any]:
             do_xcom_push=spec.do_xcom_push,
             extra_links=spec.extra_links,
         )
+    note_in_outlets(run_context.context, spec.outlets, outputs.detail, status.state, outputs.values, run_context.log)
     return dict(outputs.values)
 
 

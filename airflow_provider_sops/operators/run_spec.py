@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_sops.compat import asset_outlets
 from airflow_provider_sops.core.run.task_run import OnRetry
 from airflow_provider_sops.core.run.task_spec import TaskSpec
 from airflow_provider_sops.core.variables import sops_key
@@ -48,6 +49,8 @@ class RunSpec:
     push_outputs: bool
     do_xcom_push: bool
     extra_links: tuple[BaseOperatorLink, ...]
+    #: whose asset events hold the SOPS task
+    outlets: tuple[Any, ...]
 
 
 def task_spec_of(fields: Mapping[str, Any]) -> TaskSpec:
@@ -87,4 +90,5 @@ def run_spec_of(operator: Any) -> RunSpec:
         push_outputs=operator.push_outputs,
         do_xcom_push=operator.do_xcom_push,
         extra_links=tuple(operator.operator_extra_links),
+        outlets=tuple(asset_outlets(operator)),
     )

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY, AirflowSkipException, PokeReturnValue
 
-from airflow_provider_sops.compat import first_reschedule_date
+from airflow_provider_sops.asset_events import note_in_outlets
+from airflow_provider_sops.compat import asset_outlets, first_reschedule_date
 from airflow_provider_sops.core.api.catalogue import STATUS_CACHE_SECONDS
 from airflow_provider_sops.core.errors import SopsAuthenticationError
 from airflow_provider_sops.core.models import TaskStatus
+from airflow_provider_sops.core.states import TaskState
+from airflow_provider_sops.core.task_outputs import TaskOutputs, read_detail
 from airflow_provider_sops.core.wait.observation import Observation
 from airflow_provider_sops.core.wait.task_wait import TaskWait
 from airflow_provider_sops.core.wait.verdict import Next
@@ -131,31 +134,47 @@ class SensorWait:
 
         Nothing else is lost by waiting on then: what is tolerated of the status is tolerated of the outputs.
         """
-        assert observation.status is not None
-        result = result_of(observation.status)
-        if not self._pushes_outputs:
-            return observation, result
+        status = observation.status
+        assert status is not None
+        result = result_of(status)
+        outlets = asset_outlets(self._sensor)
         try:
-            return observation, self._push_outputs(context, observation.status, result)
+            if not self._has_outputs(status):
+                if outlets:
+                    detail = self._hook.run(read_detail(status.task_id, self._hook.project))
+                    note_in_outlets(context, outlets, detail, status.state, {}, self._sensor.log)
+                return observation, with_outputs(result, {}) if self._pushes_outputs else result
+            if not self._pushes_outputs and not outlets:
+                return observation, result
+            outputs = self._fetch_outputs(status)
+            if self._pushes_outputs:
+                result = with_outputs(result, outputs.values)
+                self._push_outputs(context, outputs, result)
+            note_in_outlets(context, outlets, outputs.detail, TaskState.FINISHED, outputs.values, self._sensor.log)
+            return observation, result
         except SopsException as error:
             return self._logged(self.task_wait.failed_read(error, time.time(), what="outputs")), None
 
-    def _push_outputs(self, context: Context, status: TaskStatus, result: dict[str, Any]) -> dict[str, Any]:
-        """Read, check and push the outputs, which ends other than a finish do not have; add them to the result."""
-        assume_finished = self.task_wait.policy.assume_finished
-        if not has_outputs(status, assume_finished=assume_finished):
-            return with_outputs(result, {})
-        log, do_xcom_push = self._sensor.log, self._sensor.do_xcom_push
-        read = fetch_outputs(
-            self._hook, status.task_id, self._keys, log=log, do_xcom_push=do_xcom_push, assume_finished=assume_finished
+    def _has_outputs(self, status: TaskStatus) -> bool:
+        return has_outputs(status, assume_finished=self.task_wait.policy.assume_finished)
+
+    def _fetch_outputs(self, status: TaskStatus) -> TaskOutputs:
+        return fetch_outputs(
+            self._hook,
+            status.task_id,
+            self._keys,
+            log=self._sensor.log,
+            do_xcom_push=self._sensor.do_xcom_push and self._pushes_outputs,
+            assume_finished=self.task_wait.policy.assume_finished,
         )
-        result = with_outputs(result, read.values)
+
+    def _push_outputs(self, context: Context, outputs: TaskOutputs, result: dict[str, Any]) -> None:
+        do_xcom_push = self._sensor.do_xcom_push
         if self._sensor.start_from_trigger and do_xcom_push:
             # what names the outputs comes first: a trigger that starts the next run deletes them by it
             context["ti"].xcom_push(key=XCOM_RETURN_KEY, value=result)
         links = self._sensor.operator_extra_links
-        push_outputs(context, read.values, log=log, do_xcom_push=do_xcom_push, extra_links=links)
-        return result
+        push_outputs(context, outputs.values, log=self._sensor.log, do_xcom_push=do_xcom_push, extra_links=links)
 
     def _logged(self, observation: Observation) -> Observation:
         """Log an observation; after a refusal of the credentials they are looked up again."""

@@ -14,7 +14,7 @@ from datetime import datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from airflow_provider_sops.testing import answers, engine_v1, shapes
+from airflow_provider_sops.testing import answers, callbacks, engine_v1, shapes, webhooks
 from airflow_provider_sops.testing.calling import APIS, Api, Call, as_api, is_common, require
 from airflow_provider_sops.testing.counting import count_tasks
 from airflow_provider_sops.testing.engine import Node, Task
@@ -198,6 +198,12 @@ def create_template(call: Call) -> Answer:
     return {"result": True, "data": data, "code": 0, "message": "success"}
 
 
+@as_api("POST", _BIZ, "flow_edit")
+def apply_webhook_configs(call: Call) -> Answer:
+    """Give templates a webhook: SOPS 3.34.17 refuses."""
+    return webhooks.apply_configs(call.body, call.site.templates, call.project)
+
+
 # ---- making tasks ----
 
 _ID = {"oneOf": [{"type": "string", "minLength": 1}, {"type": "integer", "minimum": 1}]}
@@ -309,15 +315,7 @@ def _create(call: Call, and_start: bool) -> Task:
     params = call.body
     template = _own_template(call, f"project_id={call.project.id},biz_id={call.project.bk_biz_id}")
     _check_create(params, and_start, call.release)
-    callback_url = params.get("callback_url", "")
-    if callback_url and not re.match(r"^https?://\w.+$", callback_url):
-        raise Stop(
-            {
-                "result": False,
-                "code": PARAMETER,
-                "message": r"callback_url format error, must match ^https?://\w.+$",
-            }
-        )
+    callback_url = callbacks.checked_url(params.get("callback_url"))
     if params.get("pipeline_tree") and not and_start:
         graph = _posted_graph(call, params["pipeline_tree"], draw=False)
     else:
@@ -331,7 +329,7 @@ def _create(call: Call, and_start: bool) -> Task:
         template=template,
         flow_type=params.get("flow_type", "common"),
         callback_url=callback_url,
-        callback_version=params.get("callback_version", ""),
+        callback_version="" if and_start else params.get("callback_version", ""),
     )
     task.note(call.now, call.user, "create")
     return task
@@ -500,11 +498,13 @@ def node_callback(call: Call) -> Answer:
 @as_api("GET", _TASK, "task_view")
 def get_task_detail(call: Call) -> Answer:
     """A task with its tree, times and outputs. Has no state."""
-    call.get_bool("include_webhook_history")
+    with_history = call.get_bool("include_webhook_history")
     task = call.site.task(call.ids["task_id"])
     if task is None or task.project_id != call.project.id:
         return _no_detail(call)
     data = answers.task_detail(task, call.project, call.site.task_url(task), call.now, racing=call.racing(task))
+    if with_history:
+        data["task_webhook_history"] = list(call.site.webhook_history.get(task.id, []))
     return {"result": True, "data": shapes.detail_of(call.release, data, call.project.bk_biz_id), "code": 0}
 
 

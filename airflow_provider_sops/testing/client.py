@@ -117,6 +117,14 @@ class FakeSopsClient:
         """Let a task's engine data expire."""
         self.call("POST", "expire_task", {"task_id": task_id})
 
+    def set_webhook(self, template: int | str, endpoint: str, **settings: Any) -> None:
+        """Give a template a webhook; see :meth:`FakeSops.set_webhook`."""
+        self.call("POST", "webhook", {"template": template, "endpoint": endpoint, **settings})
+
+    def remove_webhook(self, template: int | str) -> None:
+        """Take its webhook from a template."""
+        self.call("POST", "remove_webhook", {"template": template})
+
     def set_start_delay(self, seconds: float | None) -> None:
         """Seconds from a start request to the start; None: the worker is dead."""
         self.call("POST", "start_delay", {"seconds": seconds})

@@ -138,6 +138,8 @@ _ACTS: dict[str, Callable[[SimulatedSops, dict[str, Any]], Any]] = {
     "expire_task": lambda fake, args: fake.expire_task(args["task_id"]),
     "start_delay": _set_start_delay,
     "revive_worker": lambda fake, args: fake.revive_worker(**args),
+    "webhook": lambda fake, args: fake.set_webhook(**args),
+    "remove_webhook": lambda fake, args: fake.remove_webhook(args["template"]),
     "serve_canned": lambda fake, args: fake.serve_canned(args["answers"]),
 }
 _REMOVALS: dict[str, Callable[[SimulatedSops], Any]] = {

@@ -377,7 +377,6 @@ class Task:
         self.root_state = "REVOKED"  # running nodes keep their state, as in SOPS
         self._end(now)
         self._hooks.ended(self, False, now)
-        self._hooks.ended(self, False, now)  # SOPS posts its callback twice on a revoke
 
     def expire(self, now: float) -> None:
         """The engine's data of the task are gone."""
@@ -705,7 +704,8 @@ class Task:
         if auto_retry is not None and node.auto_retry_times < auto_retry.times:
             version = node.version
             self._after(at + auto_retry.interval, lambda due: self._auto_retry(node, version, due))
-        self._hooks.ended(self, False, at)
+        else:
+            self._hooks.ended(self, False, at, node)
 
     def _auto_retry(self, node: Node, version: str, at: float) -> None:
         if node.version == version and node.state == "FAILED" and self.root_state == "RUNNING":
@@ -780,8 +780,11 @@ class Task:
 class Hooks:
     """What the engine tells its surroundings. All do nothing here."""
 
-    def ended(self, task: Task, success: bool, at: float) -> None:
-        """The task has finished or was revoked, or one of its nodes has failed."""
+    def ended(self, task: Task, success: bool, at: float, failed: Node | None = None) -> None:
+        """The task has finished or was revoked, or one of its nodes has failed and is not retried by SOPS itself.
+
+        :param failed: the node.
+        """
 
     def start_child(self, task: Task, node: Node, at: float) -> None:
         """Start the task of an independent subprocess."""

@@ -51,12 +51,14 @@ class FakeSops(SimulatedSops):
         self._server = server
         self._thread = threading.Thread(target=server.serve_forever, args=(0.02,), name="fake-sops", daemon=True)
         self._thread.start()
+        self.site.outbox.start(self._bring_up)
         return self
 
     def stop(self) -> None:
         """Close all connections and stop. Tasks and request log stay; :meth:`start` listens at the same port again."""
         if self._server is None or self._thread is None:
             return
+        self.site.outbox.stop()
         self._server.shutdown()
         self._server.close_connections()
         self._server.server_close()

@@ -18,6 +18,7 @@ NEWEST = RELEASES[0]
 
 #: What no client relies on but what the fake does: the first release that has it, or that does it so.
 SINCE: Mapping[str, str] = {
+    "apply_webhook_configs": "3.34.5",  # and all of webhooks
     "auto retry of nodes": "3.13.1",
     "callback_version": "3.33.9",
     "checked list parameters": "3.31.6",
@@ -50,6 +51,7 @@ _CREATE = {
 _PARAMETERS: Mapping[str, Mapping[str, str]] = {
     "create_task": _CREATE,
     "create_and_start_task": _CREATE,
+    "get_task_detail": {"include_webhook_history": "apply_webhook_configs"},
     "get_task_list": {
         "create_method": "get_task_list.create_method",
         "create_time_start": "get_task_list.create_time_start",

@@ -19,7 +19,7 @@ from airflow_provider_sops.testing.faults import LOGIN_PAGE, Fault, Faults, with
 from airflow_provider_sops.testing.refusals import PARAMETER, Crash, refusal
 from airflow_provider_sops.testing.releases import NEWEST, find_release
 from airflow_provider_sops.testing.site import ALL_RIGHTS, Site
-from airflow_provider_sops.testing.templates import key_of
+from airflow_provider_sops.testing.templates import Webhook, key_of
 
 
 @dataclass(slots=True)
@@ -175,6 +175,7 @@ class SimulatedSops:
         user: str | None = None,
         project_id: int | None = None,
         callback_url: str = "",
+        callback_version: str = "",
     ) -> int:
         """Make a task directly, without HTTP; nothing of it stands in the request log.
 
@@ -183,6 +184,8 @@ class SimulatedSops:
         :param constants: values by bare name or key (``${IP}``).
         :param start: queue its start too; a function task that nobody has claimed stays as it is.
         :param project_id: of the task; None: the template's.
+        :param callback_url: where its end, its failures and its revoke are posted to; empty: nowhere.
+        :param callback_version: ``v2``: as JSON with the outputs; empty: as a form.
         :return: the task's id.
         :raises KeyError: no such template.
         """
@@ -198,6 +201,7 @@ class SimulatedSops:
                 template=wanted,
                 flow_type=flow_type,
                 callback_url=callback_url,
+                callback_version=callback_version,
             )
             if start and task.current_flow == "execute_task":
                 self.site.start_task(task, user)
@@ -221,6 +225,11 @@ class SimulatedSops:
         with self.site.lock:
             self._release_due()
             return self.site.all_tasks()[::-1]
+
+    def _bring_up(self) -> None:
+        with self.site.lock:
+            self._release_due()
+            self.site.bring_up()
 
     def start_task(self, task_id: int) -> None:
         """Queue the start of a task, without HTTP.
@@ -297,9 +306,30 @@ class SimulatedSops:
         with self.site.lock:
             self.site.revive_worker(start_delay)
 
+    def set_webhook(self, template: int | str, endpoint: str, **settings: Any) -> None:
+        """Give a template a webhook, in the place of the one that it has: what happens to its tasks is posted there.
+
+        :param template: id or name.
+        :param endpoint: address that is posted to.
+        :param settings: events, headers, authorization, retry_times, interval and timeout; see
+            :class:`~airflow_provider_sops.testing.templates.Webhook`.
+        :raises KeyError: no such template.
+        :raises ValueError: a setting cannot be so, or this release of SOPS has no webhooks.
+        """
+        with self.site.lock:
+            self.site.set_webhook(self.site.template(template), Webhook(endpoint, **settings))
+
+    def remove_webhook(self, template: int | str) -> None:
+        """Take its webhook from a template.
+
+        :raises KeyError: no such template.
+        """
+        with self.site.lock:
+            self.site.set_webhook(self.site.template(template), None)
+
     @property
     def callbacks(self) -> list[tuple[str, dict[str, Any]]]:
-        """Posts to callback URLs so far: ``(url, fields)``."""
+        """What callback URLs are told so far, without retries: ``(url, fields)``."""
         with self.site.lock:
             self.site.all_tasks()
             return list(self.site.callbacks)

@@ -4,24 +4,22 @@
 from __future__ import annotations
 
 import copy
-import json
 import threading
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_sops.testing import answers, engine_v1
+from airflow_provider_sops.testing import answers, callbacks, engine_v1, webhooks
 from airflow_provider_sops.testing.answers import Project
 from airflow_provider_sops.testing.engine import Clock, Hooks, Node, Task, all_specs
+from airflow_provider_sops.testing.outbox import Outbox
 from airflow_provider_sops.testing.releases import Release
 from airflow_provider_sops.testing.templates import (
     Behaviour,
     Graph,
     Template,
+    Webhook,
     compile_tree,
     expand,
     key_of,
@@ -74,6 +72,8 @@ class Site(Hooks):
         self.caches = caches
         self.start_delay = start_delay
         self.callbacks: list[tuple[str, dict[str, Any]]] = []
+        self.webhook_history: dict[int, list[dict[str, Any]]] = {}  # by task, the newest first
+        self.outbox = Outbox(self.clock, self.lock)
         self.url = ""
         self._graphs: dict[tuple[Any, ...], Graph] = {}
         self.next_task_id = FIRST_TASK_ID
@@ -115,10 +115,14 @@ class Site(Hooks):
             task.run(self.clock.now())
             done += 1
 
-    def all_tasks(self) -> list[Task]:
-        """All tasks, brought up to the present, the newest first."""
+    def bring_up(self) -> None:
+        """Bring all tasks up to the present."""
         for task in list(self.tasks.values()):
             self._bring_up(task)
+
+    def all_tasks(self) -> list[Task]:
+        """All tasks, brought up to the present, the newest first."""
+        self.bring_up()
         return sorted(self.tasks.values(), key=lambda task: -task.id)
 
     def template(self, template: int | str) -> Template:
@@ -180,6 +184,16 @@ class Site(Hooks):
         self.next_template_id += 1
         return template
 
+    def set_webhook(self, template: Template, webhook: Webhook | None) -> None:
+        """Let what happens to the tasks of a template be posted from now on, or not.
+
+        :raises ValueError: this release of SOPS has no webhooks.
+        """
+        if not self.release.has("apply_webhook_configs"):
+            raise ValueError(f"SOPS {self.release.name} has no webhooks")
+        template.webhook = webhook
+        self.outbox.watch()
+
     def create_task(
         self,
         *,
@@ -211,6 +225,8 @@ class Site(Hooks):
         )
         self.next_task_id += 1
         self.tasks[task.id] = task
+        if task.callback_url or any(known.webhook for known in self.templates.values()):
+            self.outbox.watch()
         return task
 
     def start_task(self, task: Task, user: str) -> None:
@@ -265,10 +281,15 @@ class Site(Hooks):
         node.outputs |= {"task_id": child.id, "task_url": self.task_url(child), "task_name": child.name}
         child.queue_start(at, task.executor, 0)
 
-    def ended(self, task: Task, success: bool, at: float) -> None:
-        """Post the callback; tell the parent of a child task."""
+    def ended(self, task: Task, success: bool, at: float, failed: Node | None = None) -> None:
+        """Post the callback and the webhook; tell the parent of a child task."""
+        revoked = not success and failed is None
         if task.callback_url:
-            self._post_callback(task, success)
+            for moment, post in callbacks.posts_of(task, success, at, revoked=revoked):
+                self.callbacks.append((task.callback_url, callbacks.fields_of(task, success)))
+                self.outbox.add(moment, post)
+        if not revoked:
+            self._post_event(task, failed, at)
         if task.parent is not None:
             parent_id, node_id = task.parent
             parent = self.tasks[parent_id]
@@ -276,23 +297,12 @@ class Site(Hooks):
             text = f'子流程节点执行异常，请<a href="{url}" target="_blank">去往子任务</a>查看详情'
             parent.child_ended(at, node_id, success, text)
 
-    def _post_callback(self, task: Task, success: bool) -> None:
-        form: dict[str, Any] = {"task_id": task.id, "task_success": success}
-        if task.callback_version == "v2":
-            form = {"task_id": task.id, "callback_version": "v2", "task_success": success}
-            form["task_outputs"] = task.outputs
-            data, kind = json.dumps(form).encode(), "application/json"
-        else:
-            data, kind = urllib.parse.urlencode(form).encode(), "application/x-www-form-urlencoded"
-        self.callbacks.append((task.callback_url, form))
-        request = urllib.request.Request(task.callback_url, data, {"Content-Type": kind})  # noqa: S310 (checked: http)
-        threading.Thread(target=_post, args=(request,), daemon=True).start()
-
-
-def _post(request: urllib.request.Request) -> None:
-    for _ in range(3):
-        try:
-            with urllib.request.urlopen(request, timeout=5):  # noqa: S310
-                return
-        except (urllib.error.URLError, OSError):
-            continue
+    def _post_event(self, task: Task, failed: Node | None, at: float) -> None:
+        template = self.templates.get(task.template_id or 0)
+        if template is None or template.webhook is None or not self.release.has("apply_webhook_configs"):
+            return
+        body = webhooks.event_of(task, failed, self.projects[task.project_id], self.task_url(task))
+        if template.webhook.wants(body["event"]["code"]):
+            history = self.webhook_history.setdefault(task.id, [])
+            post = webhooks.post_of(template.webhook, body, lambda row: history.insert(0, row))
+            self.outbox.add(at + webhooks.DELAY, post)

@@ -55,17 +55,39 @@ def _import_site_of() -> Callable[[Connection, Mapping[str, Any]], Site]:
 
 def subscribe_to_poller(sops_conn_id: str, project: Project, subscription: Subscription) -> Poller:
     """Subscribe a wait to the poller that this event loop's waits of the same connection and project share."""
+    poller = _shared_poller(sops_conn_id, project)
+    poller.subscribe(subscription)
+    return poller
+
+
+def hold_poller(sops_conn_id: str, project: Project) -> Poller:
+    """Keep the poller that is shared, though nobody waits; :func:`let_poller_go` ends it."""
+    poller = _shared_poller(sops_conn_id, project)
+    poller.hold()
+    return poller
+
+
+def _shared_poller(sops_conn_id: str, project: Project) -> Poller:
     pollers = _pollers.setdefault(asyncio.get_running_loop(), {})
     poller = pollers.get((sops_conn_id, project))
     if poller is None:
         poller = pollers[(sops_conn_id, project)] = Poller(lambda: connect(sops_conn_id), project)
-    poller.subscribe(subscription)
     return poller
 
 
 def unsubscribe_from_poller(poller: Poller, subscription: Subscription) -> None:
     """End a wait's subscription; the last one ends the poller."""
     poller.unsubscribe(subscription)
+    _forget_if_idle(poller)
+
+
+def let_poller_go(poller: Poller) -> None:
+    """Keep a poller no more; it ends with its last subscription."""
+    poller.let_go()
+    _forget_if_idle(poller)
+
+
+def _forget_if_idle(poller: Poller) -> None:
     if poller.idle:
         for pollers in _pollers.values():
             for key in [key for key, one in pollers.items() if one is poller]:

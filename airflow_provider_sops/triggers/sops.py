@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The trigger that waits for a SOPS task without a worker slot."""
+"""The triggers: one waits for a SOPS task without a worker slot, one tells an asset of every SOPS task that ends."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from airflow.triggers import base
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_sops.compat import end_event
+from airflow_provider_sops.compat import HAS_ASSETS, end_event
 from airflow_provider_sops.wait_spec import WaitSpec
 
 if TYPE_CHECKING:
+    from airflow.triggers.base import BaseEventTrigger
+
     from airflow_provider_sops.core.call_flow import Flow
+    from airflow_provider_sops.watch_spec import WatchSpec
+else:
+    BaseEventTrigger = getattr(base, "BaseEventTrigger", BaseTrigger)  # Airflow 2 has none
 
 
 class SopsTaskTrigger(BaseTrigger):
@@ -130,3 +136,50 @@ class _Argument:
 
 for _name in WaitSpec._fields:
     setattr(SopsTaskTrigger, _name, _Argument(_name))
+
+
+class SopsTaskEndedTrigger(BaseEventTrigger):
+    """Tell an asset of every SOPS task that ends, whoever started it (Airflow 3.0 and newer).
+
+    It is the trigger of an ``AssetWatcher``. A DAG that is scheduled on the watcher's asset reads the tasks with
+    :func:`airflow_provider_sops.assets.ended_tasks`.
+
+    It fires an event for each look that has news, tells of each end at least once, and never ends by itself.
+
+    :param name: what its memory is called: the same name goes on after a change of other arguments, and another name
+        begins anew. Give each asset's watcher its own.
+    :param template_ids: the templates to watch, by id.
+    :param template_names: the templates to watch, by name. Without any, tasks of all templates are.
+    :param template_source: where the templates are kept, ``business`` or ``common``.
+    :param keyword: watch tasks with this in their names.
+    :param create_method: watch tasks that were created so, in SOPS' words: ``app``, ``api``, ``periodic``, …
+    :param states: what is announced: FINISHED, FAILED, REVOKED, EXPIRED. A failed task goes on being watched.
+    :param with_outputs: read the outputs of tasks that have finished.
+    :param since: at its first start, announce what has ended since (a datetime with a time zone, or ISO 8601); by
+        default only what ends from then on.
+    :param bk_biz_id: the business (or project, see ``scope``); by default the connection's.
+    :param scope: what ``bk_biz_id`` is, ``cmdb_biz`` or ``project``; by default the connection's.
+    :param sops_conn_id: the connection.
+    :param poll_interval: seconds or ``timedelta`` between two looks; at least the 10 seconds for which SOPS answers
+        from its cache.
+    :raises ValueError: an argument is wrong, or Airflow is older than 3.0.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        if not HAS_ASSETS:
+            raise ValueError("SopsTaskEndedTrigger needs Airflow 3.0 or newer, which has AssetWatcher")
+        from airflow_provider_sops.watch_spec import make_watch_spec
+
+        self.spec: WatchSpec = make_watch_spec(**kwargs)
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class and the arguments from which a triggerer makes the trigger again."""
+        return f"{__name__}.SopsTaskEndedTrigger", self.spec.kwargs()
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Watch for ever, and fire an event for each look that has news."""
+        from airflow_provider_sops.triggers.watch import watch
+
+        async for payload in watch(self, self.spec):
+            yield TriggerEvent(payload)  # type: ignore[no-untyped-call]

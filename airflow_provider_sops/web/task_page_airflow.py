@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sops.compat import connection_in_api_server, team_of
+from airflow_provider_sops.compat import look_up_connection_in_api_server, team_of
 from airflow_provider_sops.connection import Site, choose_project
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.run.tag import Tag
@@ -192,5 +192,7 @@ def read_site(conn_id: str, team: str) -> Site:
     """
     from airflow_provider_sops.hooks.sops import site_of
 
-    connection = connection_in_api_server(conn_id, team)
+    connection = look_up_connection_in_api_server(conn_id, team)
+    if connection is None:
+        raise LookupError(f"Airflow's API server finds no connection {conn_id!r}")
     return site_of(connection, connection.extra_dejson)

@@ -23,6 +23,7 @@ from urllib.parse import unquote
 import pytest
 
 from airflow_provider_sops import __version__
+from airflow_provider_sops.compat import HAS_ASSETS, HAS_PARTITION_KEYS
 from airflow_provider_sops.connection import EXTRA_FIELDS, Site, parse_connection
 from airflow_provider_sops.core.errors import SopsNotFoundError
 from airflow_provider_sops.core.http.client import SopsClient
@@ -42,7 +43,15 @@ from tests.docs.blocks import (
 from tests.docs.dag_runs import DagRun, environ, run_dags
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-BLOCKS = [block for page in pages() for block in blocks(page)]
+
+
+def _is_for_this_airflow(block: Block) -> bool:
+    if "PartitionedAssetTimetable" in block.text:
+        return HAS_PARTITION_KEYS
+    return HAS_ASSETS or "from airflow.sdk import" not in block.text
+
+
+BLOCKS = [block for page in pages() for block in blocks(page) if _is_for_this_airflow(block)]
 OUTPUTS = {"IP": "10.0.0.8", "EXIT": "0"}
 #: the id that the pages use: the first task of the fake
 TASK_ID = 50001

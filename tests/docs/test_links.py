@@ -18,7 +18,13 @@ from tests.docs.blocks import README, ROOT, all_pages, anchors, links, translate
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SOURCE = PYPROJECT["project"]["urls"]["Source"]
 #: all that the pages may link to outside the project's own repository
-KNOWN = ("https://github.com/TencentBlueKing/bk-sops", "https://semver.org")
+KNOWN = (
+    "https://github.com/TencentBlueKing/bk-sops",
+    "https://semver.org",
+    "https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/asset-scheduling.html",
+    "https://github.com/apache/airflow/issues/54659",
+    "https://github.com/apache/airflow/issues/56050",
+)
 #: what a path in the project's own repository may begin with, before the name of a file or folder
 IN_MAIN = re.compile(r"/(?P<kind>tree|blob|raw)/main/(?P<path>[^?#]+)")
 

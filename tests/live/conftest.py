@@ -28,6 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Each race costs a minute."""
     parser.addoption("--races", type=int, default=5, help="how often thirty waits end as soon as they are deferred")
     parser.addoption("--many", type=int, default=100, help="how many waits end within a second (a multiple of twenty)")
+    parser.addoption("--kills", type=int, default=4, help="how often a part of Airflow is killed while tasks end")
     parser.addoption("--many-runs", type=int, default=1, help="how often they do")
 
 

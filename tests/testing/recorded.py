@@ -71,6 +71,10 @@ _WITHOUT_CHILDREN = (
 _MEANWHILE = {
     ("16e-EXPIRED-and-deleted", "03-get_task_status-EXPIRED"): (50171, FakeSops.expire_task),
     ("16e-EXPIRED-and-deleted", "11-get_task_status-DELETED"): (50172, FakeSops.delete_task),
+    ("20b-webhook", "09-get_task_detail-include_webhook_history-revoked"): (
+        33,
+        lambda fake, task_id: fake.operate(task_id, "revoke"),
+    ),
     ("20c-callback-and-retry-that-change-nothing", "06-retry-of-a-FAILED-node-in-a-REVOKED-task"): (
         369,
         lambda fake, task_id: fake.operate(task_id, "revoke"),
@@ -82,7 +86,7 @@ _MEANWHILE = {
     ("20d-failed-then-paused", "01-get_task_status"): (373, lambda fake, task_id: fake.operate(task_id, "pause")),
 }
 #: Templates that were made anew for the scenarios from 20 on, alike: id -> that of the setup.
-_SAME_TEMPLATES = {151: 101, 163: 113}
+_SAME_TEMPLATES = {5: 101, 117: 101, 118: 106, 119: 103, 151: 101, 163: 113}
 #: Id of a template that has no nodes left.
 WITHOUT_NODES = 199
 #: Tasks that were there before a scenario: (id, name, template, start).
@@ -93,6 +97,11 @@ _TASKS_BEFORE = {
         (50134, "first-created", 101, False),
         (50135, "second-created", 101, False),
     ],
+    "20b-webhook": [
+        (31, "t 1795873234.64", 117, True),
+        (32, "t 1795873234.69", 118, True),
+        (33, "t 1795873234.74", 119, True),
+    ],
     "20c-callback-and-retry-that-change-nothing": [
         (369, "t 1795875253.10", 106, True),
         (372, "t 1795875257.14", 103, True),
@@ -101,6 +110,8 @@ _TASKS_BEFORE = {
     "20e-pause_subproc": [(381, "t 1795875378.02", 163, True)],
     "20f-misc-apis": [(369, "t 1795875253.10", 106, True), (371, "x", WITHOUT_NODES, False)],
 }
+#: What these were given: task -> constants.
+_CONSTANTS_BEFORE = {31: {"IP": "10.1.1.1"}}
 #: Nodes of these: recorded id -> (task, name).
 _NODES_BEFORE = {
     "nb714ffbbac33f21bbe730491ea5b92e": (372, "sleep_long"),
@@ -110,7 +121,8 @@ _NODES_BEFORE = {
 
 
 def _behaviour(template_id: int | None, spec: Spec) -> Behaviour:
-    known = _BEHAVIOURS.get((template_id or 0, spec.name))
+    own_id = template_id or 0
+    known = _BEHAVIOURS.get((own_id, spec.name)) or _BEHAVIOURS.get((_SAME_TEMPLATES.get(own_id, 0), spec.name))
     if known is not None:
         return known
     component = spec.data.get("component", {})
@@ -135,7 +147,7 @@ def exchanges(scenario: str) -> Iterator[Exchange]:
     """The recorded exchanges of a scenario, in order."""
     for path in sorted((SAMPLES / scenario).glob("*.json")):
         sample = json.loads(path.read_text())
-        if "request" in sample:
+        if "elapsed_ms" in sample:  # else it is no call, but what SOPS has posted
             at = datetime.fromisoformat(sample["sent_at_utc"]).timestamp() + 0.0009 * sample["elapsed_ms"]
             yield Exchange(scenario, path.stem, sample["request"], sample["response"], at)
 
@@ -177,7 +189,8 @@ class Player:
         for task_id, name, template, start in _TASKS_BEFORE.get(scenario, []):
             self.at(begin - 10)
             self.fake.site.next_task_id = task_id
-            self.fake.create_task(template, name=name, start=start, user="tester")
+            constants = _CONSTANTS_BEFORE.get(task_id)
+            self.fake.create_task(template, name=name, start=start, user="tester", constants=constants)
             self._behave(task_id)
         for recorded, (task_id, name) in _NODES_BEFORE.items():
             if task_id in self.fake.site.tasks:

@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import json
-import threading
 import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from airflow_provider_sops.testing import FakeSops, Request, calling
+from airflow_provider_sops.testing import FakeSops, calling
 from tests.testing.calls import Caller
 from tests.testing.recorded import Player, sample
 
@@ -151,24 +150,6 @@ def test_the_race_at_the_end_looks_as_recorded(fake: FakeSops) -> None:
     assert {(what, noted) for what, noted in racing.items() if what != "get_task_status"} <= seen
     fake.advance(3)
     assert set(observation(2).items()) <= seen
-
-
-def test_a_callback_is_really_posted(fake: FakeSops) -> None:
-    """It reaches a server: here another fake."""
-    with FakeSops() as receiver:
-        posted: list[str] = []
-        arrived = threading.Event()
-
-        def listen(phase: str, request: Request) -> None:
-            posted.append(f"{phase} {request.method} {request.path}")
-            arrived.set()
-
-        receiver.on_request = listen
-        fake.create_task(callback_url=f"{receiver.apigw_url}/hook/")
-        fake.advance(10)
-        assert len(fake.callbacks) == 1
-        assert arrived.wait(10)
-    assert posted[0] == "before POST /api/bk-sops/prod/hook/"
 
 
 def test_callbacks_as_recorded() -> None:

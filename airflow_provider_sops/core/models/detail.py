@@ -52,11 +52,19 @@ class TaskDetail:
     pipeline_tree: Mapping[str, Any] = field(repr=False)
 
     @property
+    def password_names(self) -> frozenset[str]:
+        """Bare names of password variables, those of subprocesses too."""
+        return frozenset(bare_name(key) for key, constant in self._variables if is_password(constant))
+
+    @property
+    def _variables(self) -> list[tuple[str, Mapping[str, Any]]]:
+        return [*self.constants.items(), *constants(self.pipeline_tree)]
+
+    @property
     def secret_values(self) -> list[str]:
         """Values of password variables, those of subprocesses too, to be masked in logs."""
-        variables = [*self.constants.items(), *constants(self.pipeline_tree)]
-        passwords = {bare_name(key) for key, constant in variables if is_password(constant)}
-        values = [constant.get("value") for key, constant in variables if bare_name(key) in passwords]
+        passwords = self.password_names
+        values = [constant.get("value") for key, constant in self._variables if bare_name(key) in passwords]
         values += [output.value for output in self.outputs if output.name in passwords]
         return secret_texts(values)
 

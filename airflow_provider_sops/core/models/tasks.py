@@ -29,6 +29,8 @@ class TaskListItem:
     template_id: int | None
     creator: str
     executor: str
+    #: ``project``, ``common`` or ``onetime``; empty where SOPS does not say it
+    template_source: str = ""
 
 
 def task_list(answer: Answer) -> list[TaskListItem]:
@@ -52,6 +54,7 @@ def task_list(answer: Answer) -> list[TaskListItem]:
                     template_id=fields.optional_id(item.get("template_id")),
                     creator=fields.text(item.get("creator")),
                     executor=fields.text(item.get("executor")),
+                    template_source=fields.text(item.get("template_source")),
                 )
             )
     return items

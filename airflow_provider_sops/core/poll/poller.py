@@ -74,11 +74,12 @@ class Poller:
         self._reads: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._loop_task: asyncio.Task[None] | None = None
+        self._holders = 0
 
     @property
     def idle(self) -> bool:
-        """Whether nobody waits."""
-        return not self._queue
+        """Whether nobody waits, nor keeps it for others that will."""
+        return not self._queue and not self._holders
 
     @property
     def permissions(self) -> ApiPermissions:
@@ -95,11 +96,28 @@ class Poller:
         self._queue.schedule(task, time.monotonic() + GATHER)
         self._pace.add_interval(subscription.interval)
         self._changed.set()
+        self._start()
+
+    def hold(self) -> None:
+        """Keep it, with its client, while nobody waits: for a watch whose tasks come and go."""
+        self._holders += 1
+        self._start()
+
+    def let_go(self) -> None:
+        """Keep it no more."""
+        self._holders -= 1
+        self._stop_if_idle()
+
+    def _start(self) -> None:
         if self._loop_task is None:
             # in an empty context: one wait's task logging must not receive what concerns all
             self._loop_task = asyncio.get_running_loop().create_task(
                 self._loop(), name=f"SOPS poller of {self.project}", context=contextvars.Context()
             )
+
+    def _stop_if_idle(self) -> None:
+        if self.idle and self._loop_task is not None:
+            self._loop_task.cancel()
 
     def unsubscribe(self, subscription: Subscription) -> None:
         """Let a wait go; the last one ends the loop, which closes the session."""
@@ -112,8 +130,7 @@ class Poller:
             self._queue.remove(task)
         self._pace.remove_interval(subscription.interval)
         self._log_reads.give_back(subscription)
-        if self.idle and self._loop_task is not None:
-            self._loop_task.cancel()
+        self._stop_if_idle()
 
     def may_read_for_log(self, subscription: Subscription) -> bool:
         """Allow a wait one log-only read; while many ask for one, each is given a slot."""
