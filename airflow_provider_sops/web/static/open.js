@@ -10,10 +10,12 @@
       return text; // it was not encoded
     }
   };
+  // as Airflow wrote it: a browser makes "%20" of a space in its own record of the address
+  const address = window.frameElement?.getAttribute("src") ?? window.location.href;
   // of all ids only that of a run may hold a "/"
-  const [dagId, taskId, mapIndex, ...run] = window.location.hash.slice(1).split("/");
+  const [dagId, taskId, mapIndex, ...run] = address.slice(address.indexOf("#") + 1).split("/");
   const runId = run.join("/");
-  if (!dagId || !taskId || !runId) {
+  if (!address.includes("#") || !dagId || !taskId || !runId) {
     document.getElementById("message").textContent =
       "Open this page by the tab SOPS of a task instance: its address names none.";
     return;
