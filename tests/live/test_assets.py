@@ -27,7 +27,7 @@ from tests.live.conftest import SETTINGS
 from tests.live.fake import connection_json, fake_process
 from tests.live.logs import find_tracebacks
 from tests.live.postgres import Postgres
-from tests.live.processes import wait_until
+from tests.live.processes import family, kill, wait_until
 
 pytestmark = pytest.mark.skipif(not HAS_ASSETS, reason="Airflow 2 has no assets")
 
@@ -120,12 +120,16 @@ class Site:
         meanwhile()
         self.airflow.__enter__()
 
-    def kill_and_start(self, *words: str) -> None:
+    def kill_and_start(self, command: str) -> None:
         """``kill -9`` one command of Airflow, and start another of it."""
-        self.airflow.kill(*words)
-        arguments = ["--skip-serve-logs"] if words == ("triggerer",) else []
-        self.airflow.start(*words, *arguments)
-        wait_until(f"{words} is up", self.airflow.api.is_up, seconds=PATIENCE)
+        everyone = self.airflow.members()
+        # the API server gives itself another title
+        heads = [one for one in everyone if command in one.command.replace("api_server", "api-server")]
+        assert heads, f"no {command} in {[one.command for one in everyone]}"
+        kill(one for head in heads for one in family(head.pid, everyone))
+        arguments = ["--skip-serve-logs"] if command == "triggerer" else []
+        self.airflow.start(command, *arguments)
+        wait_until(f"{command} is up", self.airflow.api.is_up, seconds=PATIENCE)
 
     def wait_for(self, dag_id: str, ids: list[int]) -> dict[int, dict[str, Any]]:
         """Wait until runs of a DAG have used these SOPS tasks."""
