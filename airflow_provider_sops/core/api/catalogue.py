@@ -51,6 +51,7 @@ def _post(*ids: str) -> Api:
 #: Path orders as SOPS 3.34 has them. Any other API can be called too, see
 #: :func:`~airflow_provider_sops.core.api.calls.make_call`.
 APIS: Mapping[str, Api] = {
+    "apply_webhook_configs": _post(*_BIZ),
     "claim_functionalization_task": _post(*_TASK),
     "create_and_start_task": _post(*_TEMPLATE),
     "create_clocked_task": _post(*_TEMPLATE),
