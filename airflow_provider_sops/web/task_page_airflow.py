@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sops.compat import look_up_connection_in_api_server, team_of
+from airflow_provider_sops.compat.api_server import look_up_connection_in_api_server, team_of
 from airflow_provider_sops.connection import Site, choose_project
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.run.tag import Tag

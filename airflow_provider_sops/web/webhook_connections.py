@@ -10,7 +10,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from airflow_provider_sops.compat import look_up_connection_in_api_server
+from airflow_provider_sops.compat.api_server import look_up_connection_in_api_server
 from airflow_provider_sops.connection import CONN_TYPE, Site
 from airflow_provider_sops.core.errors import SopsConfigError
 from airflow_provider_sops.core.text import storable

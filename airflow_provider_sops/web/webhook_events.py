@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from airflow_provider_sops.assets import ended_tasks_of_event
-from airflow_provider_sops.compat import register_asset_event
+from airflow_provider_sops.compat.api_server import register_asset_event
 from airflow_provider_sops.core.ended_task import identity_of
 
 #: How far back an earlier delivery is looked for.
