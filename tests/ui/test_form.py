@@ -16,7 +16,7 @@ from tests.form.typed import SECRETS, STANDARD_FIELDS, typed, wanted
 from tests.live.airflow import Standalone
 from tests.live.processes import wait_until
 
-SECRET_FIELDS = {"bk_token", "access_token", "headers"}
+SECRET_FIELDS = {"bk_token", "access_token", "headers", "webhook_token"}
 
 
 def post(conn_id: str, fields: dict[str, Any]) -> dict[str, Any]:
