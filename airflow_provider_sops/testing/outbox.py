@@ -40,8 +40,8 @@ class Post:
     :param retries: how often it is tried again after a failure.
     :param interval: seconds from a failure to the next try, on the fake's clock.
     :param limit: seconds that a receiver has for its answer, by the wall clock; None: any time.
-    :param answered: called with the time and the receiver's HTTP status after each try, under the site's lock; None
-        for the status: there was no answer.
+    :param answered: called with the time, the receiver's HTTP status and the body of its answer after each try, under
+        the site's lock; None for the status: there was no answer.
     """
 
     task_id: int
@@ -51,7 +51,7 @@ class Post:
     retries: int
     interval: float
     limit: float | None = None
-    answered: Callable[[float, int | None], None] | None = None
+    answered: Callable[[float, int | None, bytes], None] | None = None
 
 
 def is_delivered(status: int | None) -> bool:
@@ -136,40 +136,41 @@ class Outbox:
             heapq.heappush(self._due, entry)
 
     def _deliver(self, post: Post) -> None:
+        status: int | None
         try:
-            status: int | None = self._send(post)
+            status, reply = self._send(post)
         except (OSError, http.client.HTTPException, ValueError):
-            status = None
+            status, reply = None, b""
         with self._lock:
             now = self._clock.now()
             if post.answered is not None:
-                post.answered(now, status)
+                post.answered(now, status, reply)
             if not is_delivered(status) and post.retries > 0:
                 post.retries -= 1
                 self.add(now + post.interval, post)
             del self._busy[post.task_id]
 
-    def _send(self, post: Post) -> int:
+    def _send(self, post: Post) -> tuple[int, bytes]:
         """Post, and follow redirects as SOPS' HTTP library does: by GET, without the body.
 
-        :return: HTTP status of the last answer.
+        :return: HTTP status and body of the last answer.
         :raises OSError: the receiver cannot be reached, or says nothing in time.
         :raises http.client.HTTPException: it does not speak HTTP.
         :raises ValueError: the address cannot be used.
         """
         method, url, headers, data = "POST", post.url, dict(post.headers), post.data
         for _ in range(_REDIRECTS):
-            status, location = self._exchange(method, url, headers, data, post.limit)
+            status, location, reply = self._exchange(method, url, headers, data, post.limit)
             if not location or status not in (301, 302, 303, 307, 308):
                 break
             url = urllib.parse.urljoin(url, location)
             if status < 307:
                 method, headers, data = "GET", {}, b""
-        return status
+        return status, reply
 
     def _exchange(
         self, method: str, url: str, headers: dict[str, str], data: bytes, limit: float | None
-    ) -> tuple[int, str | None]:
+    ) -> tuple[int, str | None, bytes]:
         parts = urllib.parse.urlsplit(url)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         connection = kind(parts.hostname or "", parts.port, timeout=min(limit or _CONNECT_LIMIT, _CONNECT_LIMIT))
@@ -184,11 +185,11 @@ class Outbox:
             try:
                 connection.request(method, _target(parts), data or None, _all_headers(parts, headers, data))
                 reply = connection.getresponse()
-                reply.read()
+                body = reply.read()
             finally:
                 with self._lock:
                     self._open.discard(own)
-        return reply.status, reply.headers.get("Location")
+        return reply.status, reply.headers.get("Location"), body
 
 
 def _target(parts: urllib.parse.SplitResult) -> str:

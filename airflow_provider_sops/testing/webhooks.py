@@ -97,22 +97,27 @@ def post_of(webhook: Webhook, body: Mapping[str, Any], tell: Callable[[dict[str,
         retries=webhook.retry_times,
         interval=webhook.interval,
         limit=webhook.timeout,
-        answered=lambda at, status: tell(history_row(code, at, status)),
+        answered=lambda at, status, reply: tell(history_row(code, at, status, reply)),
     )
 
 
-def history_row(code: str, at: float, status: int | None) -> dict[str, Any]:
+def history_row(code: str, at: float, status: int | None, reply: bytes) -> dict[str, Any]:
     """Give one row of ``task_webhook_history``.
 
     :param status: HTTP status of the receiver; None: it could not be reached (not measured).
+    :param reply: its body; SOPS keeps what a JSON object has under ``message`` (``gcloud/utils/webhook.py`` of 3.34).
     """
+    try:
+        said = json.loads(reply)
+    except ValueError:
+        said = None
     return {
         "created_at": local_time(at),
         "event_code": code,
         "event_code_name": WEBHOOK_EVENTS[code],
         "is_success": is_delivered(status),
         "status_code": status,
-        "response": None,
+        "response": said.get("message") if isinstance(said, dict) else None,
     }
 
 

@@ -7,6 +7,7 @@ import json
 import logging
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ import pytest
 import requests
 
 from airflow_provider_sops.compat import HAS_PARTITION_KEYS
+from airflow_provider_sops.hooks.sops import SopsHook
 from airflow_provider_sops.testing import FakeSops
 from airflow_provider_sops.web import webhook, webhook_connections, webhook_task
 from airflow_provider_sops.web.webhook_body import read_task_id
@@ -93,7 +95,7 @@ def finished(sops: FakeSops, template: str = "Two steps with outputs") -> int:
 def test_an_end_becomes_an_event_with_what_sops_itself_says(api_server: str, hook: FakeSops) -> None:
     task_id = finished(hook)
     answer = post(api_server, task_id)
-    assert (answer.status_code, answer.json()) == (200, {"status": "stored"})
+    assert (answer.status_code, answer.json()) == (200, {"message": "stored"})
     ((extra, key),) = events()
     assert (extra["sops_task_id"], extra["state"]) == (task_id, "FINISHED")
     assert extra["outputs"] == {"IP": "127.0.0.1", "EXIT": "0", "job_script_type": "1"}
@@ -103,7 +105,7 @@ def test_an_end_becomes_an_event_with_what_sops_itself_says(api_server: str, hoo
 
 def test_several_deliveries_make_one_event_also_after_a_restart(api_server: str, hook: FakeSops) -> None:
     task_id = finished(hook)
-    assert [post(api_server, task_id).json()["status"] for _ in range(3)] == ["stored", "known", "known"]
+    assert [post(api_server, task_id).json()["message"] for _ in range(3)] == ["stored", "known", "known"]
     assert len(events()) == 1, "what was stored is looked up in the database"
 
 
@@ -190,7 +192,7 @@ def test_all_that_are_not_let_in_get_the_same_answer(
     connect(hook, conn_id="broken", bk_biz_id=2, webhook_token="short", webhook_asset=ASSET)
     answer = post(api_server, finished(hook), conn=conn, token=token)
     assert answer.status_code == 401
-    assert answer.json() == {"error": "no such connection, or a wrong token"}
+    assert answer.json() == {"message": "no such connection, or a wrong token"}
     assert events() == []
     assert hook.count() == 0
 
@@ -198,6 +200,33 @@ def test_all_that_are_not_let_in_get_the_same_answer(
 def test_only_posts_are_taken(api_server: str, hook: FakeSops) -> None:
     for method in ("GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"):
         assert requests.request(method, f"{api_server}/sops/webhook/sops_default", timeout=10).status_code == 405
+
+
+def test_sops_records_what_was_answered(api_server: str, hook: FakeSops) -> None:
+    endpoint = f"{api_server}/sops/webhook/sops_default"
+    for template, token in {"Two steps with outputs": TOKEN, "No outputs": "wrong-" + "c" * 40}.items():
+        hook.set_webhook(template, endpoint, authorization={"type": "bearer", "token": token}, retry_times=0)
+    right, wrong = finished(hook), finished(hook, "No outputs")
+    assert [recorded(task_id) for task_id in (right, wrong)] == [
+        (200, "stored"),
+        (401, "no such connection, or a wrong token"),
+    ]
+
+
+def recorded(task_id: int) -> tuple[int, str]:
+    """Wait for a row in the callback record of a task, and return the status and the message of the answer."""
+    detail = partial(SopsHook().call, "get_task_detail", task_id=task_id, include_webhook_history=True)
+    while not (rows := detail()["task_webhook_history"]):
+        pass
+    return rows[0]["status_code"], rows[0]["response"]
+
+
+def test_the_debug_button_of_sops_tells_whether_the_token_is_right(api_server: str, hook: FakeSops) -> None:
+    # it posts an empty object (bkflow-django-webhook 2.0.2, webhook/api.py), and shows status and message
+    right, wrong = (post(api_server, json={}, **more) for more in ({}, {"token": "wrong-" + "c" * 40}))
+    assert (right.status_code, wrong.status_code) == (400, 401)
+    assert right.json()["message"].startswith("the token is right")
+    assert events() == []
 
 
 # ---- what is not believed ----
@@ -308,7 +337,7 @@ def test_a_database_that_is_away_is_no_stack_trace(
 
     monkeypatch.setattr(webhook_task, "store_ended_task", broken)
     answer = post(api_server, finished(hook))
-    assert (answer.status_code, answer.json()) == (503, {"error": "Airflow cannot store it now"})
+    assert (answer.status_code, answer.json()) == (503, {"message": "Airflow cannot store it now"})
 
 
 def test_no_log_has_a_token(api_server: str, hook: FakeSops, caplog: pytest.LogCaptureFixture) -> None:
