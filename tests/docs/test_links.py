@@ -88,7 +88,9 @@ def test_a_readme_links_absolutely_as_it_is_read_elsewhere_too(page: Path) -> No
 
 @pytest.mark.parametrize("page", translated_pages(), ids=_name)
 def test_both_languages_show_the_same_pictures(page: Path) -> None:
-    assert _pictures(page) == _pictures(translation(page))
+    # a drawing with words has one for each language
+    other = [picture.replace("-zh.", "-en.") for picture in _pictures(translation(page))]
+    assert _pictures(page) == other
 
 
 def test_every_picture_is_shown() -> None:

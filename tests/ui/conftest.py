@@ -12,6 +12,7 @@ import pytest
 from airflow_provider_sops.testing import FakeSopsClient
 from tests.live.airflow import ROOT, Standalone
 from tests.live.fake import fake_process
+from tests.live.processes import free_ports, wait_until
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +38,17 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
         secrets = (b"demo-secret", b"demo-token", b"demo-access-token")
         shown = [path for path in standalone.written() if any(secret in path.read_bytes() for secret in secrets)]
         assert not shown, f"a secret shows in {shown}"
+
+
+@pytest.fixture(scope="session")
+def prefixed_url(site: Standalone) -> str:
+    """The address of a second API server of the site, below a path prefix, as behind a proxy of a company."""
+    (port,) = free_ports(1)
+    before, url = dict(site.env), f"http://127.0.0.1:{port}/air/flow"
+    site.env |= {"AIRFLOW__API__PORT": str(port), "AIRFLOW__API__BASE_URL": url}
+    try:
+        server = site.start("api-server")
+    finally:
+        site.env = before
+    wait_until("it listens", lambda: f":{port}" in server.tail() and "startup complete" in server.tail(), seconds=200)
+    return url

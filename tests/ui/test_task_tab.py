@@ -8,7 +8,6 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -19,7 +18,7 @@ from playwright.sync_api import Frame, Page, expect
 from airflow_provider_sops.compat import HAS_PLUGIN_TABS
 from airflow_provider_sops.testing import FakeSopsClient
 from tests.live.airflow import ROOT, Standalone
-from tests.live.processes import free_ports, wait_until
+from tests.live.processes import wait_until
 from tests.ui.browser import Album, browser_page
 from tests.ui.flows import HUNDRED, fake_with_flows
 
@@ -219,23 +218,10 @@ def test_a_wait_that_the_scheduler_has_started(page: Page, site: Standalone, run
     expect(frame.get_by_role("heading", level=1)).to_contain_text("Deploy to a hundred hosts")
 
 
-def test_below_a_path_prefix(page: Page, site: Standalone, run_id: str, tmp_path: Path) -> None:
-    (port,) = free_ports(1)
-    before = dict(site.env)
-    url = f"http://127.0.0.1:{port}/air/flow"
-    site.env |= {"AIRFLOW__API__PORT": str(port), "AIRFLOW__API__BASE_URL": url}
-    try:
-        server = site.start("api-server")
-        wait_until(
-            "it listens", lambda: f":{port}" in server.tail() and "startup complete" in server.tail(), seconds=200
-        )
-        frame = open_tab(page, url, run_id, "finished")
-        expect(frame.get_by_role("heading", level=1)).to_contain_text("Release of 3.4.1")
-        assert frame.url.startswith(f"{url}/sops/")
-    finally:
-        site.env = before
-        server.terminate()
-        server.stop()
+def test_below_a_path_prefix(page: Page, prefixed_url: str, run_id: str) -> None:
+    frame = open_tab(page, prefixed_url, run_id, "finished")
+    expect(frame.get_by_role("heading", level=1)).to_contain_text("Release of 3.4.1")
+    assert frame.url.startswith(f"{prefixed_url}/sops/")
 
 
 @pytest.mark.parametrize("odd", ODD_RUN_IDS)
