@@ -137,7 +137,7 @@ test-live: ## deferred waits in a real triggerer of one Airflow, on PostgreSQL: 
 	@$(PYTHON) tools/matrix.py --live $(or $(VERSION),$(AIRFLOW)) -- $(ARGS)
 
 .PHONY: test-matrix
-test-matrix: ## all tests, live ones too, with every supported Airflow, and with the newest on every supported Python
+test-matrix: ## all tests, short live ones too, with every supported Airflow; with the newest on every supported Python
 	@tools/debian.sh postgresql='/usr/lib/postgresql/*/bin/initdb'
 	@$(PYTHON) tools/matrix.py $(ARGS)
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run all tests with several Airflows, each in an environment of its own, and print a table of what happened.
 
-`matrix.py` alone runs every supported Airflow on one Python and the newest Airflow on each supported Python;
-`matrix.py 3.0.6` or `matrix.py 3.3.2@3.13` runs what is named. `--unit` leaves out the tests with a real triggerer,
-`--live` all others; what follows `--` goes to pytest. The environments stay in `.venvs/` for the next time.
+`matrix.py` alone runs every supported Airflow on one Python, and the newest Airflow on each supported Python but
+without a real triggerer; of the tests with one, it leaves out the long ones. `matrix.py 3.0.6` or `matrix.py
+3.3.2@3.13` runs what is named. `--unit` leaves out the tests with a real triggerer, `--live` all others; what follows
+`--` goes to pytest. The environments stay in `.venvs/` for the next time.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ EXECUTABLE = "import sys; print(sys.executable)"
 #: what pytest is told besides what is asked for
 UNIT = ("--numprocesses", "auto", "--dist", "loadfile")
 LIVE = ("--show-capture=stdout", "tests/live")
+SHORT = ("-m", "not long")
 VERSIONS = "import importlib.metadata as m; print(m.version('{}'))"
 
 
@@ -111,14 +113,17 @@ def count(inside: Path, arguments: list[str]) -> Count:
     )
 
 
-def run(airflow: str, python: str, asked: argparse.Namespace) -> Row:
-    """Build the environment of one Airflow on one Python, and run the tests in it."""
+def run(airflow: str, python: str, asked: argparse.Namespace, *, live: bool) -> Row:
+    """Build the environment of one Airflow on one Python, and run the tests in it.
+
+    :param live: those with a real triggerer, too.
+    """
     version = ask(python, "import platform; print(platform.python_version())")
     venv = ROOT / ".venvs" / f"airflow-{airflow}-python-{version}"
     print(f"\n== Airflow {airflow} on Python {version}", flush=True)
     made = subprocess.run(["make", "env", f"AIRFLOW={airflow}", f"PYTHON={python}", f"VENV={venv}"], cwd=ROOT)
     inside = venv / "bin" / "python"
-    if not made.returncode and not asked.unit:
+    if not made.returncode and live:
         install: list[str | Path] = [venv / "bin" / "uv", "pip", "install", "--quiet", "--python", inside]
         made = subprocess.run([*install, "--requirements", ROOT / "tests" / "live" / "requirements.txt"])
     if made.returncode:
@@ -128,20 +133,36 @@ def run(airflow: str, python: str, asked: argparse.Namespace) -> Row:
         python=version,
         common_compat=ask(inside, VERSIONS.format("apache-airflow-providers-common-compat")),
         unit=None if asked.live else count(inside, [*UNIT, *asked.pytest]),
-        live=None if asked.unit else count(inside, [*LIVE, *asked.pytest]),
+        live=count(inside, [*LIVE, *([] if asked.live else SHORT), *asked.pytest]) if live else None,
     )
 
 
-def cells(named: list[str]) -> list[tuple[str, str | None, str]]:
-    """Return what to run: the Airflow, the path of its Python (None: not found), and how that Python was named."""
+@dataclass(frozen=True)
+class Cell:
+    """What to run.
+
+    :param python: its path; None: not found.
+    :param named: how that Python was named.
+    :param live: with a real triggerer, too: what differs there is Airflow, not Python.
+    """
+
+    airflow: str
+    python: str | None
+    named: str
+    live: bool = True
+
+
+def cells(named: list[str]) -> list[Cell]:
+    """Return what to run: what is named, or all."""
     found = {version: find_python(version) for version in PYTHONS}
     chosen = os.environ.get("PYTHON")
     default = ask(chosen, EXECUTABLE) if chosen else next((path for path in found.values() if path), None)
     if named:
         parts = [argument.partition("@") for argument in named]
-        return [(airflow, found.get(python) if python else default, python) for airflow, _, python in parts]
-    on_one = [(airflow, default, chosen or "3.11") for airflow in AIRFLOWS]
-    return on_one + [(AIRFLOWS[-1], path, version) for version, path in found.items() if path != default]
+        return [Cell(airflow, found.get(python) if python else default, python) for airflow, _, python in parts]
+    on_one = [Cell(airflow, default, chosen or "3.11") for airflow in AIRFLOWS]
+    others = [Cell(AIRFLOWS[-1], path, version, live=False) for version, path in found.items() if path != default]
+    return on_one + others
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -161,8 +182,9 @@ def main() -> int:
     """Run the environments one after the other; 0 only if every one was there and green."""
     asked = parse_arguments()
     rows = []
-    for airflow, python, name in cells(asked.airflows):
-        rows.append(run(airflow, python, asked) if python else Row(airflow, name))
+    for cell in cells(asked.airflows):
+        live = cell.live and not asked.unit
+        rows.append(run(cell.airflow, cell.python, asked, live=live) if cell.python else Row(cell.airflow, cell.named))
         print(f"\n{HEAD}\n{rows[-1]}", flush=True)
     if len(rows) > 1:
         print(f"\n{HEAD}", *rows, sep="\n")

@@ -245,6 +245,7 @@ def test_with_partition_keys_each_task_has_a_run_of_its_own(assets_site: Site) -
     assert runs == [(3,)]
 
 
+@pytest.mark.long
 def test_what_ends_while_all_of_airflow_is_down_is_announced_later(assets_site: Site) -> None:
     known = assets_site.fake.create_task()
     looks = assets_site.fake.count("get_task_list")
@@ -260,6 +261,7 @@ def end_while_down(site: Site) -> None:
     site.fake.advance(60)
 
 
+@pytest.mark.long
 def test_how_soon_a_dag_run_is_created(assets_site: Site) -> None:
     ends: dict[int, float] = {}
     with webhook_of(assets_site, template="Long sleep"):
@@ -275,6 +277,7 @@ def test_how_soon_a_dag_run_is_created(assets_site: Site) -> None:
         percentiles(f"end to DAG run, {dag_id}", [created[one] - ended for one, ended in ends.items()])
 
 
+@pytest.mark.long
 def test_ten_thousand_bad_posts_are_no_event(assets_site: Site) -> None:
     running, (ended,) = assets_site.fake.create_task("Long sleep"), end_some(assets_site)
     assert assets_site.post(ended) == 200
@@ -299,6 +302,7 @@ def test_ten_thousand_bad_posts_are_no_event(assets_site: Site) -> None:
         assert TOKEN.encode() not in path.read_bytes(), path
 
 
+@pytest.mark.long
 def test_kills_lose_no_end(assets_site: Site, request: pytest.FixtureRequest) -> None:
     """``kill -9`` of triggerer and API server at random moments, while tasks end all the time."""
     kills = request.config.getoption("--kills")

@@ -37,6 +37,7 @@ def test_their_outputs_links_and_lengths_are_there_and_no_worker_ends_them(
         assert "is FINISHED" not in run.logs(task_id, of_triggers=False)
 
 
+@pytest.mark.long
 @DEFERRED_OR_STARTED
 @pytest.mark.parametrize("moment", ["before the first push", "between two pushes", "before the event"])
 def test_a_triggerer_that_is_killed_loses_nothing(

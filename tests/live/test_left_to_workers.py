@@ -45,6 +45,7 @@ SITES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", SITES)
 def test_a_worker_ends_all_and_says_why(kind: str, tmp_path: Path, fake: FakeSopsClient) -> None:
     settings, why = SITES[kind]

@@ -18,6 +18,7 @@ needs_ends = pytest.mark.skipif(not TRIGGERS_PUSH_XCOMS, reason="triggers of thi
 needs_starts = pytest.mark.skipif(not TRIGGERS_START_TASKS, reason="this Airflow starts sensors in a worker")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "mode",
     [
