@@ -6,12 +6,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from airflow_provider_sops.compat import TRIGGERS_START_TASKS
 from airflow_provider_sops.testing import FakeSopsClient
 from tests.live.airflow import Standalone
 from tests.live.processes import wait_until
 from tests.live.test_waits import OUTPUTS, PATIENCE
 
 TWINS = OUTPUTS | {f"${{{name}}}": value for name, value in OUTPUTS.items()}
+
+_starts = pytest.mark.skipif(not TRIGGERS_START_TASKS, reason="this Airflow starts sensors in a worker")
+#: Waits that a worker has deferred, and such that Airflow's scheduler has handed to the triggerer.
+DEFERRED_OR_STARTED = pytest.mark.parametrize("dag_id", ["ended", pytest.param("started", marks=_starts)])
 
 
 class EndedRun:

@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from airflow_provider_sops.compat import TRIGGERS_PUSH_XCOMS, TRIGGERS_START_TASKS
+from airflow_provider_sops.compat import TRIGGERS_PUSH_XCOMS
 from airflow_provider_sops.testing import FakeSopsClient
 from tests.live.airflow import Standalone
-from tests.live.ended_run import TWINS, EndedRun
+from tests.live.ended_run import DEFERRED_OR_STARTED, TWINS, EndedRun
 from tests.live.processes import kill, wait_until
 from tests.live.test_waits import OUTPUTS, PATIENCE
 
@@ -20,9 +20,6 @@ pytestmark = pytest.mark.skipif(not TRIGGERS_PUSH_XCOMS, reason="triggers of thi
 XCOMS = len({"return_value", "sops_task_url", "the link's"} | TWINS.keys())
 #: How often a moment between two pushes, which take milliseconds, may be missed.
 ATTEMPTS = 5
-starts = pytest.mark.skipif(not TRIGGERS_START_TASKS, reason="this Airflow starts sensors in a worker")
-#: Waits that a worker has deferred, and such that Airflow's scheduler has handed to the triggerer.
-DEFERRED_OR_STARTED = pytest.mark.parametrize("dag_id", ["ended", pytest.param("started", marks=starts)])
 
 
 @DEFERRED_OR_STARTED

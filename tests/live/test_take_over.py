@@ -3,20 +3,18 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 
-from airflow_provider_sops.compat import KILLS_REACH_TRIGGERS
+from airflow_provider_sops.compat import KILLS_REACH_TRIGGERS, TRIGGERS_PUSH_XCOMS
 from airflow_provider_sops.testing import FakeSopsClient
 from tests.live.airflow import Standalone
-from tests.live.processes import Process, wait_until
+from tests.live.ended_run import DEFERRED_OR_STARTED, EndedRun
+from tests.live.processes import wait_until
 from tests.live.test_waits import PATIENCE, trigger_logs
+from tests.live.triggerers import owner_of, second_triggerer, standing_still
 
 DAG_ID, IMPATIENT_DAG_ID = "run_one", "run_one_with_little_patience"
+needs_pushes = pytest.mark.skipif(not TRIGGERS_PUSH_XCOMS, reason="triggers of this Airflow push no XComs")
 FROM_3_3 = pytest.mark.skipif(not KILLS_REACH_TRIGGERS, reason="before Airflow 3.3 no kill reaches a trigger")
 
 
@@ -37,12 +35,7 @@ class DeferredRun:
 
     def owner(self) -> int | None:
         """The job of the triggerer that has its trigger, by Airflow's database."""
-        rows = self.site.sql(
-            "SELECT t.triggerer_id FROM task_instance i JOIN trigger t ON t.id = i.trigger_id "
-            "WHERE i.run_id = :run AND i.task_id = 'run'",
-            run=self.run_id,
-        )
-        return rows[0][0] if rows else None
+        return owner_of(self.site, self.run_id, "run")
 
     def says(self, text: str) -> None:
         """Wait until a log of its first try holds a text."""
@@ -66,29 +59,24 @@ def wait_until_read(fake: FakeSopsClient) -> None:
     wait_until("a triggerer reads", lambda: fake.count("get_tasks_status") >= before + 2, seconds=120)
 
 
-@contextmanager
-def standing_still(pids: list[int]) -> Iterator[None]:
-    """Let processes stand still."""
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in reversed(pids):
-            os.kill(pid, signal.SIGCONT)
-
-
-@contextmanager
-def second_triggerer(site: Standalone) -> Iterator[Process]:
-    """A further triggerer, which is up."""
-    jobs = "SELECT count(*) FROM job WHERE job_type = 'TriggererJob'"
-    (before,) = site.sql(jobs)
-    process = site.start("triggerer", "--skip-serve-logs")
-    try:
-        wait_until("a second triggerer is up", lambda: site.sql(jobs) != [before], seconds=120)
-        yield process
-    finally:
-        process.stop()
+@needs_pushes
+@DEFERRED_OR_STARTED
+def test_a_wait_that_the_other_has_ended_stays_so(site: Standalone, fake: FakeSopsClient, dag_id: str) -> None:
+    """The owner stands still before the end and goes on when all is over: nothing is pushed, deleted or ended twice."""
+    run = EndedRun(site, fake, dag_id)
+    first, pids = owner_of(site, run.run_id, "wait"), [one.pid for one in site.members("triggerer")]
+    with second_triggerer(site):
+        with standing_still(pids):
+            wait_until(
+                "the other takes over", lambda: owner_of(site, run.run_id, "wait") not in (None, first), seconds=120
+            )
+            fake.advance(36000)
+            run.check()
+        wait_until("the first one is back", site.api.is_up, seconds=120)
+        new = fake.create_task("Long sleep", constants={"seconds": "36000"})
+        site.api.trigger(dag_id, {"sops_task_id": new})
+        wait_until_read(fake)
+        run.check()
 
 
 def test_the_sops_task_goes_on_and_is_seen_to_its_end(site: Standalone, fake: FakeSopsClient) -> None:
