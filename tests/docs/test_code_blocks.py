@@ -48,7 +48,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 def _is_for_this_airflow(block: Block) -> bool:
     if "PartitionedAssetTimetable" in block.text:
         return HAS_PARTITION_KEYS
-    return HAS_ASSETS or not any(words in block.text for words in ("from airflow.sdk import", "end_from_trigger=True"))
+    return HAS_ASSETS or not re.search("^from airflow.sdk import|end_from_trigger=True", block.text, re.MULTILINE)
 
 
 BLOCKS = [block for page in pages() for block in blocks(page) if _is_for_this_airflow(block)]
