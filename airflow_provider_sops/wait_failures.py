@@ -6,13 +6,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from airflow.providers.common.compat.sdk import AirflowException
+
+from airflow_provider_sops.core.errors import SopsUnusableConnectionError
 from airflow_provider_sops.core.failure_report import explain
 from airflow_provider_sops.core.models import TaskStatus
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.core.task_outputs import task_page
 from airflow_provider_sops.core.wait.observation import Observation
 from airflow_provider_sops.exceptions import (
-    SopsException,
+    SopsConfigException,
     SopsOutageException,
     SopsTaskFailedException,
     SopsTaskStoppedException,
@@ -24,9 +27,13 @@ if TYPE_CHECKING:
     from airflow_provider_sops.hooks.sops import SopsHook
 
 
-def read_error(observation: Observation) -> SopsException:
+def read_error(observation: Observation) -> AirflowException:
     """Make the exception of a wait that ends because the status cannot be read."""
     assert observation.error is not None
+    if isinstance(observation.error, SopsUnusableConnectionError):
+        # a worker may find its own machine in order
+        name, _, problem = str(observation.error).partition(": ")
+        return SopsConfigException(name, f"{problem} (found by the triggerer)")
     if not observation.outage:
         return as_airflow(observation.error)
     outage = SopsOutageException(f"{observation.reason[:1].upper()}{observation.reason[1:]}")

@@ -18,7 +18,8 @@
     │   ├── SopsInvalidParameterError
     │   ├── SopsInvalidOperationError
     │   └── SopsIamDeniedError             the user may not do this (IAM)
-    └── SopsInvalidAnswerError         the answer is not one of SOPS'
+    ├── SopsInvalidAnswerError         the answer is not one of SOPS'
+    └── SopsUnusableConnectionError    nothing was asked: a field of the connection is wrong
 """
 
 from __future__ import annotations
@@ -137,6 +138,10 @@ class SopsIamDeniedError(SopsApiError):
 
 class SopsInvalidAnswerError(SopsError):
     """The answer is not one of SOPS': HTML, a redirect, truncated JSON, wrong types."""
+
+
+class SopsUnusableConnectionError(SopsError):
+    """Nothing was asked, as a field of the connection cannot be used: the text of a :class:`SopsConfigError`."""
 
 
 def make_error(

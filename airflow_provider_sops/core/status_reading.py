@@ -24,6 +24,7 @@ DEFINITE = (
     errors.SopsApiPermissionError,
     errors.SopsApiNotFoundError,
     errors.SopsIpRefusedError,
+    errors.SopsUnusableConnectionError,
 )
 #: The app may not ask for this, or this SOPS does not have it: another API may say the same.
 DENIED = (errors.SopsApiPermissionError, errors.SopsApiNotFoundError)

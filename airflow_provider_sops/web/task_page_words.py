@@ -75,7 +75,7 @@ def _is_said_by_sops(error: errors.SopsError) -> bool:
     return isinstance(error, errors.SopsApiError) and bool(error.remote_message)
 
 
-_SENTENCES: tuple[tuple[type[Exception], str, str], ...] = (
+_SENTENCES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str, str], ...] = (
     (
         errors.SopsNotFoundError,
         "SOPS has no such task for {connection}.",
@@ -112,7 +112,11 @@ _SENTENCES: tuple[tuple[type[Exception], str, str], ...] = (
         "What answers for {connection} does not answer as SOPS does.",
         "Test the connection in Admin > Connections.",
     ),
-    (errors.SopsConfigError, "A field of {connection} is missing or wrong.", "Test it in Admin > Connections."),
+    (
+        (errors.SopsConfigError, errors.SopsUnusableConnectionError),
+        "A field of {connection} is missing or wrong.",
+        "Test it in Admin > Connections.",
+    ),
     (
         errors.SopsError,
         "Airflow's API server cannot use {connection}.",

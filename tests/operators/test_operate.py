@@ -22,17 +22,9 @@ from airflow_provider_sops.operators.sops import SopsOperateNodeOperator, SopsOp
 from airflow_provider_sops.testing import Request
 from tests.gateway_tree import TO_B, WAYS, gateway_tree
 from tests.operators.conftest import World
+from tests.operators.foreign_answers import FOREIGN, answer_instead
 from tests.tasks import TaskInstance, collect_log
-from tests.verdict_cases import crash
 
-#: Answers that are not SOPS', or not of its API: what was asked may have been done.
-FOREIGN: dict[str, dict[str, Any]] = {
-    "a login page": {"kind": "html"},
-    "nobody there": {"kind": "html", "status": 404},
-    "a redirect": {"kind": "redirect"},
-    "half a JSON": {"kind": "not_json"},
-    "a crash": {"kind": "function", "function": crash},
-}
 LONG, PAUSES, FAILS = "Long sleep", "Pause for a person", "Always fails"
 SAID_YES = {"result": True, "message": "success", "code": 0}
 #: A timer beside a pause node.
@@ -246,13 +238,7 @@ class TestTask:
     @pytest.mark.parametrize("fault", FOREIGN.values(), ids=FOREIGN)
     def test_an_answer_that_is_not_the_apis_is_looked_up_too(self, world: World, fault: dict[str, Any]) -> None:
         task_id = running(world)
-
-        def pause(when: str, request: Request) -> None:
-            if when == "before" and request.api == "operate_task":
-                world.fake.operate(task_id, "pause")
-
-        world.fake.on_request = pause
-        world.fake.faults.add("operate_task", **fault)
+        answer_instead(world.fake, "operate_task", fault, lambda request: world.fake.operate(task_id, "pause"))
         assert any("is SUSPENDED: nothing to pause" in line for line in operate(task_id, "pause"))
         assert world.fake.count("operate_task") == 1
 
@@ -476,13 +462,11 @@ class TestNode:
     def test_an_answer_that_is_not_the_apis_is_looked_up_too(self, world: World, fault: dict[str, Any]) -> None:
         task_id = running(world, PAUSES)
 
-        def done(when: str, request: Request) -> None:
-            if (when, request.api) == ("before", "operate_node"):  # it takes effect, and then this is answered
-                world.fake.operate_node(task_id, "confirm", "callback")
-                world.fake.advance(1)
+        def done(request: Request) -> None:
+            world.fake.operate_node(task_id, "confirm", "callback")
+            world.fake.advance(1)
 
-        world.fake.on_request = done
-        world.fake.faults.add("operate_node", **fault)
+        answer_instead(world.fake, "operate_node", fault, done)
         assert any("is FINISHED now" in line for line in operate_node(task_id, "callback", sops_node_name="confirm"))
         assert world.fake.count("operate_node") == 1
 

@@ -17,6 +17,7 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_sops.compat import KILLS_REACH_TRIGGERS
 from airflow_provider_sops.exceptions import (
+    SopsConfigException,
     SopsTimedOutException,
 )
 from airflow_provider_sops.testing import FakeSops
@@ -66,6 +67,25 @@ def test_it_does_not_defer_for_a_task_that_has_ended(world: World) -> None:
 def test_the_log_says_whether_a_kill_reaches_it(world: World) -> None:
     one = AirflowTask(LONG).run(deferrable=True)
     assert ("Before Airflow 3.3 nothing runs when a deferred task is killed" in one.log) is not KILLS_REACH_TRIGGERS
+
+
+def test_certificates_that_the_triggerer_lacks_are_a_wrong_connection_and_a_retry_goes_on(
+    world: World, triggerer: Triggerer, connect: Callable[..., None]
+) -> None:
+    def lacking(row: Any, lines: list[str]) -> Any:
+        connect(world.fake, verify="/nowhere/ca.pem")
+        event = triggerer(row, lines)
+        connect(world.fake)
+        return event
+
+    task = AirflowTask(LONG, triggerer=lacking)
+    error = task.run().error
+    assert isinstance(error, SopsConfigException)
+    assert error.field == "verify"
+    assert error.problem.endswith("(found by the triggerer)")
+    task.triggerer = triggerer
+    assert task.run().outcome["EXIT"] == "0"
+    assert list(world.states().values()) == ["FINISHED"]
 
 
 def test_it_pushes_its_outputs_when_it_is_resumed(world: World, triggerer: Triggerer) -> None:

@@ -8,20 +8,17 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_sops.exceptions import SopsTaskFailedException
 from airflow_provider_sops.testing import Request
 from tests.operators.airflow_task import AirflowTask, Triggerer
 from tests.operators.conftest import World
-from tests.verdict_cases import crash
+from tests.operators.foreign_answers import FOREIGN, answer_instead
 
 ARGUMENTS = {"template_name": "Two steps with outputs", "constants": {"IP": "10.0.0.1"}, "start_timeout": 30}
 FAULTS: dict[str, dict[str, Any]] = {
     **{kind: {"kind": kind} for kind in ("drop_after", "delayed_effect", "drop", "truncate")},
     # what answers is not SOPS, or not itself: before anything was done, and after
-    "not_json": {"kind": "not_json"},
-    "html": {"kind": "html"},
-    "redirect": {"kind": "redirect"},
-    "nobody there": {"kind": "html", "status": 404},
-    "crash": {"kind": "function", "function": crash},
+    **FOREIGN,
 }
 #: How a retry finds out what there is.
 SEARCHES = ("get_task_list", "query_task_count")
@@ -84,3 +81,43 @@ def lose_each_answer(
 @pytest.mark.parametrize("kind", FAULTS)
 def test_whichever_answer_is_lost(world: World, triggerer: Triggerer, mode: str, kind: str) -> None:
     lose_each_answer(world, triggerer, mode, kind)
+
+
+@pytest.mark.parametrize("fault", FOREIGN.values(), ids=FOREIGN)
+class TestSomethingElseAnswers:
+    """What was asked has taken effect: the same try goes on with it."""
+
+    def test_a_create(self, world: World, fault: dict[str, Any]) -> None:
+        def create(request: Request) -> None:
+            world.fake.create_task(101, name=request.params["name"], start=False)
+
+        answer_instead(world.fake, "create_task", fault, create)
+        assert AirflowTask({"template_id": 101}).run().outcome["EXIT"] == "0"
+        assert len(world.fake.tasks) == len(world.started()) == world.fake.count("create_task") == 1
+
+    def test_a_start(self, world: World, fault: dict[str, Any]) -> None:
+        answer_instead(world.fake, "start_task", fault, lambda request: world.fake.start_task(request.task_ids[0]))
+        one = AirflowTask({"template_id": 101}).run()
+        assert one.outcome["EXIT"] == "0"
+        assert len(world.fake.tasks) == len(world.started()) == 1
+        assert f"Whether SOPS task {world.started()[0]} was started is not known." in one.log
+
+    def test_the_revoke_before_a_rerun(self, world: World, fault: dict[str, Any]) -> None:
+        task = AirflowTask({"template_id": 106})
+        assert isinstance(task.run().error, SopsTaskFailedException)
+        (first,) = world.started()
+        answer_instead(world.fake, "operate_task", fault, lambda request: world.fake.operate(first, "revoke"))
+        assert isinstance(task.run().error, SopsTaskFailedException)
+        assert sorted(world.states().values()) == ["FAILED", "REVOKED"]
+
+    def test_the_retry_of_a_failed_node(self, world: World, fault: dict[str, Any]) -> None:
+        task = AirflowTask({"template_id": 120, "on_retry": "retry_failed_nodes"})
+        assert isinstance(task.run().error, SopsTaskFailedException)
+        (first,) = world.started()
+        (failed,) = [node.name for node in world.fake.task(first).nodes.values() if node.state == "FAILED"]
+        answer_instead(
+            world.fake, "operate_node", fault, lambda request: world.fake.operate_node(first, failed, "retry")
+        )
+        assert task.run().error is None
+        assert world.fake.count("operate_node") == 1
+        assert world.started() == [first]

@@ -90,6 +90,8 @@ class ClientLease:
 
 
 def _unusable_connection(error: Exception) -> errors.SopsError:
+    if isinstance(error, errors.SopsConfigError):
+        return errors.SopsUnusableConnectionError(str(error))
     if isinstance(error, TimeoutError):
         return errors.SopsError(f"looking the connection up took longer than {CONNECT_TIMEOUT:.0f} s")
     return errors.SopsError(f"the connection cannot be used: {type(error).__name__}: {error}")

@@ -367,5 +367,9 @@ def test_an_answer_that_trickles_ends(ask: Ask, pieces: list[bytes], tls: bool, 
         extra: dict[str, Any] = {"timeout": 0.3, "verify": str(certificate)}
         if of_a_proxy:
             extra["proxies"] = server.url
-        with pytest.raises(errors.SopsTimeoutError, match="no answer in time"):
-            ask("https://sops.example.com" if of_a_proxy else server.url, **extra)
+        for _ in range(10):
+            with pytest.raises(errors.SopsTimeoutError) as caught:
+                ask("https://sops.example.com" if of_a_proxy else server.url, **extra)
+            if caught.value.may_have_been_sent:  # else a busy machine took too long to connect
+                break
+    assert "no answer in time" in str(caught.value)

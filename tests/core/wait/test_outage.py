@@ -21,6 +21,7 @@ NO_ANSWER = errors.SopsConnectionError("no answer")
         (errors.SopsAuthenticationError, True, False),
         (errors.SopsNotFoundError, True, True),
         (errors.SopsIamDeniedError, True, True),
+        (errors.SopsUnusableConnectionError, True, True),
     ],
 )
 def test_which_errors_end_a_wait_at_once(kind: type[errors.SopsError], before: bool, after: bool) -> None:
