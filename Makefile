@@ -9,6 +9,7 @@ SHELL := bash
 AIRFLOW ?= 3.3.2
 VENV ?= .venv
 UV_VERSION := 0.13.9
+MERMAID_VERSION := 11.17.2
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 BIN := $(VENV)/bin
 ARGS ?=
@@ -72,7 +73,7 @@ test: env ## all tests (ARGS="-k name" for some)
 .PHONY: test-ui
 test-ui: env ## the web page of a real Airflow in a real Chromium, with the fake SOPS; takes the pictures in docs/img/ (AIRFLOW=3.2.2 VENV=.venvs/ui, from 3.1 on)
 	@tools/debian.sh chromium=chromium fonts-noto-cjk='/usr/share/fonts/opentype/noto/*CJK*'
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --requirements tests/ui/requirements.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --requirements tests/ui/requirements.txt
 	@$(IN_TEMP_HOME) $(BIN)/python -m pytest --show-capture=stdout tests/ui $(ARGS)
 
 .PHONY: test-standalone
@@ -145,12 +146,31 @@ test-matrix: ## all tests, live ones too, with every supported Airflow, and with
 constraints: env ## resolve the files in constraints/ anew
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tools/constraints.py $(ARGS)
 
+# Its makers' warning is of the next MkDocs; docs/design.md says what it means for us.
+MKDOCS = NO_MKDOCS_2_WARNING=1 .venvs/docs/bin/mkdocs
+
 .PHONY: docs
-docs: env ## the documentation in site/; a link to a page or heading that is not there fails
+docs: .venvs/docs/.ready ## the documentation in site/; a link to a page or heading that is not there fails
+	@$(MKDOCS) build --strict --clean
+	@echo "Built site/. To read it: make docs-serve"
+
+.PHONY: docs-serve
+docs-serve: .venvs/docs/.ready ## the documentation in the browser, built anew after each change
+	@$(MKDOCS) serve
+
+.PHONY: test-docs
+test-docs: docs ## all pages of site/ in a real Chromium: both languages, wide and narrow
+	@tools/debian.sh chromium=chromium fonts-noto-cjk='/usr/share/fonts/opentype/noto/*CJK*'
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --requirements tests/ui/requirements.txt
+	@$(IN_TEMP_HOME) $(BIN)/python -m pytest tests/site $(ARGS)
+
+.venvs/docs/.ready: docs/requirements.txt Makefile | env
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venvs/docs
-	@$(BIN)/uv pip install --quiet --python .venvs/docs/bin/python --requirements docs/requirements.txt
-	@.venvs/docs/bin/mkdocs build --strict --clean
-	@echo "Open site/index.html"
+	@$(BIN)/uv pip install --quiet --python .venvs/docs/bin/python --no-deps --requirements docs/requirements.txt
+	@# what draws Mermaid's drawings in the reader's browser; npm checks what it gets against the registry's checksum
+	@PATH="$(abspath .venvs/docs/bin):$$PATH" npm pack --silent --pack-destination .venvs/docs mermaid@$(MERMAID_VERSION) >/dev/null
+	@tar -xzOf .venvs/docs/mermaid-$(MERMAID_VERSION).tgz package/dist/mermaid.min.js >theme/assets/mermaid.min.js
+	@touch $@
 
 .PHONY: build
 build: env ## wheel and sdist in dist/, each tried in an empty environment
@@ -161,5 +181,5 @@ build: env ## wheel and sdist in dist/, each tried in an empty environment
 
 .PHONY: clean
 clean: ## remove all that the other targets made
-	rm -rf .venv .venvs dist build site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venvs dist build site theme/assets/mermaid.min.js .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

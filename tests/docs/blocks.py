@@ -43,6 +43,7 @@ class Block:
 
 README = ROOT / "README.md"
 INSTALL = ROOT / "docs" / "en" / "install.md"
+ARCHITECTURE = ROOT / "docs" / "en" / "architecture.md"
 DESIGN = ROOT / "docs" / "design.md"
 
 
@@ -59,7 +60,7 @@ def pages() -> list[Path]:
 def all_pages() -> list[Path]:
     """Return all pages in all languages."""
     both = [*pages(), *map(translation, translated_pages())]
-    return [*both, ROOT / "CHANGELOG.md", ROOT / "docs" / "index.md", ROOT / "docs" / "reference.md"]
+    return [*both, ROOT / "CHANGELOG.md"]
 
 
 def translation(page: Path) -> Path:
@@ -89,6 +90,8 @@ def without_comments(language: str, text: str) -> str:
         return _python_without_comments(text)
     if language in ("bash", "toml"):
         text = re.sub(r"(^|[ \t])#[ !].*$", "", text, flags=re.M)
+    if language == "mermaid":
+        text = re.sub(r'"[^"]*"', '""', text)  # labels are in the language of the page
     return "\n".join(line.rstrip() for line in text.splitlines() if line.strip())
 
 
