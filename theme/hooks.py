@@ -55,8 +55,8 @@ class _CellLabelsExtension(Extension):
 def on_post_page(output: str, **_: Any) -> str:
     """Drop the links to the other language from the head of a page.
 
-    The theme's script takes them for the roots of sites of their own, and asks each for a site map. The one site map names
-    both languages of each page.
+    The theme's script takes them for the roots of sites of their own, and asks each for a site map. The one site map
+    names both languages of each page.
     """
     return re.sub(r'\s*<link rel="alternate"[^>]* hreflang=[^>]*>', "", output)
 
