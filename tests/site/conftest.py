@@ -62,9 +62,7 @@ def page(_browser_page: Page, url: str, troubles: list[str]) -> Iterator[Page]:
         "request": lambda request: (
             request.url.startswith((url, "data:", "blob:")) or troubles.append(f"asks another host: {request.url}")
         ),
-        "response": lambda response: (
-            response.status < 400 or troubles.append(f"missing: {response.url}")
-        ),
+        "response": lambda response: response.status < 400 or troubles.append(f"missing: {response.url}"),
         "pageerror": lambda error: troubles.append(f"error of a script: {error}"),
         "console": lambda message: message.type == "error" and troubles.append(message.text),
     }
