@@ -62,6 +62,7 @@ def on_post_page(output: str, **_: Any) -> str:
 
 
 def on_config(config: Any) -> None:
-    """Add the extension, once for all languages."""
-    if not any(isinstance(extension, _CellLabelsExtension) for extension in config.markdown_extensions):
-        config.markdown_extensions.append(_CellLabelsExtension())
+    """Add the extension; of those that each language adds anew, keep the last, which knows its language."""
+    extensions = [*config.markdown_extensions, _CellLabelsExtension()]
+    last = {extension if isinstance(extension, str) else type(extension): extension for extension in extensions}
+    config.markdown_extensions[:] = list(last.values())
