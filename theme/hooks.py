@@ -9,6 +9,7 @@ from xml.etree.ElementTree import Element
 
 from markdown import Extension, Markdown
 from markdown.treeprocessors import Treeprocessor
+from mkdocs.plugins import CombinedEvent, event_priority
 
 #: Comments mark the tabs, since those are invisible elsewhere; the text between them is that of the page.
 _TAB = re.compile(r"^<!-- tab: (.+) -->$", re.M)
@@ -61,8 +62,18 @@ def on_post_page(output: str, **_: Any) -> str:
     return re.sub(r'\s*<link rel="alternate"[^>]* hreflang=[^>]*>', "", output)
 
 
-def on_config(config: Any) -> None:
-    """Add the extension; of those that each language adds anew, keep the last, which knows its language."""
+@event_priority(100)
+def _tell_the_language(config: Any) -> None:
+    """Let mkdocstrings name its sections in the language that is built: it asks before the plug-in has said it."""
+    config.theme["language"] = config.plugins["i18n"].current_language or "en"
+
+
+@event_priority(-200)
+def _set_extensions(config: Any) -> None:
+    """Add our extension; of those that each language adds anew, keep the last, which knows its language."""
     extensions = [*config.markdown_extensions, _CellLabelsExtension()]
     last = {extension if isinstance(extension, str) else type(extension): extension for extension in extensions}
     config.markdown_extensions[:] = list(last.values())
+
+
+on_config = CombinedEvent(_tell_the_language, _set_extensions)

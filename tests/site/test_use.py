@@ -95,3 +95,11 @@ def test_drawings_are_drawn(page: Page, url: str, name: str, count: int, languag
         box = drawing.bounding_box()
         assert box
         assert box["height"] > 100
+
+
+@pytest.mark.parametrize(("language", "heading"), [("en", "Parameters:"), ("zh", "参数：")])
+def test_the_reference_is_in_the_language_of_its_page(page: Page, url: str, language: str, heading: str) -> None:
+    page.goto(url + address("reference", language))
+    assert page.get_by_text(heading, exact=True).count() > 20
+    link = page.locator("article .doc-contents a.autorefs-internal", has_text="SopsException").first
+    assert link.evaluate("link => link.pathname") == page.evaluate("location.pathname")
