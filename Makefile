@@ -71,6 +71,16 @@ demo: env ## a real Airflow run against the fake SOPS, told as a short story (AR
 test: env ## all tests (ARGS="-k name" for some)
 	@$(IN_TEMP_HOME) $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
+.PHONY: coverage
+coverage: env ## all tests, measured: how much of the package they run; fails if a file is under 90 %
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --requirements tests/coverage.txt
+	@rm -f .coverage .coverage.*
+	@$(IN_TEMP_HOME) $(BIN)/python -m coverage run -m pytest $(PARALLEL) $(ARGS)
+	@$(BIN)/python -m coverage combine --quiet
+	@$(BIN)/python -m coverage report
+	@$(BIN)/python -m coverage json --quiet -o build/coverage.json
+	@$(BIN)/python tools/coverage_floor.py build/coverage.json
+
 .PHONY: test-ui
 test-ui: env ## the web page of a real Airflow in a real Chromium, with the fake SOPS; takes the pictures in docs/img/ (AIRFLOW=3.2.2 VENV=.venvs/ui, from 3.1 on)
 	@tools/debian.sh chromium=chromium fonts-noto-cjk='/usr/share/fonts/opentype/noto/*CJK*'
