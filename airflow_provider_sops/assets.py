@@ -8,6 +8,8 @@ from typing import Any, NotRequired, TypedDict
 
 from airflow_provider_sops.core.ended_task import VERSION, identity_of
 
+__all__ = ["EndedTask", "ended_tasks"]
+
 
 class EndedTask(TypedDict):
     """A SOPS task that has ended, or failed."""

@@ -10,6 +10,32 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowFailExc
 
 from airflow_provider_sops.core import errors
 
+__all__ = [
+    "SopsApiException",
+    "SopsApiNotFoundException",
+    "SopsApiPermissionException",
+    "SopsAuthenticationException",
+    "SopsConfigException",
+    "SopsConnectionException",
+    "SopsException",
+    "SopsGatewayException",
+    "SopsGatewayUnavailableException",
+    "SopsIamDeniedException",
+    "SopsInvalidAnswerException",
+    "SopsInvalidOperationException",
+    "SopsInvalidParameterException",
+    "SopsIpRefusedException",
+    "SopsNotFoundException",
+    "SopsOutageException",
+    "SopsOutputsException",
+    "SopsRateLimitException",
+    "SopsTaskFailedException",
+    "SopsTaskStoppedException",
+    "SopsTimedOutException",
+    "SopsTimeoutException",
+    "SopsTriggerEventException",
+]
+
 
 class SopsException(AirflowException, errors.SopsError):
     """Base of all errors of calling SOPS."""

@@ -13,6 +13,8 @@ from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.core.wait.policy import WaitPolicy
 from airflow_provider_sops.operator_arguments import make_policy
 
+__all__ = ["WaitSpec"]
+
 #: Seconds after the trigger's own deadline at which Airflow ends a deferral whose trigger does not run.
 TRIGGER_TIMEOUT_MARGIN = 120.0
 

@@ -9,6 +9,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+__all__ = ["render"]
+
 #: A name in ``${…}`` or ``$<…>``; SOPS names are letters (Chinese too), digits and underscores.
 _REFERENCE = re.compile(r"\$\{\s*(\w+)\s*\}|\$<\s*(\w+)\s*>")
 #: A key, whatever its name is.

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from airflow_provider_sops.core.api.catalogue import Method
     from airflow_provider_sops.core.call_flow import Flow, Report
 
+__all__ = ["SopsHook"]
+
 T = TypeVar("T")
 
 

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from airflow_provider_sops.hooks.sops import SopsHook
     from airflow_provider_sops.sensors.sensor_wait import SensorWait
 
+__all__ = ["SopsTaskSensor"]
+
 #: A rescheduled sensor costs the scheduler work, so it is poked less often by default (seconds).
 RESCHEDULE_INTERVAL = 60.0
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+__all__ = ["Faults"]
+
 #: kind -> what it does
 KINDS = {
     "latency": "answer `seconds` later (wall clock)",

@@ -12,6 +12,8 @@ import pytest
 if TYPE_CHECKING:
     from airflow_provider_sops.testing.fake import FakeSops
 
+__all__ = ["fake_sops", "sops_connection"]
+
 
 @pytest.fixture
 def fake_sops() -> Iterator[FakeSops]:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 else:
     BaseEventTrigger = getattr(base, "BaseEventTrigger", BaseTrigger)  # Airflow 2 has none
 
+__all__ = ["SopsTaskEndedTrigger", "SopsTaskTrigger"]
+
 
 class SopsTaskTrigger(BaseTrigger):
     """Wait until a SOPS task has ended; all triggers of one connection and project share one poll.

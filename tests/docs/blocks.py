@@ -43,6 +43,8 @@ class Block:
 
 README = ROOT / "README.md"
 INSTALL = ROOT / "docs" / "en" / "install.md"
+ARCHITECTURE = ROOT / "docs" / "en" / "architecture.md"
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 DESIGN = ROOT / "docs" / "design.md"
 
 
@@ -53,13 +55,13 @@ def translated_pages() -> list[Path]:
 
 def pages() -> list[Path]:
     """Return all pages in English."""
-    return [*translated_pages(), DESIGN]
+    return [*translated_pages(), DESIGN, CONTRIBUTING]
 
 
 def all_pages() -> list[Path]:
     """Return all pages in all languages."""
     both = [*pages(), *map(translation, translated_pages())]
-    return [*both, ROOT / "CHANGELOG.md", ROOT / "docs" / "index.md", ROOT / "docs" / "reference.md"]
+    return [*both, ROOT / "CHANGELOG.md", ROOT / "SECURITY.md"]
 
 
 def translation(page: Path) -> Path:
@@ -89,6 +91,8 @@ def without_comments(language: str, text: str) -> str:
         return _python_without_comments(text)
     if language in ("bash", "toml"):
         text = re.sub(r"(^|[ \t])#[ !].*$", "", text, flags=re.M)
+    if language == "mermaid":
+        text = re.sub(r'"[^"]*"', '""', text)  # labels are in the language of the page
     return "\n".join(line.rstrip() for line in text.splitlines() if line.strip())
 
 

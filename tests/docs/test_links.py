@@ -19,6 +19,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SOURCE = PYPROJECT["project"]["urls"]["Source"]
 #: all that the pages may link to outside the project's own repository
 KNOWN = (
+    PYPROJECT["project"]["urls"]["Documentation"],
     "https://github.com/TencentBlueKing/bk-sops",
     "https://semver.org",
     "https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/asset-scheduling.html",
@@ -43,6 +44,8 @@ def _external() -> list[tuple[str, str]]:
     found += [("pyproject.toml", url) for url in PYPROJECT["project"]["urls"].values()]
     repo_url = re.search(r"^repo_url: (.+)$", (ROOT / "mkdocs.yml").read_text(), re.M)
     assert repo_url
+    footer = re.findall(r'href="([^"]+)"', (ROOT / "mkdocs.yml").read_text())
+    found += [("mkdocs.yml", link) for link in footer]
     return list(dict.fromkeys([*found, ("mkdocs.yml", repo_url[1])]))
 
 
@@ -70,7 +73,7 @@ def test_an_external_link_is_well_formed_and_known(place: str, link: str) -> Non
         assert link in KNOWN
         return
     rest = link.removeprefix(SOURCE)
-    if rest in ("", "/issues"):
+    if rest in ("", "/issues", "/security/advisories/new"):
         return
     match = IN_MAIN.match(rest)
     assert match, "a page of the repository that is not known"
@@ -104,4 +107,9 @@ def _pictures(page: Path) -> list[str]:
 
 def test_the_sdist_holds_what_the_pages_are_built_from() -> None:
     included = PYPROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
-    assert {"/docs", "/mkdocs.yml", "/Makefile", "/tests"} <= set(included)
+    assert {"/docs", "/mkdocs.yml", "/theme", "/Makefile", "/tests"} <= set(included)
+
+
+def test_the_site_is_where_the_package_says() -> None:
+    (site_url,) = re.findall(r"^site_url: (.+)$", (ROOT / "mkdocs.yml").read_text(), re.M)
+    assert site_url == PYPROJECT["project"]["urls"]["Documentation"]

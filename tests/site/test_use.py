@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a reader does with the documentation: search, copy, switch, look at drawings."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.site.pages import LANGUAGES, address
+
+
+def _search(page: Page, words: str) -> None:
+    field = page.locator("input.md-search__input")
+    field.click()
+    field.fill(words)
+    field.press("End")  # as an input method ends: what is only inserted has no key that the page could hear of
+
+
+@pytest.mark.parametrize(
+    ("language", "words", "found"),
+    [
+        ("zh", "终止", "zh/run.html"),
+        ("zh", "标准运维", "zh/index.html"),
+        ("zh", "流程模板", "zh/run.html"),
+        ("zh", "输出参数", "zh/outputs.html"),
+        ("en", "revoke", "operate.html"),
+        ("en", "poke_interval", "wait.html"),
+    ],
+)
+def test_search_finds_words(page: Page, url: str, language: str, words: str, found: str) -> None:
+    page.goto(url + address("install", language))
+    _search(page, words)
+    results = page.locator(".md-search-result__list > li a.md-search-result__link")
+    expect(results.first).to_be_visible()
+    expect(page.locator(f'.md-search-result__list > li a[href*="/{found}"]').first).to_be_attached()
+    expect(page.locator(".md-search-result mark").first).to_be_attached()
+
+
+def test_search_does_not_find_what_is_not_there(page: Page, url: str) -> None:
+    page.goto(url + address("install", "zh"))
+    _search(page, "饕餮")
+    expect(page.locator(".md-search-result__meta")).to_contain_text("没有")
+    expect(page.locator(".md-search-result__list > li")).to_have_count(0)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_first_screen_says_and_shows_what_it_is(page: Page, url: str, language: str) -> None:
+    page.goto(url + address("index", language))
+    for what in ("article h1", "article img", "article .language-python pre", "article .language-bash pre"):
+        box = page.locator(what).first.bounding_box()
+        assert box
+        assert box["y"] + box["height"] <= 800, what
+
+
+def test_code_is_coloured_and_can_be_copied(page: Page, url: str) -> None:
+    page.goto(url + address("wait", "en"))
+    block = page.locator(".language-python.highlight").first
+    colours = block.evaluate(
+        "block => [...new Set([...block.querySelectorAll('span[class]')].map(span => getComputedStyle(span).color))]"
+    )
+    assert len(colours) >= 4
+    block.locator("button[data-md-type=copy], .md-code__button, .md-clipboard").first.click()
+    assert page.evaluate("navigator.clipboard.readText()").startswith("from datetime import datetime, timedelta\n")
+
+
+def test_light_and_dark(page: Page, url: str) -> None:
+    page.goto(url + address("index", "zh"))
+    backgrounds = []
+    for label in ("使用浅色主题", "使用深色主题", "跟随系统"):
+        page.get_by_title(label).click()
+        backgrounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    light, dark, system = backgrounds
+    assert light == system == "rgb(255, 255, 255)"
+    assert dark != light
+
+
+@pytest.mark.parametrize(
+    ("language", "shown", "tab"), [("en", "my-access-token", "Access token"), ("zh", "paas", "ESB")]
+)
+def test_tabs(page: Page, url: str, language: str, shown: str, tab: str) -> None:
+    page.goto(url + address("connect", language))
+    text = page.locator(".tabbed-block pre", has_text=shown).first
+    expect(text).to_be_hidden()
+    page.locator(".tabbed-labels label", has_text=tab).first.click()
+    expect(text).to_be_visible()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(("name", "count"), [("architecture", 1), ("design", 2)])
+def test_drawings_are_drawn(page: Page, url: str, name: str, count: int, language: str) -> None:
+    page.goto(url + address(name, language))
+    drawings = page.locator("div.mermaid")
+    expect(drawings).to_have_count(count)
+    for drawing in drawings.all():
+        box = drawing.bounding_box()
+        assert box
+        assert box["height"] > 100
+
+
+@pytest.mark.parametrize(("language", "heading"), [("en", "Parameters:"), ("zh", "参数：")])
+def test_the_reference_is_in_the_language_of_its_page(page: Page, url: str, language: str, heading: str) -> None:
+    page.goto(url + address("reference", language))
+    assert page.get_by_text(heading, exact=True).count() > 20
+    link = page.locator("article .doc-contents a.autorefs-internal", has_text="SopsException").first
+    assert link.evaluate("link => link.pathname") == page.evaluate("location.pathname")

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What MkDocs does besides, so that the pages read well both on the site and where Markdown is shown as it is."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from markdown import Extension, Markdown
+from markdown.treeprocessors import Treeprocessor
+from mkdocs.plugins import CombinedEvent, event_priority
+
+#: Comments mark the tabs, since those are invisible elsewhere; the text between them is that of the page.
+_TAB = re.compile(r"^<!-- tab: (.+) -->$", re.M)
+_TABS_END = re.compile(r"^<!-- tabs end -->$", re.M)
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Make tabs of what stands between ``<!-- tab: title -->`` and the next tab or ``<!-- tabs end -->``."""
+    opened = False
+    if page.file.name == "index":
+        page.meta["hide"] = ["navigation", "toc"]
+
+    def open_tab(match: re.Match[str]) -> str:
+        nonlocal opened
+        before, opened = "///\n\n" if opened else "", True
+        return f"{before}/// tab | {match[1]}\n"
+
+    parts = _TABS_END.split(markdown)
+    for index, part in enumerate(parts[:-1]):
+        opened = False
+        parts[index] = _TAB.sub(open_tab, part) + "///\n"
+    return "".join(parts)
+
+
+class _CellLabels(Treeprocessor):
+    """Each cell knows the heading of its column: on a narrow screen a row becomes a list (``site.css``)."""
+
+    def run(self, root: Element) -> None:
+        for table in root.iter("table"):
+            labels = ["".join(heading.itertext()).strip() for heading in table.iter("th")]
+            if len(labels) > 2:
+                table.set("data-wide", "")
+            for row in table.iter("tr"):
+                for label, cell in zip(labels, row.findall("td"), strict=False):
+                    cell.set("data-label", label)
+
+
+class _CellLabelsExtension(Extension):
+    def extendMarkdown(self, md: Markdown) -> None:
+        # after the inline Markdown of the headings (20)
+        md.treeprocessors.register(_CellLabels(md), "cell_labels", 5)
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """Drop the links to the other language from the head of a page.
+
+    The theme's script takes them for the roots of sites of their own, and asks each for a site map. The one site map
+    names both languages of each page.
+    """
+    return re.sub(r'\s*<link rel="alternate"[^>]* hreflang=[^>]*>', "", output)
+
+
+@event_priority(100)
+def _tell_the_language(config: Any) -> None:
+    """Let mkdocstrings name its sections in the language that is built: it asks before the plug-in has said it."""
+    config.theme["language"] = config.plugins["i18n"].current_language or "en"
+
+
+@event_priority(-200)
+def _set_extensions(config: Any) -> None:
+    """Add our extension; of those that each language adds anew, keep the last, which knows its language."""
+    extensions = [*config.markdown_extensions, _CellLabelsExtension()]
+    last = {extension if isinstance(extension, str) else type(extension): extension for extension in extensions}
+    config.markdown_extensions[:] = list(last.values())
+
+
+on_config = CombinedEvent(_tell_the_language, _set_extensions)
