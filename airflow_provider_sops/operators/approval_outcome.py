@@ -52,7 +52,7 @@ class ApprovalOutcome:
         answer = state.answer
         assert answer is not None
         words = answer.words(state.node_name, self._task_id)
-        self._log.info("%s.", words[:1].upper() + words[1:])
+        self._log.info("%s.", words)
         if not answer.approves:
             return self._reject(state, words)
         self._check_params(answer.params, words)
@@ -67,7 +67,7 @@ class ApprovalOutcome:
         try:
             confirmation: Confirmation = self._hook.run(flow)
         except RunAborted as problem:
-            raise SopsTaskFailedException(f"{words[:1].upper()}{words[1:]}. {problem}") from problem
+            raise SopsTaskFailedException(f"{words}. {problem}") from problem
         log_lines(self._log, confirmation.lines)
         if not confirmation.done:
             return self._was_quicker(state, confirmation.status, words)
@@ -78,21 +78,20 @@ class ApprovalOutcome:
         wait = TaskWait(self._task_id, self._hook.project, self._operator.policy)
         observation = self._hook.run(wait.evaluate(status, time.time(), has_nodes=True))
         if observation.next is Next.FAILURE and status.has_ended:
-            self._log.warning("%s, but SOPS was quicker.", words[:1].upper() + words[1:])
+            self._log.warning("%s, but SOPS was quicker.", words)
             return self.end(state, observation)
         self._log.info("SOPS was quicker: node %r is confirmed already.", state.node_name)
         return self.confirmed_in_sops(state)
 
     def _reject(self, state: ApprovalState, words: str) -> NoReturn:
         """Do what a rejection is to do."""
-        said = words[:1].upper() + words[1:]
         if self._operator.on_reject == "skip":
-            raise AirflowSkipException(f"{said}.")
+            raise AirflowSkipException(f"{words}.")
         if self._operator.on_reject == "revoke":
             log_lines(self._log, self._hook.run(operate_task(self._hook.project, self._task_id, "revoke")))
-            raise SopsApprovalRejectedException(f"{said}, and the SOPS task was revoked.")
+            raise SopsApprovalRejectedException(f"{words}, and the SOPS task was revoked.")
         raise SopsApprovalRejectedException(
-            f"{said}. The SOPS task was not touched (on_reject is 'fail'): it still waits, unless somebody has gone on "
+            f"{words}. The SOPS task was not touched (on_reject is 'fail'): it still waits, unless somebody has gone on "
             "in SOPS. Clear this task to be asked anew, or revoke the SOPS task."
         )
 
@@ -106,9 +105,8 @@ class ApprovalOutcome:
             try:
                 own[name] = value
             except Exception as error:  # of jsonschema, or Airflow's own
-                said = words[:1].upper() + words[1:]
-                raise AirflowFailException(
-                    f"{said}, but with a value for {name!r} that cannot be. Clear this task to be asked anew."
+                        raise AirflowFailException(
+                    f"{words}, but with a value for {name!r} that cannot be. Clear this task to be asked anew."
                 ) from error
 
     def end(self, state: ApprovalState, observation: Observation) -> Any:
@@ -117,7 +115,7 @@ class ApprovalOutcome:
             error = read_error(observation)
             if state.answer is not None:
                 words = state.answer.words(state.node_name, self._task_id)
-                said = f"{words[:1].upper()}{words[1:]}, but it was not carried out. A retry goes on with this answer."
+                said = f"{words}, but it was not carried out. A retry goes on with this answer."
                 raise SopsOutageException(f"{said} {error}") from error
             raise error from error.__cause__
         if observation.next is Next.SUCCESS:

@@ -198,7 +198,6 @@ class ApprovalWork:
         now, answer = time.time(), state.answer
         name = state.node_name or str(self._operator.sops_node_name or self._operator.sops_node_id or "")
         said = f"{answer.words(name, self._task_id)}, but it was not carried out" if answer else ""
-        said = said[:1].upper() + said[1:]
         if ends_at_once(error, had_answer=state.asked or answer is not None):
             if said:
                 raise _with_words(error, f"{said}: {error}") from error

@@ -140,7 +140,8 @@ class Approval:
         try:
             payload = loop.run_until_complete(fire())
             self.busy[0] += 1  # time stands still while the poller ends
-            loop.run_until_complete(asyncio.gather(*asyncio.all_tasks(loop), return_exceptions=True))
+            if ending := asyncio.all_tasks(loop):
+                loop.run_until_complete(asyncio.wait(ending))
             self.busy[0] -= 1
             return payload
         finally:

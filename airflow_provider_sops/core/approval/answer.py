@@ -36,13 +36,13 @@ class Answer:
         return self.option == APPROVE
 
     def words(self, node_name: str, task_id: int) -> str:
-        """Say who has answered what, as a part of a sentence."""
+        """Say who has answered what, as the beginning of a sentence."""
         what = "approved" if self.approves else "rejected"
         if self.by:
             return f"{self.by} has {what} node {node_name!r} of SOPS task {task_id} in Airflow"
         timeout = "approve" if self.approves else "reject"
         return (
-            f"node {node_name!r} of SOPS task {task_id} is taken as {what}, as nobody has answered in time "
+            f"Nobody has answered in time, so node {node_name!r} of SOPS task {task_id} is {what} "
             f"(on_timeout is {timeout!r})"
         )
 
