@@ -166,3 +166,8 @@ class Approval:
             for request in self.world.fake.requests
             if request.api in ("operate_node", "node_callback")
         )
+
+    def sent_well(self) -> int:
+        """How many confirmations have come to SOPS itself."""
+        task = self.world.fake.task(self.arguments["sops_task_id"])
+        return sum(operation.action.startswith("callback ") for operation in task.operations)

@@ -13,6 +13,7 @@ from airflow_provider_sops.exceptions import (
     SopsTaskFailedException,
     SopsTaskStoppedException,
 )
+from airflow_provider_sops.testing import FakeSops
 from tests.approval.airflow_task import Approval
 from tests.approval.required_actions import RequiredActions
 from tests.operators.conftest import World
@@ -34,7 +35,7 @@ flow = [["confirm", "broken"]]
   key = "broken"
   plugin = "bk_http_request"
   inputs = { bk_http_request_method = "GET", bk_http_request_url = "http://service.example.com", bk_http_request_body = "" }
-  fails = 1
+  fail = "always"
   seconds = 60
   message = "no such host"
 """
@@ -128,8 +129,24 @@ def test_no_such_task(approval: Make) -> None:
 
 
 @pytest.fixture
-def failing(make_world: Callable[..., World], tmp_path: Path) -> Path:
-    """A file with a template of which a node fails after a minute, beside the pause node."""
+def beside(world: World, tmp_path: Path) -> int:
+    """A task of which a node fails after a minute, beside the pause node."""
     file = tmp_path / "templates.toml"
     file.write_text(FAILS_BESIDE)
-    return file
+    world.fake.site.templates[1] = FakeSops(templates=file).site.templates[1]
+    return world.fake.create_task("fails beside")
+
+
+def test_failed_meanwhile(world: World, approval: Make, actions: RequiredActions, beside: int) -> None:
+    task = approval(sops_task_id=beside)
+    with pytest.raises(SopsTaskFailedException, match="(?s)has FAILED.*no such host"):
+        task.run().outcome  # noqa: B018
+    assert actions.closed
+
+
+def test_failed_meanwhile_and_waited_for(world: World, approval: Make, actions: RequiredActions, beside: int) -> None:
+    task = approval(sops_task_id=beside, on_failed="wait")
+    world.later(200, lambda: actions.answer("Approve"))
+    assert task.run().outcome["answered_by"] == "alice"
+    assert world.fake.task(beside).state == "FAILED"
+    assert task.sent() == 1
