@@ -105,7 +105,7 @@ class ApprovalOutcome:
             try:
                 own[name] = value
             except Exception as error:  # of jsonschema, or Airflow's own
-                        raise AirflowFailException(
+                raise AirflowFailException(
                     f"{words}, but with a value for {name!r} that cannot be. Clear this task to be asked anew."
                 ) from error
 

@@ -161,11 +161,7 @@ class Approval:
 
     def sent(self) -> int:
         """How many confirmations SOPS was sent."""
-        return sum(
-            1
-            for request in self.world.fake.requests
-            if request.api in ("operate_node", "node_callback")
-        )
+        return sum(1 for request in self.world.fake.requests if request.api in ("operate_node", "node_callback"))
 
     def sent_well(self) -> int:
         """How many confirmations have come to SOPS itself."""

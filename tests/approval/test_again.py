@@ -43,9 +43,7 @@ def callbacks(world: World, task: Approval) -> int:
     )
 
 
-def test_a_retry_finds_the_answer(
-    world: World, approval: Make, actions: RequiredActions, store: Store | None
-) -> None:
+def test_a_retry_finds_the_answer(world: World, approval: Make, actions: RequiredActions, store: Store | None) -> None:
     task = approval(store=store)
     world.later(60, lambda: actions.answer("Approve"))
     killed_at_leg(task, 1)
@@ -126,9 +124,7 @@ def test_with_a_store_a_clear_asks_anew_also_when_retries_were_edited(
     assert task.run().outcome["answered_by"] == "bob"
 
 
-def test_the_time_for_an_answer_goes_on_over_retries(
-    world: World, approval: Make, actions: RequiredActions
-) -> None:
+def test_the_time_for_an_answer_goes_on_over_retries(world: World, approval: Make, actions: RequiredActions) -> None:
     task = approval(store=Store(), response_timeout=300, on_timeout="approve")
     actions.on_ask = lambda: (setattr(actions, "on_ask", lambda: None), die())
     began = world.now

@@ -64,7 +64,9 @@ def test_an_answer_given_before_the_deferral_is_found(world: World, approval: Ma
     assert task.sent() == 1
 
 
-@pytest.mark.parametrize(("on_reject", "error"), [("fail", SopsApprovalRejectedException), ("skip", AirflowSkipException)])
+@pytest.mark.parametrize(
+    ("on_reject", "error"), [("fail", SopsApprovalRejectedException), ("skip", AirflowSkipException)]
+)
 def test_a_rejection_touches_nothing_in_sops(
     world: World, approval: Make, actions: RequiredActions, on_reject: str, error: type[Exception]
 ) -> None:
@@ -170,5 +172,3 @@ def test_a_question_is_open_when_airflow_does_not_answer_for_a_time(
     world.later(200, lambda: actions.answer("Approve"))
     assert task.run().outcome["answered_by"] == "alice"
     assert task.log.count("Airflow could not be asked for an answer") == 1
-
-

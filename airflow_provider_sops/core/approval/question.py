@@ -16,7 +16,7 @@ from airflow_provider_sops.core.approval.pause_node import PauseNode
 from airflow_provider_sops.core.call_flow import Flow
 from airflow_provider_sops.core.failure_report import read_node
 from airflow_provider_sops.core.models import TaskDetail, TaskStatus
-from airflow_provider_sops.core.pipeline_tree import is_password
+from airflow_provider_sops.core.pipeline_tree import activities, is_password
 from airflow_provider_sops.core.redact import scrub
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.core.text import storable, text_of
@@ -102,7 +102,8 @@ def _variables(detail: TaskDetail, produced: dict[str, object]) -> Iterable[tupl
     """Return the variables that have a value by now, without passwords."""
     for key, constant in detail.constants.items():
         value = produced.get(key, constant.get("value"))
-        if is_password(constant) or constant.get("show_type") == "hide" or value in (None, ""):
+        hidden = constant.get("show_type") == "hide" and key not in produced
+        if is_password(constant) or hidden or value in (None, ""):
             continue
         name = text_of(constant.get("name")) or bare_name(key)
         shown = key if name == bare_name(key) else f"{name} {key}"
@@ -142,9 +143,12 @@ def _read_produced(project: Project, detail: TaskDetail, status: TaskStatus) -> 
             if node is not None and node.state is TaskState.FINISHED and isinstance(outputs, list) and outputs:
                 wanted.setdefault(node.id, []).append((text_of(outputs[0]), key))
     produced: dict[str, object] = {}
+    found = {one.id: one for one in activities(detail.pipeline_tree)}
     for node_id, pairs in list(wanted.items())[:MOST_NODES_READ]:
         try:
-            read = yield from read_node(detail.task_id, project, node_id, (), None)
+            activity = found.get(node_id)
+            stack = activity.stack if activity else ()
+            read = yield from read_node(detail.task_id, project, node_id, stack, activity)
         except errors.SopsError:
             continue
         values = {item.get("key"): item.get("value") for item in read.outputs}
