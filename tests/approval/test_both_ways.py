@@ -34,7 +34,7 @@ flow = [["confirm", "broken"]]
   [[template.node]]
   key = "broken"
   plugin = "bk_http_request"
-  inputs = { bk_http_request_method = "GET", bk_http_request_url = "http://service.example.com", bk_http_request_body = "" }
+  inputs = { bk_http_request_method = "GET", bk_http_request_url = "http://a", bk_http_request_body = "" }
   fail = "always"
   seconds = 60
   message = "no such host"

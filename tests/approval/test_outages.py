@@ -149,7 +149,7 @@ def test_a_yes_of_which_nothing_comes_is_an_error(world: World, approval: Make, 
     yes = {"result": True, "message": "success", "code": 0}
     world.fake.faults.add("operate_node", kind="function", function=lambda request: (200, yes), times=None)
     world.later(60, lambda: actions.answer("Approve"))
-    with pytest.raises(SopsTaskFailedException, match="alice has approved .* nothing has come of it"):
+    with pytest.raises(SopsTaskFailedException, match=r"alice has approved .* nothing has come of it"):
         task.run().outcome  # noqa: B018
     assert task.sent() == 1
 
