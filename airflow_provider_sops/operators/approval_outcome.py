@@ -91,8 +91,8 @@ class ApprovalOutcome:
             log_lines(self._log, self._hook.run(operate_task(self._hook.project, self._task_id, "revoke")))
             raise SopsApprovalRejectedException(f"{words}, and the SOPS task was revoked.")
         raise SopsApprovalRejectedException(
-            f"{words}. The SOPS task was not touched (on_reject is 'fail'): it still waits, unless somebody has gone on "
-            "in SOPS. Clear this task to be asked anew, or revoke the SOPS task."
+            f"{words}. The SOPS task was not touched (on_reject is 'fail'): it still waits, unless somebody has "
+            "confirmed it in SOPS. Clear this task to be asked anew, or revoke the SOPS task."
         )
 
     def _check_params(self, params: Mapping[str, Any], words: str) -> None:

@@ -132,7 +132,8 @@ class Approval:
             if resumed.done():
                 run.cancel()
                 await asyncio.wait([run])
-                await trigger.on_kill()
+                if hasattr(trigger, "on_kill"):  # Airflow 3.3 and newer
+                    await trigger.on_kill()
                 self.on_kills += 1
                 return dict(resumed.result())
             return json.loads(json.dumps(run.result().payload))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Retries, which find the question and its answer, and clears, which ask anew; workers and triggerers that are killed."""
+"""Retries, which find the question and its answer; clears, which ask anew; workers and triggerers that are killed."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def beside(world: World, tmp_path: Path) -> int:
 
 def test_failed_meanwhile(world: World, approval: Make, actions: RequiredActions, beside: int) -> None:
     task = approval(sops_task_id=beside)
-    with pytest.raises(SopsTaskFailedException, match="(?s)has FAILED.*no such host"):
+    with pytest.raises(SopsTaskFailedException, match=r"(?s)has FAILED.*no such host"):
         task.run().outcome  # noqa: B018
     assert actions.closed
 

@@ -46,7 +46,7 @@ outputs = ["made"]
   [[template.node]]
   key = "make"
   plugin = "bk_http_request"
-  inputs = {{ bk_http_request_method = "GET", bk_http_request_url = "http://a", bk_http_request_body = "${{password}}" }}
+  inputs = {{ bk_http_request_method = "GET", bk_http_request_url = "", bk_http_request_body = "${{password}}" }}
   outputs = {{ data = "build-77" }}
 
   [[template.node]]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pendulum
 from airflow.providers.common.compat.sdk import DAG, Param, task
@@ -12,13 +13,13 @@ from airflow_provider_sops.operators.sops import SopsApprovalOperator, SopsRunTa
 
 START = pendulum.datetime(2025, 1, 1)
 
-with DAG("approvals", schedule=None, start_date=START, max_active_tasks=100, params={"sops_task_ids": []}):
+with DAG("approvals", schedule=None, start_date=START, max_active_tasks=100):
 
     @task
-    def list_tasks(params: dict[str, list[int]] | None = None) -> list[int]:
+    def list_tasks(dag_run: Any = None) -> list[int]:
         """The SOPS tasks to ask about."""
-        assert params is not None
-        return params["sops_task_ids"]
+        found: list[int] = dag_run.conf["sops_task_ids"]
+        return found
 
     SopsApprovalOperator.partial(
         task_id="approve",
@@ -30,10 +31,10 @@ with DAG("approvals", schedule=None, start_date=START, max_active_tasks=100, par
         max_outage=60,
     ).expand(sops_task_id=list_tasks())
 
-with DAG("assigned", schedule=None, start_date=START, params={"sops_task_id": 0}):
+with DAG("assigned", schedule=None, start_date=START):
     SopsApprovalOperator(
         task_id="approve",
-        sops_task_id="{{ params.sops_task_id }}",
+        sops_task_id="{{ dag_run.conf.sops_task_id }}",
         assigned_users={"id": "alice", "name": "alice"},
         response_timeout=timedelta(seconds=60),
         on_timeout="approve",
