@@ -153,6 +153,8 @@ def _read_produced(project: Project, detail: TaskDetail, status: TaskStatus) -> 
             continue
         values = {item.get("key"): item.get("value") for item in read.outputs}
         for output, key in pairs:
-            if output in values:
-                produced[key] = values[output]
+            # SOPS calls an output that fills a variable by the variable's name
+            own = next((name for name in (bare_name(key), output) if name in values), None)
+            if own is not None:
+                produced[key] = values[own]
     return produced
