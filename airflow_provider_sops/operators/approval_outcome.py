@@ -69,7 +69,7 @@ class ApprovalOutcome:
         except RunAborted as problem:
             raise SopsTaskFailedException(f"{words}. {problem}") from problem
         log_lines(self._log, confirmation.lines)
-        if not confirmation.done:
+        if not confirmation.done or (not confirmation.lines and self._read_operator(state)):
             return self._was_quicker(state, confirmation.status, words)
         return self._result(state, APPROVE, "airflow" if answer.by else "timeout", answer.by)
 
@@ -119,8 +119,6 @@ class ApprovalOutcome:
                 raise SopsOutageException(f"{said} {error}") from error
             raise error from error.__cause__
         if observation.next is Next.SUCCESS:
-            if state.answer is not None and not state.answer.approves:
-                self._reject(state, state.answer.words(state.node_name, self._task_id))
             self._log.info("SOPS task %s %s.", self._task_id, observation.reason)
             return self.confirmed_in_sops(state)
         assert observation.status is not None
@@ -128,12 +126,16 @@ class ApprovalOutcome:
 
     def confirmed_in_sops(self, state: ApprovalState) -> dict[str, Any]:
         """Return that the node was confirmed in SOPS, and by whom, where SOPS says so."""
-        operator = ""
-        if state.node_id:
-            operator = self._hook.run(read_operator(self._hook.project, self._task_id, state.node_id))
+        operator = self._read_operator(state)
         by = f" by {operator}" if operator else ""
         self._log.info("Node %r of SOPS task %s was confirmed in SOPS%s.", state.node_name, self._task_id, by)
         return self._result(state, APPROVE, "sops", operator)
+
+    def _read_operator(self, state: ApprovalState) -> str:
+        """Return who has confirmed the node on SOPS' page, where SOPS says so; it says nothing of what we do."""
+        if not state.node_id:
+            return ""
+        return self._hook.run(read_operator(self._hook.project, self._task_id, state.node_id))
 
     def fail_by_time(self, state: ApprovalState) -> NoReturn:
         """Fail, as nobody has answered in time."""

@@ -63,6 +63,7 @@ class ApprovalWork:
         state = ApprovalState(
             ti_id=str(getattr(ti, "id", "")),
             airflow_task_id=str(ti.task_id),
+            node_name=str(operator.sops_node_name or operator.sops_node_id or ""),
             response_timeout=operator.response_timeout,
             on_timeout=operator.on_timeout,
             defaults=required_actions.defaults_of(operator.params),
@@ -85,7 +86,10 @@ class ApprovalWork:
             return self._outcome.confirmed_in_sops(state)
         if found is Found.TIMEOUT:
             self._outcome.fail_by_time(state)
-        return self._outcome.end(state, trigger_events.read_event(self._task_id, ended).observation)
+        observation = trigger_events.read_event(self._task_id, ended).observation
+        if state.answer is not None and observation.error is None:
+            return self._go_on(state)  # what was answered may be the reason of the end
+        return self._outcome.end(state, observation)
 
     def _resume_by_response(self, event: Mapping[str, Any], state: ApprovalState) -> Any:
         """Go on with the response with which Airflow has resumed this task itself."""
@@ -196,8 +200,7 @@ class ApprovalWork:
         :raises SopsException: names who has answered what, if anybody has.
         """
         now, answer = time.time(), state.answer
-        name = state.node_name or str(self._operator.sops_node_name or self._operator.sops_node_id or "")
-        said = f"{answer.words(name, self._task_id)}, but it was not carried out" if answer else ""
+        said = f"{answer.words(state.node_name, self._task_id)}, but it was not carried out" if answer else ""
         if ends_at_once(error, had_answer=state.asked or answer is not None):
             if said:
                 raise _with_words(error, f"{said}: {error}") from error

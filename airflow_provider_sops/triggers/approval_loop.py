@@ -90,7 +90,7 @@ class ApprovalLoop:
         if (event := await self._see_node()) is not None:
             return event
         deadline = self._deadline()
-        if self._state.phase is Phase.ANSWER and deadline is not None and now >= deadline:
+        if self._state.phase is Phase.ANSWER and deadline is not None and now >= deadline and not self._look_failed:
             return await self._time_out(now)
         return None
 
@@ -107,7 +107,8 @@ class ApprovalLoop:
 
     def _seconds_to_sleep(self) -> float:
         moments = [self._look_due] if self._looks else []
-        if self._state.phase is Phase.ANSWER and (deadline := self._deadline()) is not None:
+        deadline = self._deadline()
+        if self._state.phase is Phase.ANSWER and deadline is not None and not self._look_failed:
             moments.append(deadline)
         until = min([moment - time.time() for moment in moments], default=3600.0)
         return max(0.05, min(until, self._wait.seconds_to_sleep()))
@@ -148,6 +149,7 @@ class ApprovalLoop:
             response = await required_actions.read_response(state.ti_id)
         except Exception as error:  # whatever the way to Airflow raises; the next look may succeed
             self._note_failed_look(error)
+            self._look_due = min(self._look_due, now + LOOK_INTERVAL)
             return None
         self._look_failed = False
         if response is not None and response.received:
@@ -178,7 +180,7 @@ class ApprovalLoop:
     async def _time_out(self, now: float) -> dict[str, Any]:
         """Return what follows from the end of the time for an answer."""
         state = self._state
-        if (event := await self._look(now)) is not None:  # at the last moment
+        if (event := await self._look(now)) is not None or self._look_failed:  # at the last moment, or not known yet
             return event
         in_time = state.deadline is not None and now >= state.deadline
         if state.on_timeout == "fail" or not in_time:

@@ -172,3 +172,16 @@ def test_a_question_is_open_when_airflow_does_not_answer_for_a_time(
     world.later(200, lambda: actions.answer("Approve"))
     assert task.run().outcome["answered_by"] == "alice"
     assert task.log.count("Airflow could not be asked for an answer") == 1
+
+
+def test_no_time_is_over_while_airflow_does_not_say_whether_somebody_has_answered(
+    world: World, approval: Make, actions: RequiredActions
+) -> None:
+    task = approval(response_timeout=300, on_timeout="approve")
+    task.resumes = False
+    world.later(290, lambda: actions.answer("Reject"))
+    world.later(250, lambda: setattr(actions, "away", True))
+    world.later(500, lambda: setattr(actions, "away", False))
+    assert type(task.run().error) is SopsApprovalRejectedException
+    assert "alice has rejected" in str(task.error)
+    assert task.sent() == 0

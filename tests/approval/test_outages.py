@@ -115,6 +115,40 @@ def test_wrong_credentials_end_it_at_once(world: World, approval: Make, actions:
         task.run().outcome  # noqa: B018
 
 
+def test_a_retry_while_sops_is_away_finds_the_answer_too(
+    world: World, approval: Make, actions: RequiredActions
+) -> None:
+    task = approval(max_outage=100, sops_node_name="confirm")
+    world.later(50, lambda: go_away(world, 600))
+    world.later(55, lambda: actions.answer("Approve"))
+    task.run()
+    assert "alice has approved node 'confirm'" in str(task.error)
+    world.sleep(200)
+    task.run()
+    assert "alice has approved node 'confirm'" in str(task.error)
+    world.sleep(600)
+    assert task.run().outcome["answered_by"] == "alice"
+    assert (actions.asked, task.sent_well()) == (1, 1)
+
+
+def test_a_rejection_whose_revoke_was_lost_is_still_a_rejection(
+    world: World, approval: Make, actions: RequiredActions
+) -> None:
+    task = approval(on_reject="revoke")
+
+    def lose(when: str, request: object) -> None:
+        if when == "after" and getattr(request, "api", "") == "operate_task":
+            world.fake.on_request = None
+            go_away(world, 120)
+
+    world.fake.on_request = lose
+    world.fake.faults.add("operate_task", kind="drop_after")
+    world.later(60, lambda: actions.answer("Reject"))
+    task.run()
+    assert "alice has rejected" in str(task.error)
+    assert world.fake.task(task.arguments["sops_task_id"]).state == "REVOKED"
+
+
 # ---- lost answers ----
 
 
