@@ -45,7 +45,7 @@ with DAG(
         sops_task_id=started(),
         on_reject="revoke",
         response_timeout=timedelta(hours=8),
-        params={"reason": Param("", type="string", description="Why it may go on")},
+        params={"reason": Param("", type="string", description="Why, or why not")},
     )
 
     @task

@@ -158,7 +158,8 @@ class ApprovalWork:
         operator = self._operator
         assert self._detail is not None
         assert self._node is not None
-        question = self._hook.run(read_question(self._hook.project, self._detail, status, self._node))
+        flow = read_question(self._hook.project, self._detail, status, self._node, on_reject=operator.on_reject)
+        question = self._hook.run(flow)
         deadline = None if state.response_timeout is None else time.time() + state.response_timeout
         # before it is asked: what is recorded and was not asked is seen by looking
         self._record.note(self._task_id, state.node_id, deadline)

@@ -152,6 +152,7 @@ def test_the_question_says_what_it_is_about(world: World, approval: Make, action
     assert r"build\-77" in detail.body
     assert SECRET not in json.dumps([detail.subject, detail.body, detail.params])
     assert "hunter2" not in detail.body
+    assert "**Reject** fails this Airflow task" in detail.body
 
 
 def test_a_pause_node_in_a_subprocess(world: World, approval: Make, actions: RequiredActions, two: int) -> None:

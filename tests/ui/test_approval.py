@@ -81,6 +81,7 @@ def test_a_rejection(page: Page, site: Standalone, fake: FakeSopsClient, runs: d
     expect(page.get_by_text("onerror=alert(1)").first).to_be_visible()
     assert page.locator("img[src=x]").count() == 0
     assert page.locator("a[href^=javascript]").count() == 0
+    page.get_by_role("textbox").last.fill("not today")
     page.get_by_role("button", name="Reject", exact=True).click()
     assert site.api.wait_for_run(DAG_ID, run_id, seconds=200) == "failed"
     assert fake.task(task_id).state == "REVOKED"

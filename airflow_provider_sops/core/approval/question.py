@@ -28,6 +28,12 @@ LONGEST_VALUE = 200
 LONGEST_DESCRIPTION = 2000
 #: Most finished nodes that are read for the outputs which variables are filled from.
 MOST_NODES_READ = 10
+#: What a rejection does, by ``on_reject``.
+_REJECTS = {
+    "fail": "**Reject** fails this Airflow task; the SOPS task waits on.",
+    "skip": "**Reject** skips this Airflow task; the SOPS task waits on.",
+    "revoke": "**Reject** revokes the SOPS task.",
+}
 #: What Markdown, and the HTML in it, takes for more than text.
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~&$:@\"'=^/])")
 
@@ -40,8 +46,13 @@ class Question:
     body: str
 
 
-def read_question(project: Project, detail: TaskDetail, status: TaskStatus, node: PauseNode) -> Flow[Question]:
-    """Make the question about a node that waits, of what can be read; what cannot be read is left out."""
+def read_question(
+    project: Project, detail: TaskDetail, status: TaskStatus, node: PauseNode, *, on_reject: str
+) -> Flow[Question]:
+    """Make the question about a node that waits, of what can be read; what cannot be read is left out.
+
+    :param on_reject: see :func:`make_question`.
+    """
     description = ""
     try:
         stack = node.activity.stack if node.activity else ()
@@ -50,16 +61,22 @@ def read_question(project: Project, detail: TaskDetail, status: TaskStatus, node
     except errors.SopsError:
         description = _described_in_tree(detail, node)
     produced = yield from _read_produced(project, detail, status)
-    return make_question(detail, node, description, produced)
+    return make_question(detail, node, description, produced, on_reject=on_reject)
 
 
 def make_question(
-    detail: TaskDetail, node: PauseNode, description: str, produced: dict[str, object] | None = None
+    detail: TaskDetail,
+    node: PauseNode,
+    description: str,
+    produced: dict[str, object] | None = None,
+    *,
+    on_reject: str = "fail",
 ) -> Question:
     """Make the question about a node.
 
     :param description: what the author of the flow says at the node.
     :param produced: values that finished nodes have produced, by the key of their variable.
+    :param on_reject: what a rejection does: ``fail``, ``skip`` or ``revoke``.
     """
     secrets = detail.secret_values
 
@@ -81,7 +98,7 @@ def make_question(
         parts.append("\n".join(["| Variable | Value |", "| --- | --- |", *shown[:MOST_VARIABLES]]))
         if more > 0:
             parts.append(f"… and {more} more.")
-    parts.append("**Approve** lets the SOPS task go on.")
+    parts.append(f"**Approve** lets the SOPS task go on. {_REJECTS[on_reject]}")
     return Question(subject, "\n\n".join(parts))
 
 

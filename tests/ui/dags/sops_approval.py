@@ -17,5 +17,5 @@ if HAS_REQUIRED_ACTIONS:
             sops_task_id="{{ dag_run.conf.sops_task_id }}",
             sops_conn_id="sops_approval",
             on_reject="revoke",
-            params={"reason": Param("", type="string", description="Why it may go on")},
+            params={"reason": Param("", type="string", description="Why, or why not")},
         )
