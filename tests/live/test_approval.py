@@ -4,8 +4,12 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -245,14 +249,12 @@ def test_a_worker_killed_at_the_confirmation_doubles_and_loses_nothing(
 
 
 def kill_workers(site: Standalone) -> int:
-    """Kill -9 what runs tasks just now."""
-    import os
-    import signal
-
-    workers = [one for one in site.members() if "supervise" in one.command or "airflow worker --" in one.command]
-    for one in workers:
-        os.kill(one.pid, signal.SIGKILL)
-    return len(workers)
+    """Kill -9 the processes of tasks, not those of the executor that start them."""
+    tasks = [one for one in site.members() if re.search(r"airflow worker -- [0-9a-f]{8}-[0-9a-f-]{27}", one.command)]
+    for one in tasks:
+        with suppress(ProcessLookupError):
+            os.kill(one.pid, signal.SIGKILL)
+    return len(tasks)
 
 
 def test_a_clear_asks_anew(site: Standalone, fake: FakeSopsClient) -> None:
