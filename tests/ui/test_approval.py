@@ -87,4 +87,3 @@ def test_a_rejection(page: Page, site: Standalone, fake: FakeSopsClient, runs: d
     assert fake.task(task_id).state == "REVOKED"
     page.goto(f"{site.api.url}/dags/{DAG_ID}/runs/{quote(run_id, safe='')}/tasks/approve")
     expect(page.get_by_text("has rejected node 'confirm'").first).to_be_visible()
-    ALBUM.take(page, "required-action-rejected", width=1200, height=700, wait_for="load")
