@@ -177,7 +177,7 @@ class ApprovalLoop:
         answer = PREPARED.take(state.airflow_task_id)
         return None if answer is None else make_event(Found.ANSWERED, state.but(answer=answer))
 
-    async def _time_out(self, now: float) -> dict[str, Any]:
+    async def _time_out(self, now: float) -> dict[str, Any] | None:
         """Return what follows from the end of the time for an answer."""
         state = self._state
         if (event := await self._look(now)) is not None or self._look_failed:  # at the last moment, or not known yet
