@@ -129,6 +129,14 @@ class SopsTimedOutException(SopsTaskFailedException):
     """The SOPS task did not start or end in the time it was given."""
 
 
+class SopsApprovalRejectedException(AirflowFailException):
+    """Somebody rejected what the SOPS task waits for: Airflow does not retry."""
+
+
+class SopsApprovalTimeoutException(AirflowException):
+    """Nobody answered in the time that was given."""
+
+
 class SopsOutputsException(AirflowException):
     """The outputs of a SOPS task cannot be used: the task is not finished, or a wanted key is absent."""
 

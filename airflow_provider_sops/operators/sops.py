@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from airflow_provider_sops.operators.approval import SopsApprovalOperator
 from airflow_provider_sops.operators.get_task_outputs import SopsGetTaskOutputsOperator
 from airflow_provider_sops.operators.operate import SopsOperateNodeOperator, SopsOperateTaskOperator
 from airflow_provider_sops.operators.run_task import SopsRunTaskOperator
 
 __all__ = [
+    "SopsApprovalOperator",
     "SopsGetTaskOutputsOperator",
     "SopsOperateNodeOperator",
     "SopsOperateTaskOperator",

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import Any
 
-from airflow_provider_sops.testing.engine import Node, Pipeline, Task, auto_retry_of, elapsed, walk
+from airflow_provider_sops.testing.engine import Node, Pipeline, Record, Task, auto_retry_of, elapsed, walk
 from airflow_provider_sops.testing.templates import PLUGINS, Graph, Template
 
 SERVER_ZONE = timezone(timedelta(hours=8))  # where BlueKing servers usually stand
@@ -533,3 +533,34 @@ def template_constants(template: Template) -> list[dict[str, Any]]:
 
 def _uses(activities: Iterable[dict[str, Any]], key: str) -> int:
     return sum(key in str(activity.get("component", activity.get("pipeline"))) for activity in activities)
+
+
+#: What SOPS calls operations in the records of them.
+_OPERATION_NAMES = {
+    "pause": "暂停",
+    "resume": "继续",
+    "revoke": "撤消",
+    "callback": "回调",
+    "retry": "重试",
+    "skip": "跳过",
+    "skip_exg": "跳过失败网关",
+    "forced_fail": "强制失败",
+    "pause_subproc": "暂停节点",
+    "resume_subproc": "继续节点",
+}
+
+
+def operate_record(task: Task, record: Record) -> dict[str, Any]:
+    """One row of get_task_operate_record."""
+    return {
+        "project_id": task.project_id,
+        "instance_id": task.id,
+        "operator": record.operator,
+        "operate_type": record.action,
+        "operate_date": local_time(record.at),
+        "operate_source": "app",
+        "node_id": record.node_id,
+        "extra_info": {},
+        "operate_type_name": _OPERATION_NAMES.get(record.action, record.action),
+        "operate_source_name": "app 页面",
+    }

@@ -759,6 +759,11 @@ def get_task_node_log(call: Call) -> Answer:
 
 @as_api("GET", _TASK, "task_view")
 def get_task_operate_record(call: Call) -> Answer:
-    """What was done to a task. SOPS has nothing there for calls through the API."""
-    _task(call)
-    return {"result": True, "data": [], "code": 0}
+    """What was done to a task, or to one of its nodes, on SOPS' page. It has nothing there for calls through the API.
+
+    Without records as measured; a record's fields after SOPS' public source (``contrib/operate_record``).
+    """
+    task = _task(call)
+    node_id = call.query.get("node_id")
+    rows = [answers.operate_record(task, record) for record in task.records if node_id in (None, "", record.node_id)]
+    return {"result": True, "data": rows, "code": 0}

@@ -127,6 +127,16 @@ class Node:
         return "NODE_SUSPENDED" if states & {"SUSPENDED", "NODE_SUSPENDED"} else "RUNNING"
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What somebody has done on SOPS' page."""
+
+    at: float
+    operator: str
+    action: str
+    node_id: str
+
+
 @dataclass(slots=True)
 class Pipeline:
     """A run of a graph: the task's own, or that of a subprocess."""
@@ -207,6 +217,7 @@ class Task:
         self.broken = False  # its status cannot be computed
         self.starts: list[float] = []
         self.operations: list[Operation] = []
+        self.records: list[Record] = []
         self.outputs: list[dict[str, Any]] = []
         self.queued: list[str] = []  # starts that no worker has taken up, by user
         self.past: list[tuple[float, str]] = []  # (until when, state), for a stale replica
@@ -294,6 +305,10 @@ class Task:
         heapq.heappush(self._events, (at, next(self._numbers), handle))
 
     # ---- operations ----
+
+    def record(self, now: float, user: str, action: str, node_id: str = "") -> None:
+        """Write down what somebody has done on SOPS' page; of the API SOPS keeps no such record."""
+        self.records.append(Record(now, user, action, node_id))
 
     def note(self, now: float, user: str, action: str) -> None:
         """Write down that somebody did something."""

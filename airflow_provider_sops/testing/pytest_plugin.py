@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from airflow_provider_sops.core.approval.prepared_answers import PreparedAnswers
     from airflow_provider_sops.testing.fake import FakeSops
 
 __all__ = ["fake_sops", "sops_connection"]
@@ -22,6 +23,19 @@ def fake_sops() -> Iterator[FakeSops]:
 
     with FakeSops() as sops:
         yield sops
+
+
+@pytest.fixture
+def sops_answers() -> Iterator[PreparedAnswers]:
+    """The answers to the questions of ``SopsApprovalOperator`` in ``dag.test()``, where nobody can be asked.
+
+    ``sops_answers.approve()`` or ``sops_answers.reject()`` prepares one, before the DAG is run.
+    """
+    from airflow_provider_sops.core.approval.prepared_answers import PREPARED
+
+    PREPARED.clear()
+    yield PREPARED
+    PREPARED.clear()
 
 
 @pytest.fixture

@@ -251,6 +251,7 @@ class SimulatedSops:
                 self.site.start_task(task, user)
             else:
                 self.site.operate_task(task, user, action)
+                task.record(self.clock.now(), user, action)
 
     def operate_node(
         self,
@@ -271,7 +272,9 @@ class SimulatedSops:
         """
         with self.site.lock:
             task = self.task(task_id)
-            task.operate_node(self.clock.now(), user, task.find_id(name), action, inputs=inputs, data=data)
+            node_id = task.find_id(name)
+            task.operate_node(self.clock.now(), user, node_id, action, inputs=inputs, data=data)
+            task.record(self.clock.now(), user, action, node_id)
 
     def claim(self, task_id: int) -> None:
         """A person claims a function task; it starts then."""

@@ -16,6 +16,7 @@ from airflow_provider_sops.wait_spec import WaitSpec
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseEventTrigger
 
+    from airflow_provider_sops.approval_spec import ApprovalState
     from airflow_provider_sops.core.call_flow import Flow
     from airflow_provider_sops.watch_spec import WatchSpec
 else:
@@ -138,6 +139,53 @@ class _Argument:
 
 for _name in WaitSpec._fields:
     setattr(SopsTaskTrigger, _name, _Argument(_name))
+
+
+class SopsApprovalTrigger(BaseTrigger):
+    """Wait until the pause node of a SOPS task is reached, and then until somebody answers, in Airflow or in SOPS.
+
+    It shares the poll with all other waits. It fires one event, see
+    :func:`airflow_provider_sops.approval_spec.make_event`. It has no ``on_kill``: Airflow 3.3 calls that of every
+    trigger whose task it resumes with an answer, and an approval revokes nothing by being stopped.
+
+    :param wait: the wait for the SOPS task: the fields of :class:`~airflow_provider_sops.wait_spec.WaitSpec`.
+    :param state: what the approval knows: the fields of
+        :class:`~airflow_provider_sops.approval_spec.ApprovalState`.
+    """
+
+    def __init__(self, wait: dict[str, Any], state: dict[str, Any]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        from airflow_provider_sops.approval_spec import state_of_fields
+
+        self.spec = WaitSpec.of_row(**wait)
+        self.state: ApprovalState = state_of_fields(state)
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the class and the arguments from which a triggerer makes the trigger again."""
+        return f"{__name__}.SopsApprovalTrigger", {"wait": self.spec.kwargs(), "state": self.state.fields()}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait, write changes of state into the task's log, and fire one event."""
+        from airflow_provider_sops.triggers.approval_loop import begin_approval
+        from airflow_provider_sops.triggers.deferral_hold import hold_event
+
+        started = time.monotonic()
+        self.logger()
+        in_triggerer = self.trigger_id is not None
+        loop = begin_approval(self, in_triggerer=in_triggerer)
+        try:
+            event = await loop.run()
+        finally:
+            loop.close()
+        if in_triggerer:
+            await hold_event(started, self.spec.deferred_at)
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+
+    async def show_link(self, url: str) -> None:
+        """Do nothing: a worker has pushed the address."""
+
+    def note_start(self) -> None:
+        """Do nothing: nothing is revoked."""
 
 
 class SopsTaskEndedTrigger(BaseEventTrigger):

@@ -24,6 +24,7 @@ import pytest
 
 from airflow_provider_sops import __version__
 from airflow_provider_sops.compat import HAS_ASSETS, HAS_PARTITION_KEYS
+from airflow_provider_sops.compat.required_actions import HAS_REQUIRED_ACTIONS
 from airflow_provider_sops.connection import EXTRA_FIELDS, Site, parse_connection
 from airflow_provider_sops.core.errors import SopsNotFoundError
 from airflow_provider_sops.core.http.client import SopsClient
@@ -49,6 +50,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 def _is_for_this_airflow(block: Block) -> bool:
     if "PartitionedAssetTimetable" in block.text:
         return HAS_PARTITION_KEYS
+    if "SopsApprovalOperator" in block.text or "sops_answers" in block.text:
+        return HAS_REQUIRED_ACTIONS
     return HAS_ASSETS or not re.search("^from airflow.sdk import|end_from_trigger=True", block.text, re.MULTILINE)
 
 
@@ -342,6 +345,8 @@ def _conf(block: Block, fake: FakeSops) -> dict[str, Any]:
     if 'sops_node_name="confirm"' in block.text:
         task_id = fake.create_task("Pause for a person")
         fake.advance(10)
+        if "SopsApprovalOperator" in block.text:  # nobody can be asked
+            fake.operate_node(task_id, "confirm", "callback")
         return {"sops_task_id": task_id}
     if not re.search("""["']sops_task_id["']""", block.text):
         return {}

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_provider_sops.compat import HAS_ASSETS
+from airflow_provider_sops.compat.required_actions import HAS_REQUIRED_ACTIONS
 from airflow_provider_sops.testing import FakeSops, Request
 from tests.docs.dag_runs import DagRun, run_dags
 
@@ -39,6 +41,25 @@ def _with(**conf: Any) -> Callable[[FakeSops], dict[str, Any]]:
     return prepare
 
 
+def _confirmed_in_sops(fake: FakeSops) -> dict[str, Any]:
+    """Somebody confirms in SOPS as soon as the task waits: ``dag.test()`` runs one task after the other."""
+    prepare = _with()
+    conf = prepare(fake)
+    let_time_pass = fake.on_request
+    assert let_time_pass is not None
+
+    def confirm(when: str, request: Request) -> None:
+        let_time_pass(when, request)
+        if when == "before" and request.api == "get_tasks_status":
+            for task in fake.tasks:
+                if task.state == "RUNNING" and task.name.startswith("sops_approve_at_pause"):
+                    with suppress(Exception):  # it has not come to the node
+                        fake.operate_node(task.id, "confirm", "callback", user="wang")
+
+    fake.on_request = confirm
+    return conf
+
+
 #: what each DAG is triggered with
 CONFS: dict[str, Callable[[FakeSops], dict[str, Any]]] = {
     "sops_wait_and_use_outputs": _finished_task,
@@ -46,6 +67,7 @@ CONFS: dict[str, Callable[[FakeSops], dict[str, Any]]] = {
     "sops_run_task": _with(host="10.0.0.8"),
     "sops_run_tasks_in_parallel": _with(hosts=["10.0.0.8", "10.0.0.9", "10.0.0.10"]),
     "sops_continue_at_pause": _with(),
+    **({"sops_approve_at_pause": _confirmed_in_sops} if HAS_REQUIRED_ACTIONS else {}),
     **({"sops_start_when_task_ends": _with()} if HAS_ASSETS else {}),
 }
 
@@ -66,8 +88,9 @@ def runs(fake: FakeSops, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 
 
 def test_every_example_is_run() -> None:
-    needs_assets = set() if HAS_ASSETS else {"sops_start_when_task_ends"}
-    assert {file.stem for file in EXAMPLES.glob("*.py")} - needs_assets == set(CONFS)
+    needs_newer = set() if HAS_ASSETS else {"sops_start_when_task_ends"}
+    needs_newer |= set() if HAS_REQUIRED_ACTIONS else {"sops_approve_at_pause"}
+    assert {file.stem for file in EXAMPLES.glob("*.py")} - needs_newer == set(CONFS)
 
 
 @pytest.mark.parametrize("dag_id", CONFS)
@@ -123,3 +146,10 @@ def test_a_paused_task_goes_on_with_what_the_dag_says(runs: dict[str, DagRun], f
 def test_an_example_needs_nothing_of_the_fake(file: Path) -> None:
     imported = [node.module or "" for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.ImportFrom)]
     assert not [name for name in imported if "testing" in name]
+
+
+@pytest.mark.skipif(not HAS_REQUIRED_ACTIONS, reason="this Airflow has no Required Actions")
+def test_an_approval_beside_a_run(runs: dict[str, DagRun], fake: FakeSops) -> None:
+    run = runs["sops_approve_at_pause"]
+    assert run.xcom("approve")["answered_by"] == "wang"
+    assert run.xcom("report") == "127.0.0.1 went on: Approve in sops"

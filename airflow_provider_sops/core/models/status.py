@@ -191,10 +191,14 @@ def status_of_item(answer: Answer, item: Mapping[str, Any]) -> TaskStatus:
         )
 
 
-def status_signature(item: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return what has changed when a task's item of ``get_tasks_status`` says something new."""
+def status_signature(item: Mapping[str, Any], *, with_nodes: bool = False) -> tuple[Any, ...]:
+    """Return what has changed when a task's item of ``get_tasks_status`` says something new.
+
+    :param with_nodes: the state of a node is news, too.
+    """
     status = fields.mapping(item.get("status"))
     return (
+        _node_states(status.get("children")) if with_nodes else (),
         fields.word(status.get("state")),
         # a node that ends is no news, but one that has failed in a paused task
         _failed_ids(status.get("children")) if is_paused_item(item) else (),
@@ -220,6 +224,19 @@ def interventions(answer: Answer) -> dict[int, bool]:
             fields.required_id(item.get("id")): item.get("manual_intervention_required") is True
             for item in fields.objects_of(answer, answer.data)
         }
+
+
+def _node_states(children: object, depth: int = 0) -> tuple[Any, ...]:
+    return tuple(
+        (
+            fields.text(node_id),
+            fields.word(node.get("state")),
+            fields.number(node.get("loop")),
+            _node_states(node.get("children"), depth + 1),
+        )
+        for node_id, node in (fields.mapping(children).items() if depth < DEEPEST else ())
+        if isinstance(node, dict)
+    )
 
 
 def _failed_ids(children: object, depth: int = 0) -> tuple[str, ...]:

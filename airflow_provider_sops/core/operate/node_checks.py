@@ -13,7 +13,7 @@ from airflow_provider_sops.core.pipeline_tree import activities
 from airflow_provider_sops.core.states import TaskState
 
 #: The plugin of a pause node, which waits for a callback.
-_PAUSE_PLUGIN = "pause_node"
+PAUSE_PLUGIN = "pause_node"
 
 
 def check_node(project: Project, call: Call, action: str, status: TaskStatus, node: NodeStatus) -> Flow[None]:
@@ -59,7 +59,7 @@ def is_waiting_pause_node(project: Project, status: TaskStatus, node: NodeStatus
         nodes = activities(models.task_detail(answer).pipeline_tree)
     except errors.SopsError:
         return False
-    return any(one.id == node.id and one.plugin == _PAUSE_PLUGIN for one in nodes)
+    return any(one.id == node.id and one.plugin == PAUSE_PLUGIN for one in nodes)
 
 
 def _may_wait_for_callback(project: Project, status: TaskStatus, node: NodeStatus) -> Flow[bool]:

@@ -75,7 +75,7 @@ class ChunkReader:
             await self._deliver_batch(chunk, answer)
 
     async def _ask_for(self, tasks: Sequence[PolledTask]) -> Answer:
-        with_nodes = any(task.paused for task in tasks)
+        with_nodes = any(task.with_nodes for task in tasks)
         call = self._project.call(
             "get_tasks_status",
             task_id_list=sorted(task.id for task in tasks),

@@ -44,7 +44,7 @@ async def deliver_batch(tasks: Iterable[PolledTask], answer: Answer) -> list[Pol
             left_out.append(task)
             continue
         task.paused = models.is_paused_item(item)
-        signature = models.status_signature(item)
+        signature = models.status_signature(item, with_nodes=task.watched)
         if signature == task.signature:
             continue
         try:

@@ -37,6 +37,16 @@ class PolledTask:
         return any(subscription.error is not None for subscription in self.subscriptions)
 
     @property
+    def with_nodes(self) -> bool:
+        """Whether a batch is to tell of its nodes."""
+        return self.paused or self.watched
+
+    @property
+    def watched(self) -> bool:
+        """Whether somebody waits for one of its nodes."""
+        return any(subscription.with_nodes for subscription in self.subscriptions)
+
+    @property
     def starting(self) -> bool:
         """Whether it was started, but does not run yet."""
         return any(

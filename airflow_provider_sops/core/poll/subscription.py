@@ -16,10 +16,13 @@ class Subscription:
 
     :param task_id: the SOPS task.
     :param interval: seconds between two reads that the wait asks for.
+    :param with_nodes: it is about a node, so that the states of the task's nodes are read, too, and a change of one is
+        news.
     """
 
     task_id: int
     interval: float
+    with_nodes: bool = False
     status: TaskStatus | None = None
     #: why the status cannot be read at present
     error: errors.SopsError | None = None

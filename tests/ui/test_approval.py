@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An approval and a rejection in a real browser, from the page of the question to what comes of it in SOPS."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from airflow import __version__ as airflow_version
+from playwright.sync_api import Page, expect
+
+from airflow_provider_sops.compat.required_actions import HAS_REQUIRED_ACTIONS
+from airflow_provider_sops.testing import FakeSopsClient
+from tests.live.airflow import ROOT, Standalone
+from tests.live.processes import wait_until
+from tests.ui.browser import Album, browser_page
+
+pytestmark = pytest.mark.skipif(not HAS_REQUIRED_ACTIONS, reason="this Airflow has no Required Actions")
+
+DAG_ID = "sops_approval"
+ALBUM = Album(ROOT / ("docs/img" if airflow_version >= "3.3" else f"build/img-{airflow_version}"))
+HOSTILE = "</table><img src=x onerror=alert(1)> [x](javascript:alert(1)) `|`"
+
+
+@pytest.fixture(scope="module")
+def runs(site: Standalone, fake: FakeSopsClient) -> dict[str, tuple[str, int]]:
+    """Two runs that ask: by what will be answered, the run and its SOPS task."""
+    Path(ALBUM.folder).mkdir(parents=True, exist_ok=True)
+    connection = {**fake.connection(), "connection_id": DAG_ID}
+    connection["extra"] = json.dumps(connection["extra"])
+    site.api.ask("POST", "connections", connection)
+    found = {}
+    for option, name in (("Approve", "Release of 3.4.1"), ("Reject", HOSTILE)):
+        task_id = fake.create_task("Pause for a person", name=name, constants={"IP": "10.0.0.8"})
+        found[option] = (task_id, name)
+    fake.advance(10)
+    started = {option: (site.api.trigger(DAG_ID, {"sops_task_id": one[0]}), one[0]) for option, one in found.items()}
+    for run_id, _ in started.values():
+        wait_until("it asks", lambda run_id=run_id: site.api.states(DAG_ID, run_id) == {"deferred": 1}, seconds=200)
+    return started
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    """A page of the browser, in which no script of SOPS' runs."""
+    with browser_page() as page:
+        page.on("dialog", lambda dialog: pytest.fail(f"a script ran: {dialog.message}"))
+        yield page
+
+
+def open_question(page: Page, url: str, run_id: str) -> None:
+    """Open the question as a user does who follows its link."""
+    page.goto(url)  # whoever is not logged in yet lands on the first page
+    expect(page.get_by_text("Dags", exact=True).first).to_be_visible()
+    page.goto(f"{url}/dags/{DAG_ID}/runs/{quote(run_id, safe='')}/tasks/approve/required_actions")
+    expect(page.get_by_role("button", name="Approve", exact=True)).to_be_visible()
+
+
+def test_an_approval(page: Page, site: Standalone, fake: FakeSopsClient, runs: dict[str, tuple[str, int]]) -> None:
+    run_id, task_id = runs["Approve"]
+    open_question(page, site.api.url, run_id)
+    expect(page.get_by_text("waits at the node").first).to_be_visible()
+    expect(page.get_by_text("please confirm").first).to_be_visible()
+    expect(page.get_by_role("cell", name="10.0.0.8")).to_be_visible()
+    link = page.get_by_role("link", name="Release of 3.4.1")
+    assert f"instance_id={task_id}" in str(link.get_attribute("href"))
+    page.get_by_role("textbox").last.fill("it is tested")
+    ALBUM.take(page, "required-action", width=1200, height=860, wait_for="load")
+    page.get_by_role("button", name="Approve", exact=True).click()
+    assert site.api.wait_for_run(DAG_ID, run_id, seconds=200) == "success"
+    assert site.api.xcom(DAG_ID, run_id, "approve")["params"] == {"reason": "it is tested"}
+    wait_until("the SOPS task goes on", lambda: fake.task(task_id).state == "FINISHED", seconds=60)
+
+
+def test_a_rejection(page: Page, site: Standalone, fake: FakeSopsClient, runs: dict[str, tuple[str, int]]) -> None:
+    run_id, task_id = runs["Reject"]
+    open_question(page, site.api.url, run_id)
+    expect(page.get_by_text("onerror=alert(1)").first).to_be_visible()
+    assert page.locator("img[src=x]").count() == 0
+    assert page.locator("a[href^=javascript]").count() == 0
+    page.get_by_role("textbox").last.fill("not today")
+    page.get_by_role("button", name="Reject", exact=True).click()
+    assert site.api.wait_for_run(DAG_ID, run_id, seconds=200) == "failed"
+    assert fake.task(task_id).state == "REVOKED"
+    page.goto(f"{site.api.url}/dags/{DAG_ID}/runs/{quote(run_id, safe='')}/tasks/approve")
+    expect(page.get_by_text("has rejected node 'confirm'").first).to_be_visible()
