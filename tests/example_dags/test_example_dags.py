@@ -67,8 +67,9 @@ CONFS: dict[str, Callable[[FakeSops], dict[str, Any]]] = {
     "sops_run_task": _with(host="10.0.0.8"),
     "sops_run_tasks_in_parallel": _with(hosts=["10.0.0.8", "10.0.0.9", "10.0.0.10"]),
     "sops_continue_at_pause": _with(),
-    **({"sops_approve_at_pause": _confirmed_in_sops} if HAS_REQUIRED_ACTIONS else {}),
     **({"sops_start_when_task_ends": _with()} if HAS_ASSETS else {}),
+    # last, as it adds to what the others have set
+    **({"sops_approve_at_pause": _confirmed_in_sops} if HAS_REQUIRED_ACTIONS else {}),
 }
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from airflow_provider_sops.core.approval.answer import APPROVE, REJECT, Answer
 
+__all__ = ["PreparedAnswers"]
+
 
 class PreparedAnswers:
     """Gives each question of an Airflow task the next answer that was prepared for it."""
