@@ -27,13 +27,13 @@ HOSTILE = "</table><img src=x onerror=alert(1)> [x](javascript:alert(1)) `|`"
 
 @pytest.fixture(scope="module")
 def runs(site: Standalone, fake: FakeSopsClient) -> dict[str, tuple[str, int]]:
-    """Two runs that ask: by what will be answered, the run and its SOPS task."""
+    """Runs that ask: by what comes of them, the run and its SOPS task."""
     Path(ALBUM.folder).mkdir(parents=True, exist_ok=True)
     connection = {**fake.connection(), "connection_id": DAG_ID}
     connection["extra"] = json.dumps(connection["extra"])
     site.api.ask("POST", "connections", connection)
     found = {}
-    for option, name in (("Approve", "Release of 3.4.1"), ("Reject", HOSTILE)):
+    for option, name in (("Approve", "Release of 3.4.1"), ("Reject", "Release of 3.4.2"), ("nothing", HOSTILE)):
         task_id = fake.create_task("Pause for a person", name=name, constants={"IP": "10.0.0.8"})
         found[option] = (task_id, name)
     fake.advance(10)
@@ -78,12 +78,21 @@ def test_an_approval(page: Page, site: Standalone, fake: FakeSopsClient, runs: d
 def test_a_rejection(page: Page, site: Standalone, fake: FakeSopsClient, runs: dict[str, tuple[str, int]]) -> None:
     run_id, task_id = runs["Reject"]
     open_question(page, site.api.url, run_id)
-    expect(page.get_by_text("onerror=alert(1)").first).to_be_visible()
-    assert page.locator("img[src=x]").count() == 0
-    assert page.locator("a[href^=javascript]").count() == 0
     page.get_by_role("textbox").last.fill("not today")
     page.get_by_role("button", name="Reject", exact=True).click()
     assert site.api.wait_for_run(DAG_ID, run_id, seconds=200) == "failed"
     assert fake.task(task_id).state == "REVOKED"
-    page.goto(f"{site.api.url}/dags/{DAG_ID}/runs/{quote(run_id, safe='')}/tasks/approve")
+    task_page = f"{site.api.url}/dags/{DAG_ID}/runs/{quote(run_id, safe='')}/tasks/approve"
+    page.goto(f"{task_page}/required_actions")
+    expect(page.get_by_text("Release of 3.4.2").first).to_be_visible()
+    expect(page.get_by_text("Failed", exact=True).first).to_be_visible()
+    ALBUM.take(page, "required-action-rejected", width=1200, height=860, wait_for="load")
+    page.goto(task_page)
     expect(page.get_by_text("has rejected node 'confirm'").first).to_be_visible()
+
+
+def test_a_question_shows_text_of_sops_as_text(page: Page, site: Standalone, runs: dict[str, tuple[str, int]]) -> None:
+    open_question(page, site.api.url, runs["nothing"][0])
+    expect(page.get_by_text("onerror=alert(1)").first).to_be_visible()
+    assert page.locator("img[src=x]").count() == 0
+    assert page.locator("a[href^=javascript]").count() == 0
