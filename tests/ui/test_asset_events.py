@@ -36,6 +36,8 @@ def test_a_webhook_below_a_path_prefix_starts_a_dag(site: Standalone, fake: Fake
     asset = site.api.ask("GET", "assets", name_pattern=ASSET)["assets"][0]
     with browser_page() as page:
         page.set_viewport_size({"width": 1500, "height": 800})
+        page.goto(prefixed_url)  # whoever is not logged in yet lands on the first page
+        expect(page.get_by_text("Dags", exact=True).first).to_be_visible()
         page.goto(f"{prefixed_url}/assets/{asset['id']}")
         expect(page.get_by_role("link", name=DAG_ID).first).to_be_visible()
         folded = page.locator(".codicon-folding-collapsed")
