@@ -33,7 +33,7 @@ def test_a_webhook_below_a_path_prefix_starts_a_dag(site: Standalone, fake: Fake
     run_id = site.api.ask("GET", runs)["dag_runs"][0]["dag_run_id"]
     assert site.api.wait_for_run(DAG_ID, run_id, seconds=200) == "success"
     assert site.api.xcom(DAG_ID, run_id, "commands") == ["ping 10.0.0.8"]
-    asset = site.api.ask("GET", "assets", name_pattern=ASSET)["assets"][0]
+    (asset,) = [one for one in site.api.ask("GET", "assets")["assets"] if one["name"] == ASSET]
     with browser_page() as page:
         page.set_viewport_size({"width": 1500, "height": 800})
         page.goto(prefixed_url)  # whoever is not logged in yet lands on the first page
