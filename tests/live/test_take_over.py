@@ -59,6 +59,7 @@ def wait_until_read(fake: FakeSopsClient) -> None:
     wait_until("a triggerer reads", lambda: fake.count("get_tasks_status") >= before + 2, seconds=120)
 
 
+@pytest.mark.long
 @needs_pushes
 @DEFERRED_OR_STARTED
 def test_a_wait_that_the_other_has_ended_stays_so(site: Standalone, fake: FakeSopsClient, dag_id: str) -> None:

@@ -259,7 +259,7 @@ class TestNothingToShow:
         ("what", "said"),
         [
             ("no connection", "Airflow's API server cannot use connection 'sops_default'."),
-            ("wrong field", "Airflow's API server cannot use connection 'sops_default'."),
+            ("wrong field", "A field of connection 'sops_default' is missing or wrong."),
             ("no answer", "cannot reach the SOPS of connection 'sops_default'"),
             ("wrong secret", "SOPS does not accept the credentials of connection 'sops_default'."),
             ("no permission", "The app of connection 'sops_default' may not call get_task_detail."),
