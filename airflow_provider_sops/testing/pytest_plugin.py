@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from airflow_provider_sops.core.approval.prepared_answers import PreparedAnswers
     from airflow_provider_sops.testing.fake import FakeSops
 
-__all__ = ["fake_sops", "sops_connection"]
+__all__ = ["fake_sops", "sops_answers", "sops_connection"]
 
 
 @pytest.fixture

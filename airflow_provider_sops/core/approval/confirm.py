@@ -14,13 +14,10 @@ from airflow_provider_sops.core.approval.pause_node import Place, place_of
 from airflow_provider_sops.core.call_flow import Flow, LogLine, Sleep
 from airflow_provider_sops.core.models import TaskStatus
 from airflow_provider_sops.core.operate.lost_answers import SEND_PAUSE
-from airflow_provider_sops.core.operate.operate_node import operate_node
+from airflow_provider_sops.core.operate.operate_node import EFFECT_PATIENCE, operate_node
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.core.status_reading import ApiPermissions, read_status
 from airflow_provider_sops.core.text import text_of
-
-#: Seconds in which something comes of a confirmation that may have been sent before: as long as the effect of any.
-EARLIER_PATIENCE = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +52,13 @@ def confirm(
         status = yield from read_status(project, task_id, permissions, [], fresh=True)
         if status.has_ended or place_of(status, node_id) is Place.PASSED:
             return Confirmation(may_have_been_sent and not _stopped(status), status)
-        if not may_have_been_sent or waited >= EARLIER_PATIENCE:
+        if not may_have_been_sent or waited >= EFFECT_PATIENCE:
             break
         yield Sleep(SEND_PAUSE)
         waited += SEND_PAUSE
     try:
         lines = yield from operate_node(
-            project, task_id, node_id, "callback", params={"data": dict(data)}, patience=EARLIER_PATIENCE
+            project, task_id, node_id, "callback", params={"data": dict(data)}, patience=EFFECT_PATIENCE
         )
     except errors.SopsApiError:
         # somebody may have been quicker, between the reading and the call

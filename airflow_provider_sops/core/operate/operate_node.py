@@ -32,7 +32,7 @@ NodeAction = Literal[
 ]
 NODE_ACTIONS: tuple[str, ...] = get_args(NodeAction)
 #: Seconds in which something must come of what SOPS said yes to: its engine takes up to a second.
-_EFFECT_PATIENCE = 30.0
+EFFECT_PATIENCE = 30.0
 #: The states of a node by which an action is done, or is needed no more.
 _DONE_STATES: Mapping[str, tuple[TaskState, ...]] = {
     "retry": (TaskState.FINISHED, TaskState.RUNNING, TaskState.READY),
@@ -169,9 +169,9 @@ def _see_effect(
         after = status.node(before.id)
         if after is not None and _has_changed(before, after):
             return [LogLine(f"{subject[:1].upper()}{subject[1:]}: {action} is done; it is {after.state}.")]
-        if waited >= _EFFECT_PATIENCE:
+        if waited >= EFFECT_PATIENCE:
             raise RunAborted(
-                f"SOPS says yes to {action} of {subject}, but within {_EFFECT_PATIENCE:.0f} s nothing has come of it: "
+                f"SOPS says yes to {action} of {subject}, but within {EFFECT_PATIENCE:.0f} s nothing has come of it: "
                 f"it is {before.state} as before, and the task {status.name!r} is {status.state}.",
                 status,
             )
