@@ -45,6 +45,15 @@ def browser_page() -> Iterator[Page]:
             browser.close()
 
 
+def log_in(page: Page, url: str) -> None:
+    """Open the first page. In an older Airflow, whoever is not logged in yet lands there, wherever they want to go.
+
+    :param url: the address of the API server.
+    """
+    page.goto(url)
+    expect(page.get_by_text("Dags", exact=True).first).to_be_visible()
+
+
 class Album:
     """Where the screenshots go."""
 

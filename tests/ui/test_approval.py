@@ -16,7 +16,7 @@ from airflow_provider_sops.compat.required_actions import HAS_REQUIRED_ACTIONS
 from airflow_provider_sops.testing import FakeSopsClient
 from tests.live.airflow import ROOT, Standalone
 from tests.live.processes import wait_until
-from tests.ui.browser import Album, browser_page
+from tests.ui.browser import Album, browser_page, log_in
 
 pytestmark = pytest.mark.skipif(not HAS_REQUIRED_ACTIONS, reason="this Airflow has no Required Actions")
 
@@ -53,8 +53,7 @@ def page() -> Iterator[Page]:
 
 def open_question(page: Page, url: str, run_id: str) -> None:
     """Open the question as a user does who follows its link."""
-    page.goto(url)  # whoever is not logged in yet lands on the first page
-    expect(page.get_by_text("Dags", exact=True).first).to_be_visible()
+    log_in(page, url)
     page.goto(f"{url}/dags/{DAG_ID}/runs/{quote(run_id, safe='')}/tasks/approve/required_actions")
     expect(page.get_by_role("button", name="Approve", exact=True)).to_be_visible()
 

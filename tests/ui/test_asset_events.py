@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from airflow_provider_sops.testing import FakeSopsClient
 from tests.live.airflow import ROOT, Standalone
 from tests.live.processes import wait_until
-from tests.ui.browser import Album, browser_page
+from tests.ui.browser import Album, browser_page, log_in
 
 DAG_ID, ASSET, TOKEN = "sops_after_deployment", "deployed", "webhook-token-" + "w" * 40
 TEMPLATE = "Two steps with outputs"
@@ -36,8 +36,7 @@ def test_a_webhook_below_a_path_prefix_starts_a_dag(site: Standalone, fake: Fake
     (asset,) = [one for one in site.api.ask("GET", "assets")["assets"] if one["name"] == ASSET]
     with browser_page() as page:
         page.set_viewport_size({"width": 1500, "height": 800})
-        page.goto(prefixed_url)  # whoever is not logged in yet lands on the first page
-        expect(page.get_by_text("Dags", exact=True).first).to_be_visible()
+        log_in(page, prefixed_url)
         page.goto(f"{prefixed_url}/assets/{asset['id']}")
         expect(page.get_by_role("link", name=DAG_ID).first).to_be_visible()
         expect(page.get_by_text("1 Asset Event").first).to_be_visible()

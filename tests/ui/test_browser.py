@@ -18,7 +18,7 @@ from airflow_provider_sops.connection import EXTRA_FIELDS
 from airflow_provider_sops.testing import FakeSopsClient
 from tests.live.airflow import ROOT, Standalone
 from tests.live.processes import wait_until
-from tests.ui.browser import Album, browser_page
+from tests.ui.browser import Album, browser_page, log_in
 
 DAG_ID = "sops_wait_and_use_outputs"
 TASK_NAME = "Check host 10.0.0.8"
@@ -59,7 +59,7 @@ def test_a_wait_without_a_worker_is_shown_as_any_other(page: Page, site: Standal
     task_page = f"{site.api.url}/dags/{dag_id}/runs/{run_id}/tasks/wait"
     links = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/wait/links"
     wait_until("its link is there", lambda: fake.url in str(site.api.ask("GET", links)), seconds=300)
-    page.goto(site.api.url)  # see above
+    log_in(page, site.api.url)
     open_the_link(page, task_page, task_id, name, ended=False, picture=False)
     fake.advance(36000)
     assert site.api.wait_for_run(dag_id, run_id, seconds=300) == "success"
@@ -70,8 +70,7 @@ def test_a_wait_without_a_worker_is_shown_as_any_other(page: Page, site: Standal
 
 
 def fill_in_the_connection(page: Page, site: Standalone, fake: FakeSopsClient) -> None:
-    page.goto(site.api.url)  # in an older Airflow, whoever is not logged in yet lands on the first page
-    expect(page.get_by_text("Dags", exact=True).first).to_be_visible()
+    log_in(page, site.api.url)
     page.goto(f"{site.api.url}/connections")
     page.get_by_role("button", name="Add Connection").click()
     form = page.get_by_role("dialog")

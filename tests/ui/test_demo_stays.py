@@ -14,7 +14,7 @@ from playwright.sync_api import expect
 from airflow_provider_sops.compat import HAS_PLUGIN_TABS
 from tests.live.airflow import ROOT
 from tests.live.processes import Process, wait_until
-from tests.ui.browser import browser_page
+from tests.ui.browser import browser_page, log_in
 
 pytestmark = pytest.mark.skipif(not HAS_PLUGIN_TABS, reason="this Airflow has no tabs for plugins")
 
@@ -27,8 +27,7 @@ def test_the_demo_stays_until_it_is_stopped(tmp_path: Path) -> None:
         address = re.search(r"The SOPS task in Airflow's page: (\S+)", process.tail())
         assert address
         with browser_page() as page:
-            page.goto(address.group(1).partition("/dags/")[0])
-            expect(page.get_by_text("Dags", exact=True).first).to_be_visible()
+            log_in(page, address.group(1).partition("/dags/")[0])
             page.goto(address.group(1))
             frame = page.frame_locator("iframe[title=SOPS]")
             expect(frame.get_by_text("FINISHED, 3 of 3 nodes done")).to_be_visible()

@@ -19,7 +19,7 @@ from airflow_provider_sops.compat import HAS_PLUGIN_TABS
 from airflow_provider_sops.testing import FakeSopsClient
 from tests.live.airflow import ROOT, Standalone
 from tests.live.processes import wait_until
-from tests.ui.browser import Album, browser_page
+from tests.ui.browser import Album, browser_page, log_in
 from tests.ui.flows import HUNDRED, fake_with_flows
 
 pytestmark = pytest.mark.skipif(not HAS_PLUGIN_TABS, reason="this Airflow has no tabs for plugins")
@@ -80,8 +80,7 @@ def page() -> Iterator[Page]:
 def open_tab(page: Page, url: str, run_id: str, task_id: str, map_index: int | None = None) -> Frame:
     """Open the tab as a user does, by a click on it."""
     mapped = "" if map_index is None else f"/mapped/{map_index}"
-    page.goto(url)  # whoever is not logged in yet lands on the first page
-    expect(page.get_by_text("Dags", exact=True).first).to_be_visible()
+    log_in(page, url)
     page.goto(f"{url}/dags/{DAG_ID}/runs/{quote(run_id, safe='')}/tasks/{task_id}{mapped}")
     page.get_by_role("link", name="SOPS", exact=True).click()
     element = page.locator("iframe[title=SOPS]").element_handle()
@@ -232,8 +231,7 @@ def test_odd_ids_of_runs(page: Page, site: Standalone, run_id: str, odd: str) ->
     the id is, later encoded.
     """
     rename_run(site, odd)
-    page.goto(site.api.url)
-    expect(page.get_by_text("Dags", exact=True).first).to_be_visible()
+    log_in(page, site.api.url)
     for spelling in (odd, quote(odd, safe="")):
         page.evaluate(FRAME, f"sops/task_instance/open#{DAG_ID}/finished/{{MAP_INDEX}}/{spelling}")
         heading = page.frame_locator("iframe#odd").get_by_role("heading", level=1)
