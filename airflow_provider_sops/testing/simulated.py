@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_sops.testing import endpoints
-from airflow_provider_sops.testing.calling import Call, handle
+from airflow_provider_sops.testing.api import Call, handle
 from airflow_provider_sops.testing.endpoints import DIRECT, ESB, HTML, Caller, Incoming, Refusal, Reply
 from airflow_provider_sops.testing.engine import Clock, Task
 from airflow_provider_sops.testing.faults import LOGIN_PAGE, Fault, Faults, with_wrong_types
