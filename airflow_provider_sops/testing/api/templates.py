@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import json
 
-from airflow_provider_sops.testing import answers, shapes, webhooks
+from airflow_provider_sops.testing import answers, shapes
 from airflow_provider_sops.testing.api.call import BIZ, TEMPLATE, Call, as_api
 from airflow_provider_sops.testing.api.lookups import find_template, posted_graph
 from airflow_provider_sops.testing.api.parameters import zone_of
+from airflow_provider_sops.testing.posts import webhooks
 from airflow_provider_sops.testing.refusals import NOT_FOUND, Answer, Crash, refusal
 from airflow_provider_sops.testing.templates import node_id
 
