@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from airflow_provider_sops.testing.engine import Node, Pipeline, Record, Task, auto_retry_of, elapsed, walk
-from airflow_provider_sops.testing.templates import PLUGINS, Graph, Template
+from airflow_provider_sops.testing.templates.template import PLUGINS, Graph, Template
 
 SERVER_ZONE = timezone(timedelta(hours=8))  # where BlueKing servers usually stand
 FLOW_ACTIONS = [

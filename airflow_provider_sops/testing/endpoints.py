@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_sops.testing.api import APIS, Api
-from airflow_provider_sops.testing.templates import as_list
+from airflow_provider_sops.testing.templates.trees import as_list
 
 GATEWAY, ESB, DIRECT = "apigw", "esb", "direct"
 HTML = "text/html; charset=utf-8"

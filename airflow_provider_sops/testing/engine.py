@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from airflow_provider_sops.testing.refusals import INVALID_OPERATION, Refused
-from airflow_provider_sops.testing.templates import PLUGINS, Graph, Spec, node_id, render, version_id
+from airflow_provider_sops.testing.templates.ids import node_id, version_id
+from airflow_provider_sops.testing.templates.template import PLUGINS, Graph, Spec
+from airflow_provider_sops.testing.templates.variables import render
 
 FINAL_STATES = frozenset({"FINISHED", "REVOKED", "EXPIRED"})
 

@@ -19,7 +19,8 @@ from airflow_provider_sops.testing.faults import LOGIN_PAGE, Fault, Faults, with
 from airflow_provider_sops.testing.refusals import PARAMETER, Crash, refusal
 from airflow_provider_sops.testing.releases import NEWEST, find_release
 from airflow_provider_sops.testing.site import ALL_RIGHTS, Site
-from airflow_provider_sops.testing.templates import Webhook, key_of
+from airflow_provider_sops.testing.templates.variables import key_of
+from airflow_provider_sops.testing.templates.webhook import Webhook
 
 
 @dataclass(slots=True)

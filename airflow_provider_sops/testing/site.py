@@ -16,20 +16,18 @@ from airflow_provider_sops.testing.engine import Clock, Hooks, Node, Task, all_s
 from airflow_provider_sops.testing.posts import callbacks, webhooks
 from airflow_provider_sops.testing.posts.outbox import Outbox
 from airflow_provider_sops.testing.releases import Release
-from airflow_provider_sops.testing.templates import (
-    Behaviour,
-    Graph,
-    Template,
-    Webhook,
+from airflow_provider_sops.testing.templates.template import Behaviour, Graph, Template
+from airflow_provider_sops.testing.templates.template_file import load_templates
+from airflow_provider_sops.testing.templates.trees import (
     compile_tree,
     expand,
-    key_of,
     lay_out,
-    load_templates,
-    render,
+    nodes_of,
     without_nodes,
     without_unused_constants,
 )
+from airflow_provider_sops.testing.templates.variables import key_of, render
+from airflow_provider_sops.testing.templates.webhook import Webhook
 
 FIRST_TASK_ID = 50001
 PROJECTS = (Project(2, 5, "project-id-2-biz-5"), Project(7, 2, "蓝鲸"), Project(9, 3, "other-biz"))
@@ -161,7 +159,7 @@ class Site(Hooks):
         """
         for name in ("activities", "start_event", "end_event", "gateways", "flows", "constants", "outputs"):
             tree[name]
-        for node in (tree["start_event"], tree["end_event"], *tree["activities"].values(), *tree["gateways"].values()):
+        for node in nodes_of(tree):
             node.setdefault("labels", [])
         behaviours: dict[str, Behaviour] = {}
         expand(tree, behaviours, lambda template_id: self.templates[int(template_id)])

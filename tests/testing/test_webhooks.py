@@ -13,7 +13,7 @@ import pytest
 
 from airflow_provider_sops.testing import FakeSops, FakeSopsClient
 from airflow_provider_sops.testing.engine import all_specs
-from airflow_provider_sops.testing.templates import TemplateError
+from airflow_provider_sops.testing.templates.template_check import TemplateError
 from tests.testing.calls import Caller
 from tests.testing.receiver import Receiver
 from tests.testing.recorded import RECORDED_URL, comparable, differences, sample

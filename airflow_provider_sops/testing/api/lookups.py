@@ -9,7 +9,7 @@ from airflow_provider_sops.testing import answers, shapes
 from airflow_provider_sops.testing.api.call import Call
 from airflow_provider_sops.testing.engine import Task
 from airflow_provider_sops.testing.refusals import NOT_FOUND, PARAMETER, Stop, missing, refusal
-from airflow_provider_sops.testing.templates import Graph, Template
+from airflow_provider_sops.testing.templates.template import Graph, Template
 
 
 def find_task(call: Call, words: str = "TaskFlowInstance matching query does not exist.") -> Task:

@@ -13,7 +13,7 @@ from airflow_provider_sops.testing.api.permissions import require
 from airflow_provider_sops.testing.engine import Task
 from airflow_provider_sops.testing.posts import callbacks
 from airflow_provider_sops.testing.refusals import NOT_FOUND, PARAMETER, UNKNOWN, Answer, Stop, refusal
-from airflow_provider_sops.testing.templates import Template
+from airflow_provider_sops.testing.templates.template import Template
 
 
 def _excluded(call: Call, template: Template, params: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from airflow_provider_sops.testing.api.lookups import find_template, posted_grap
 from airflow_provider_sops.testing.api.parameters import zone_of
 from airflow_provider_sops.testing.posts import webhooks
 from airflow_provider_sops.testing.refusals import NOT_FOUND, Answer, Crash, refusal
-from airflow_provider_sops.testing.templates import node_id
+from airflow_provider_sops.testing.templates.ids import node_id
 
 
 @as_api("POST", ())

@@ -11,7 +11,8 @@ from airflow_provider_sops.testing.answers import Project, local_time
 from airflow_provider_sops.testing.engine import Node, Task
 from airflow_provider_sops.testing.posts.outbox import Post, is_delivered
 from airflow_provider_sops.testing.refusals import UNKNOWN, VALIDATION, Answer, Crash, refusal
-from airflow_provider_sops.testing.templates import WEBHOOK_EVENTS, Template, Webhook
+from airflow_provider_sops.testing.templates.template import Template
+from airflow_provider_sops.testing.templates.webhook import WEBHOOK_EVENTS, Webhook
 
 #: Seconds from an end or failure to the post: after the callback of the same (measured: 0.1 to 1 s).
 DELAY = 0.3
