@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from airflow_provider_sops.testing.engine import Node, Task
     from airflow_provider_sops.testing.fake import FakeSops
     from airflow_provider_sops.testing.refusals import Refused
-    from airflow_provider_sops.testing.simulated import Request
+    from airflow_provider_sops.testing.request_log import Request
 
 __all__ = ["FakeSops", "FakeSopsClient", "Node", "Refused", "Request", "Task"]
 
@@ -24,7 +24,7 @@ _MODULES = {
     "FakeSopsClient": "client",
     "Node": "engine",
     "Refused": "refusals",
-    "Request": "simulated",
+    "Request": "request_log",
     "Task": "engine",
 }
 

@@ -20,9 +20,7 @@ from airflow_provider_sops.testing.templates.template import Behaviour, Graph, T
 from airflow_provider_sops.testing.templates.template_file import load_templates
 from airflow_provider_sops.testing.templates.trees import (
     compile_tree,
-    expand,
-    lay_out,
-    nodes_of,
+    complete,
     without_nodes,
     without_unused_constants,
 )
@@ -157,14 +155,8 @@ class Site(Hooks):
         :param draw: give the tree places and lines to be drawn with.
         :raises KeyError: a part that SOPS needs is missing; its name is the error's argument.
         """
-        for name in ("activities", "start_event", "end_event", "gateways", "flows", "constants", "outputs"):
-            tree[name]
-        for node in nodes_of(tree):
-            node.setdefault("labels", [])
         behaviours: dict[str, Behaviour] = {}
-        expand(tree, behaviours, lambda template_id: self.templates[int(template_id)])
-        if draw:
-            lay_out(tree)
+        complete(tree, behaviours, lambda template_id: self.templates[int(template_id)], draw=draw)
         return compile_tree(tree, behaviours)
 
     def add_template(self, name: str, project_id: int, graph: Graph, description: str = "") -> Template:

@@ -23,7 +23,7 @@ def check_templates(content: Mapping[str, Any]) -> None:
     schema = json.loads(Path(__file__).with_name("schema.json").read_text(encoding="utf-8"))
     error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(content))
     if error is not None:
-        raise TemplateError(f"{error.json_path}: {error.message}")
+        raise TemplateError(f"{_place(content, error.absolute_path)}{error.message}")
     rows = content.get("template", [])
     for key in ("id", "name"):
         _check_unique(f"templates with the {key}", [row[key] for row in rows])
@@ -31,8 +31,21 @@ def check_templates(content: Mapping[str, Any]) -> None:
         _check_names(row)
 
 
+def _place(content: Any, path: Iterable[str | int]) -> str:
+    """The way to a mistake by the names of what it goes through, e.g. ``template 'mine': node 'build': seconds: ``."""
+    words: list[str] = []
+    for step in path:
+        content = content[step]
+        if isinstance(step, int):
+            named = isinstance(content, dict) and (content.get("key") or content.get("name"))
+            words[-1] += f" {named!r}" if named else f" number {step + 1}"
+        else:
+            words.append(step)
+    return "".join(f"{word}: " for word in words)
+
+
 def _check_names(row: Mapping[str, Any]) -> None:
-    where = f"template {row['id']} {row['name']!r}"
+    where = f"template {row['name']!r}"
     nodes = [node["key"] for node in row["node"]]
     constants = row.get("constant", [])
     names = [constant["name"] for constant in constants]

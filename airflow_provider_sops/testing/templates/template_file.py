@@ -59,7 +59,7 @@ def _template(row: Mapping[str, Any], find: Callable[[str], Template]) -> Templa
     except TemplateError:
         raise
     except (KeyError, TypeError, ValueError) as error:  # of its webhook, of JSON, of what SOPS' tree needs
-        raise TemplateError(f"template {row['id']} {row['name']!r}: {error!r}") from error
+        raise TemplateError(f"template {row['name']!r}: {error!r}") from error
 
 
 def _made_template(row: Mapping[str, Any], find: Callable[[str], Template]) -> Template:

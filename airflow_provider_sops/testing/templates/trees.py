@@ -63,6 +63,21 @@ def expand(tree: dict[str, Any], behaviours: dict[str, Behaviour], find: Callabl
         }
 
 
+def complete(tree: Any, behaviours: dict[str, Behaviour], find: Callable[[str], Template], *, draw: bool) -> None:
+    """Put into a tree that a caller has posted what SOPS adds; see :func:`expand`.
+
+    :param draw: places and lines to be drawn with, too.
+    :raises KeyError: a part that SOPS needs is missing; its name is the error's argument.
+    """
+    for name in ("activities", "start_event", "end_event", "gateways", "flows", "constants", "outputs"):
+        tree[name]
+    for node in nodes_of(tree):
+        node.setdefault("labels", [])
+    expand(tree, behaviours, find)
+    if draw:
+        lay_out(tree)
+
+
 def _relabelled(tree: dict[str, Any], place: str) -> tuple[dict[str, Any], dict[str, str]]:
     """Copy of a tree with other ids: a template may stand in another one more than once."""
     text = json.dumps(tree)
