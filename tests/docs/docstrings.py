@@ -66,7 +66,7 @@ def _mro(found: _Object) -> Iterator[_Object]:
 
 
 def _find(path: str) -> _Object:
-    module, names = path, []
+    module, names = path, list[str]()
     while not _file(module):
         module, _, name = module.rpartition(".")
         assert module, f"{REFERENCE.name}: there is no {path}"

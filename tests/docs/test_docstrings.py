@@ -43,7 +43,7 @@ def test_both_languages_show_the_same() -> None:
 
 def _fields(docstring: str) -> list[str]:
     """Return what Sphinx' fields describe: ``:param scope:`` and the like."""
-    return re.findall(r"^:[a-z]+(?: \S+)?:", docstring, re.M)
+    return re.findall(r"^:(?:return|[a-z]+ \S+):", docstring, re.M)
 
 
 def _literals(docstring: str) -> set[str]:
