@@ -13,25 +13,26 @@ from tests.docs.docstrings import REFERENCE, shown_docstrings
 
 ENTRIES = tomllib.loads((ROOT / "docs" / "zh" / "docstrings.toml").read_text())
 SHOWN = shown_docstrings()
-ADVICE = "(If you do not write Chinese, say so in the pull request.) In docs/zh/docstrings.toml"
+ADVICE = "docs/zh/docstrings.toml (if you do not write Chinese, say so in the pull request):"
 
 
 @pytest.mark.parametrize("path", SHOWN)
 def test_a_docstring_is_translated(path: str) -> None:
     english = SHOWN[path]
     entry = ENTRIES.get(path)
-    assert entry, f"{ADVICE} add, with the translation as zh:\n\n[\"{path}\"]\nen = '''\n{english}\n'''\nzh = '''\n'''"
+    assert entry, f"{ADVICE} add this, with the Chinese in zh:\n\n[\"{path}\"]\nen = '''\n{english}\n'''\nzh = '''\n'''"
     assert entry["en"].strip() == english, (
-        f"{ADVICE} the docstring of {path} is an old one. Look at what zh says, and make en:\n\n{english}\n"
+        f"{ADVICE} the docstring of {path} has changed. Change zh too, and let en be the docstring:\n\n{english}\n"
     )
     chinese = entry["zh"].strip()
-    assert re.search(r"[\u4e00-\u9fff]", chinese), f"{ADVICE} zh of {path} has no Chinese"
-    assert _fields(chinese) == _fields(english), f"{ADVICE} zh of {path} needs the fields of en, in their order"
-    assert _literals(chinese) == _literals(english), f"{ADVICE} zh of {path} needs the ``literals`` of en"
+    assert re.search(r"[\u4e00-\u9fff]", chinese), f"{ADVICE} write the Chinese of {path}"
+    assert _fields(chinese) == _fields(english), f"{ADVICE} {path} needs the fields of en in zh, in their order"
+    assert _literals(chinese) == _literals(english), f"{ADVICE} {path} needs the ``literals`` of en in zh"
 
 
 def test_no_translation_is_left_over() -> None:
-    assert [path for path in ENTRIES if path not in SHOWN] == [], f"{ADVICE} remove what the reference does not show"
+    left_over = [path for path in ENTRIES if path not in SHOWN]
+    assert left_over == [], f"{ADVICE} the reference does not show these any more; remove them, or rename them"
 
 
 def test_both_languages_show_the_same() -> None:
