@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -14,6 +15,7 @@ from mkdocs.plugins import CombinedEvent, event_priority
 #: Comments mark the tabs, since those are invisible elsewhere; the text between them is that of the page.
 _TAB = re.compile(r"^<!-- tab: (.+) -->$", re.M)
 _TABS_END = re.compile(r"^<!-- tabs end -->$", re.M)
+_BASES = re.compile(r'(<p class="doc doc-class-bases">\s*)Bases: ')
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
@@ -62,10 +64,21 @@ def on_post_page(output: str, **_: Any) -> str:
     return re.sub(r'\s*<link rel="alternate"[^>]* hreflang=[^>]*>', "", output)
 
 
+def on_page_content(html: str, page: Any, **_: Any) -> str:
+    """Translate the one word of mkdocstrings' templates that they leave in English."""
+    return html if page.file.locale != "zh" else _BASES.sub(r"\1基类：", html)
+
+
 @event_priority(100)
 def _tell_the_language(config: Any) -> None:
-    """Let mkdocstrings name its sections in the language that is built: it asks before the plug-in has said it."""
-    config.theme["language"] = config.plugins["i18n"].current_language or "en"
+    """Let mkdocstrings write in the language that is built: it asks before the plug-in has said it."""
+    language = config.plugins["i18n"].current_language or "en"
+    config.theme["language"] = language
+    # the handler, and with it what it has collected, is made anew for each language
+    catalogue = Path(config.docs_dir, language, "docstrings.toml")
+    extension = {"theme/docstrings.py": {"catalogue": str(catalogue)}}
+    options = config.plugins["mkdocstrings"].config.handlers["python"]["options"]
+    options["extensions"] = [extension] if catalogue.is_file() else []
 
 
 @event_priority(-200)
