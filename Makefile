@@ -5,8 +5,9 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-# Each supported Airflow has its file in constraints/.
-AIRFLOW ?= 3.3.2
+# Each supported Airflow has its file in constraints/, made from the list in tools/constraints.py.
+newest = $(lastword $(shell ls constraints/$(1)-*.txt | sed 's/.*-//; s/\.txt$$//' | sort -V))
+AIRFLOW ?= $(call newest,airflow)
 VENV ?= .venv
 UV_VERSION := 0.13.9
 MERMAID_VERSION := 11.17.2
@@ -97,19 +98,19 @@ test-distributed: .venvs/distributed-$(AIRFLOW)/.ready ## 300 runs on PostgreSQL
 	@$(IN_TEMP_HOME) .venvs/distributed-$(AIRFLOW)/bin/python -m pytest -s tests/distributed $(ARGS)
 
 .PHONY: bench
-bench: .venvs/bench-$(AIRFLOW)/.ready ## waiting beside other providers, in tables (forty minutes or more; ARGS="--waits 1000")
-	@$(IN_TEMP_HOME) .venvs/bench-$(AIRFLOW)/bin/python benchmarks/bench.py $(ARGS)
+bench: .venvs/bench-$(call newest,bench)/.ready ## waiting beside other providers, in tables (forty minutes or more; ARGS="--waits 1000")
+	@$(IN_TEMP_HOME) .venvs/bench-$(call newest,bench)/bin/python benchmarks/bench.py $(ARGS)
 
 .PHONY: bench-airflow
-bench-airflow: .venvs/bench-$(AIRFLOW)/.ready ## what a deferred wait costs all of a real Airflow, beside other providers (half an hour)
+bench-airflow: .venvs/bench-$(call newest,bench)/.ready ## what a deferred wait costs all of a real Airflow, beside other providers (half an hour)
 	@tools/debian.sh postgresql='/usr/lib/postgresql/*/bin/initdb'
-	@$(IN_TEMP_HOME) .venvs/bench-$(AIRFLOW)/bin/python benchmarks/airflow_bench.py $(ARGS)
+	@$(IN_TEMP_HOME) .venvs/bench-$(call newest,bench)/bin/python benchmarks/airflow_bench.py $(ARGS)
 
 .venvs/distributed-$(AIRFLOW)/.ready: EXTRA = apache-airflow-providers-celery apache-airflow-providers-postgres \
 	apache-airflow-providers-standard psycopg2-binary asyncpg redis
-.venvs/bench-$(AIRFLOW)/.ready: EXTRA = apache-airflow-providers-dbt-cloud apache-airflow-providers-http \
+.venvs/bench-%/.ready: EXTRA = apache-airflow-providers-dbt-cloud apache-airflow-providers-http \
 	apache-airflow-providers-airbyte asyncpg psycopg2-binary
-.venvs/distributed-$(AIRFLOW)/.ready .venvs/bench-$(AIRFLOW)/.ready: .venvs/%/.ready: $(VENV)/.ready pyproject.toml $(CONSTRAINTS) constraints/%.txt
+.venvs/distributed-$(AIRFLOW)/.ready .venvs/bench-$(call newest,bench)/.ready: .venvs/%/.ready: $(VENV)/.ready pyproject.toml $(CONSTRAINTS) constraints/%.txt
 	@$(BIN)/python -m venv --clear .venvs/$*
 	@echo "Installing Airflow $(AIRFLOW) and what else it needs into .venvs/$*"
 	@$(BIN)/uv pip install --quiet --compile-bytecode --python .venvs/$*/bin/python --constraints $(CONSTRAINTS) \
@@ -155,11 +156,11 @@ format: env ## let ruff put the code in order
 	$(BIN)/ruff format .
 
 .PHONY: test-airflow
-test-airflow: ## all tests in an environment of its own with another Airflow: VERSION=2.11.2 (PYTHON=python3.12)
-	@$(PYTHON) tools/matrix.py --unit $(or $(VERSION),$(error say which: make test-airflow VERSION=2.11.2)) -- $(ARGS)
+test-airflow: ## all tests in an environment of its own with another Airflow: VERSION=2.11 (PYTHON=python3.12)
+	@$(PYTHON) tools/matrix.py --unit $(or $(VERSION),$(error say which: make test-airflow VERSION=2.11)) -- $(ARGS)
 
 .PHONY: test-live
-test-live: ## deferred waits in a real triggerer of one Airflow, on PostgreSQL: VERSION=3.1.8 (ARGS="-k name" for some)
+test-live: ## deferred waits in a real triggerer of one Airflow, on PostgreSQL: VERSION=3.1 (ARGS="-k name" for some)
 	@tools/debian.sh postgresql='/usr/lib/postgresql/*/bin/initdb'
 	@$(PYTHON) tools/matrix.py --live $(or $(VERSION),$(AIRFLOW)) -- $(ARGS)
 

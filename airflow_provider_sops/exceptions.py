@@ -14,6 +14,8 @@ __all__ = [
     "SopsApiException",
     "SopsApiNotFoundException",
     "SopsApiPermissionException",
+    "SopsApprovalRejectedException",
+    "SopsApprovalTimeoutException",
     "SopsAuthenticationException",
     "SopsConfigException",
     "SopsConnectionException",

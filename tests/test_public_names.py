@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import re
 from pathlib import Path
 
 import pytest
+
+from airflow_provider_sops import exceptions
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -42,3 +45,12 @@ def test_all_that_a_public_module_offers_is_in_the_reference(name: str) -> None:
         assert listed <= set(module.__all__)
     else:
         assert listed == set(module.__all__)
+
+
+def test_every_exception_is_public() -> None:
+    own = {
+        name
+        for name, thing in vars(exceptions).items()
+        if inspect.isclass(thing) and thing.__module__ == exceptions.__name__
+    }
+    assert own == set(exceptions.__all__)

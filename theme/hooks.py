@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -14,6 +15,9 @@ from mkdocs.plugins import CombinedEvent, event_priority
 #: Comments mark the tabs, since those are invisible elsewhere; the text between them is that of the page.
 _TAB = re.compile(r"^<!-- tab: (.+) -->$", re.M)
 _TABS_END = re.compile(r"^<!-- tabs end -->$", re.M)
+#: A role of Sphinx in a docstring, such as :class:`~module.Name` or :mod:`words <module>`, as it stands in the HTML.
+_ROLE = re.compile(r":(?:attr|class|data|func|meth|mod):<code>(?:([^<]*?) &lt;)?(~?)([\w.]+)(?:&gt;)?</code>")
+_BASES = re.compile(r'(<p class="doc doc-class-bases">\s*)Bases: ')
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
@@ -62,10 +66,35 @@ def on_post_page(output: str, **_: Any) -> str:
     return re.sub(r'\s*<link rel="alternate"[^>]* hreflang=[^>]*>', "", output)
 
 
+def on_page_content(html: str, page: Any, **_: Any) -> str:
+    """Make links of the roles in docstrings, and translate the one word that mkdocstrings leaves in English."""
+    html = _with_links(html)
+    return html if page.file.locale != "zh" else _BASES.sub(r"\1基类：", html)
+
+
+def _with_links(html: str) -> str:
+    anchors = set(re.findall(r' id="([\w.]+)"', html))
+
+    def link(match: re.Match[str]) -> str:
+        words, short, path = match.groups()
+        shown = words or f"<code>{path.rpartition('.')[2] if short else path}</code>"
+        # a name alone is one of the same page
+        found = [path] if path in anchors else [anchor for anchor in anchors if anchor.endswith(f".{path}")]
+        return f'<a href="#{found[0]}">{shown}</a>' if len(found) == 1 else shown
+
+    return _ROLE.sub(link, html)
+
+
 @event_priority(100)
 def _tell_the_language(config: Any) -> None:
-    """Let mkdocstrings name its sections in the language that is built: it asks before the plug-in has said it."""
-    config.theme["language"] = config.plugins["i18n"].current_language or "en"
+    """Let mkdocstrings write in the language that is built: it asks before the plug-in has said it."""
+    language = config.plugins["i18n"].current_language or "en"
+    config.theme["language"] = language
+    # the handler, and with it what it has collected, is made anew for each language
+    catalogue = Path(config.docs_dir, language, "docstrings.toml")
+    extension = {"theme/docstrings.py": {"catalogue": str(catalogue)}}
+    options = config.plugins["mkdocstrings"].config.handlers["python"]["options"]
+    options["extensions"] = [extension] if catalogue.is_file() else []
 
 
 @event_priority(-200)

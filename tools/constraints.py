@@ -17,6 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PYTHONS = ("3.11", "3.12", "3.13")
+#: The supported Airflows, and the day up to which their sets are taken. All else looks at the files that come of it.
 CUTOFFS = {
     "2.11.2": "2026-03-16",
     "3.0.6": "2025-08-31",

@@ -2,8 +2,8 @@
 """Run all tests with several Airflows, each in an environment of its own, and print a table of what happened.
 
 `matrix.py` alone runs every supported Airflow on one Python, and the newest Airflow on each supported Python but
-without a real triggerer; of the tests with one, it leaves out the long ones. `matrix.py 3.0.6` or `matrix.py
-3.3.2@3.13` runs what is named. `--unit` leaves out the tests with a real triggerer, `--live` all others; what follows
+without a real triggerer; of the tests with one, it leaves out the long ones. `matrix.py 3.0` or `matrix.py
+3.3@3.13` runs what is named. `--unit` leaves out the tests with a real triggerer, `--live` all others; what follows
 `--` goes to pytest. The environments stay in `.venvs/` for the next time.
 """
 
@@ -19,7 +19,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
-AIRFLOWS = ("2.11.2", "3.0.6", "3.1.8", "3.2.2", "3.3.2")
+AIRFLOWS = sorted(
+    (path.stem.removeprefix("airflow-") for path in Path(ROOT, "constraints").glob("airflow-*.txt")),
+    key=lambda version: [int(part) for part in version.split(".")],
+)
 PYTHONS = ("3.11", "3.12", "3.13")  # the first that is found serves every Airflow: 2.11 and 3.0 can't use 3.13
 EXECUTABLE = "import sys; print(sys.executable)"
 #: what pytest is told besides what is asked for
@@ -152,6 +155,14 @@ class Cell:
     live: bool = True
 
 
+def find_airflow(named: str) -> str:
+    """Return the supported Airflow that is meant, e.g. by `3.1`."""
+    found = [airflow for airflow in AIRFLOWS if airflow == named or airflow.startswith(f"{named}.")]
+    if not found:
+        sys.exit(f"no Airflow {named} in constraints/; there are {', '.join(AIRFLOWS)}")
+    return found[-1]
+
+
 def cells(named: list[str]) -> list[Cell]:
     """Return what to run: what is named, or all."""
     found = {version: find_python(version) for version in PYTHONS}
@@ -159,7 +170,10 @@ def cells(named: list[str]) -> list[Cell]:
     default = ask(chosen, EXECUTABLE) if chosen else next((path for path in found.values() if path), None)
     if named:
         parts = [argument.partition("@") for argument in named]
-        return [Cell(airflow, found.get(python) if python else default, python) for airflow, _, python in parts]
+        return [
+            Cell(find_airflow(airflow), found.get(python) if python else default, python)
+            for airflow, _, python in parts
+        ]
     on_one = [Cell(airflow, default, chosen or "3.11") for airflow in AIRFLOWS]
     others = [Cell(AIRFLOWS[-1], path, version, live=False) for version, path in found.items() if path != default]
     return on_one + others
@@ -171,7 +185,7 @@ def parse_arguments() -> argparse.Namespace:
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--unit", action="store_true", help="only the tests without a real triggerer")
     only.add_argument("--live", action="store_true", help="only the tests with a real triggerer")
-    parser.add_argument("airflows", nargs="*", help="such as 3.0.6 or 3.3.2@3.13; by default all")
+    parser.add_argument("airflows", nargs="*", help="such as 3.0 or 3.3.2@3.13; by default all")
     end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     asked = parser.parse_args(sys.argv[1:end])
     asked.pytest = sys.argv[end + 1 :]

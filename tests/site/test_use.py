@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -103,3 +105,4 @@ def test_the_reference_is_in_the_language_of_its_page(page: Page, url: str, lang
     assert page.get_by_text(heading, exact=True).count() > 20
     link = page.locator("article .doc-contents a.autorefs-internal", has_text="SopsException").first
     assert link.evaluate("link => link.pathname") == page.evaluate("location.pathname")
+    assert page.get_by_text(re.compile(r":(attr|class|data|func|meth|mod):")).count() == 0
