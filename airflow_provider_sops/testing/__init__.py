@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A fake SOPS server: a working stand-in for tests, examples and demonstrations.
 
-``python -m airflow_provider_sops.testing`` runs it in the foreground; :class:`FakeSops` in a test. It needs nothing
-but the standard library, and nothing of Airflow.
+``python -m airflow_provider_sops.testing`` runs it in the foreground; :class:`FakeSops` in a test. It needs nothing of
+Airflow.
 """
 
 from __future__ import annotations
