@@ -188,7 +188,7 @@ class Bench:
         )
         lags = []
         for run_id, task_id, started in self.site.sql(query, dag=dag_id, runs=list(runs)):
-            first, _, number = runs[run_id], *task_id.partition("_")[1:]
+            first, number = runs[run_id], task_id.partition("_")[2]
             ended = ends[first + int(number)] if number else max(ends[first + one] for one in range(IN_A_RUN))
             lags.append(float(started) - ended)
         return lags

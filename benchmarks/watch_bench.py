@@ -118,7 +118,7 @@ def main() -> None:
         rate = asyncio.run(requests_a_minute(fake, args.tasks, args.seconds))
     with tempfile.TemporaryDirectory() as folder, fake_process(Path(folder)) as fake:
         os.environ["AIRFLOW_CONN_SOPS_DEFAULT"] = connection_json(fake)
-        shared_pollers.Poller = partial(Poller, min_interval=0.2)  # type: ignore[assignment, misc]
+        shared_pollers.Poller = partial(Poller, min_interval=0.2)  # type: ignore[assignment, attr-defined]
         first, last = asyncio.run(memory_over_ends(fake, args.ends))
     print("| goal | at most | measured | |\n| --- | ---: | ---: | --- |")
     verdict = "reached" if rate <= 130 else "MISSED"

@@ -20,6 +20,7 @@ import time
 import tracemalloc
 import urllib.request
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,12 @@ async def time_ends(port: int, waits: dict[int, asyncio.Task[None]]) -> Sequence
     now = time.time()
     ends = {task_id: now + 1.0 + INTERVAL * index / len(chosen) for index, task_id in enumerate(chosen)}
     seen: dict[int, float] = {}
+
+    def note(task_id: int, _: object) -> None:
+        seen.setdefault(task_id, time.time())
+
     for task_id in chosen:
-        waits[task_id].add_done_callback(lambda _, task_id=task_id: seen.setdefault(task_id, time.time()))
+        waits[task_id].add_done_callback(partial(note, task_id))
     await control(port, "ends", ends)
     await asyncio.sleep(3 * INTERVAL)
     # a contestant that is too slow for the interval gets the time that it needs
@@ -172,7 +177,7 @@ def prepare() -> None:
     import airflow.jobs.triggerer_job_runner  # noqa: F401
     from airflow.sdk.log import configure_logging, reset_logging
 
-    reset_logging()
+    reset_logging()  # type: ignore[no-untyped-call]
     nowhere = open(os.devnull, "wb", buffering=0)  # noqa: SIM115 (for as long as the process lives)
     configure_logging(json_output=True, output=nowhere, sending_to_supervisor=True)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

@@ -25,10 +25,10 @@ def leave_out(fake: FakeSops, *fields: str, edit: Callable[[str, Any], None] = l
     """
     answer = fake._through_endpoint
 
-    def old_answer(*arguments: Any) -> Any:
-        reply = answer(*arguments)
+    def old_answer(incoming: Any, request: Any, faults: Any) -> Any:
+        reply = answer(incoming, request, faults)
         if isinstance(reply.body, dict) and reply.body.get("data"):
-            api = arguments[1].api
+            api = request.api
             reply.body = copy.deepcopy(reply.body)  # the fake's caches keep it
             data = reply.body["data"]
             if api in ("get_task_status", "get_tasks_status"):

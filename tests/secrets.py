@@ -11,11 +11,13 @@ import functools
 import logging
 import os
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+Reporting = Generator[None, pytest.TestReport, pytest.TestReport]
 
 _HARD_TO_QUOTE = "/+&=%9"
 APP_SECRET = f"Zq7appsecret{_HARD_TO_QUOTE}"
@@ -105,11 +107,11 @@ def pytest_configure(config: pytest.Config) -> None:
         return leave(self, kind, error, trace)
 
     logging.Logger.callHandlers = look_and_call  # type: ignore[method-assign]
-    expects.__exit__ = look_and_leave
+    expects.__exit__ = look_and_leave  # type: ignore[method-assign]
 
     def undo() -> None:
         logging.Logger.callHandlers = call_handlers  # type: ignore[method-assign]
-        expects.__exit__ = leave
+        expects.__exit__ = leave  # type: ignore[method-assign]
 
     config.add_cleanup(undo)
 
@@ -121,9 +123,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Reporting:
     """Look at what a test put out and at what it failed with; a secret fails the test."""
-    report: Any = yield
+    report = yield
     if call.excinfo is not None:
         FINDER.look_at_error(call.excinfo.value, "error")
     for name, text in report.sections:

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import datetime
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from tests.secrets import look_at_xcom
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
 
 
 class TaskInstance:
@@ -31,8 +34,12 @@ class TaskInstance:
         return self.first_poke
 
     @property
-    def context(self) -> dict[str, Any]:
-        return {"ti": self, "task_instance": self}
+    def context(self) -> Context:
+        return self.context_with()
+
+    def context_with(self, **more: Any) -> Context:
+        """What Airflow hands to an operator, as far as ours ask for it."""
+        return cast("Context", {"ti": self, "task_instance": self, **more})
 
 
 class _Lines(logging.Handler):

@@ -46,7 +46,7 @@ class Outlets:
         self.lines = collect_log(operator)
         self.ti = TaskInstance()
         events = Events()
-        self.returned = operator.execute(self.ti.context | {"outlet_events": events, "dag_run": SimpleNamespace()})
+        self.returned = operator.execute(self.ti.context_with(outlet_events=events, dag_run=SimpleNamespace()))
         self.extra: dict[str, Any] = next(iter(events.values())).extra if events else {}
 
 

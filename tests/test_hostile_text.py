@@ -55,7 +55,7 @@ class Ran:
         assert_storable(self.lines, "log")
         assert_storable(self.result, "result")
         assert_storable(self.ti.xcoms, "XComs")
-        one = self.error
+        one: BaseException | None = self.error
         while one is not None:
             assert_storable(str(one), type(one).__name__)
             assert_storable({name: value for name, value in vars(one).items() if name[0] != "_"}, "attributes")
@@ -126,7 +126,7 @@ def test_what_a_running_task_is_at(sops: FakeSops, connect: Connect) -> None:
 # ---- errors ----
 
 #: what is answered, the error it is, and what must be seen of it
-REFUSALS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
+REFUSALS: dict[str, tuple[dict[str, Any], type[exceptions.SopsException], str]] = {
     "a message": (refuse(TEXT), exceptions.SopsNotFoundException, f": {SHOWN} [request id {SHOWN[:99]}"),
     "a message of many lines": (
         refuse(f"Traceback (most recent call last):\n{TEXT}\n\nError: {TEXT}"),

@@ -76,7 +76,7 @@ def test_the_classes_are_there() -> None:
 def manager() -> Any:
     from airflow.providers_manager import ProvidersManager
 
-    return ProvidersManager()
+    return ProvidersManager()  # type: ignore[no-untyped-call]
 
 
 def test_airflow_knows_the_provider(manager: Any) -> None:

@@ -46,7 +46,7 @@ def test_a_sensor_in_a_triggerer(sops: FakeSops, connect: Connect, soft_fail: bo
     connect(sops)  # of the worker
     sensor = SopsTaskSensor(task_id="t", sops_task_id=task_id, deferrable=True, soft_fail=soft_fail)
     with pytest.raises(SopsConfigException, match=rf"{SAYS} \(found by the triggerer\)$") as caught:
-        sensor.resume_execution("execute_complete", {"event": event}, TaskInstance().context)  # type: ignore[arg-type]
+        sensor.resume_execution("execute_complete", {"event": event}, TaskInstance().context)
     assert caught.value.field == "verify"
     assert sops.count() == 0
 
@@ -63,7 +63,7 @@ def test_a_sensor_in_a_triggerer(sops: FakeSops, connect: Connect, soft_fail: bo
 def test_an_operator(sops: FakeSops, connect: Connect, kind: type[Any], arguments: dict[str, Any]) -> None:
     connect(sops, verify=NOWHERE)
     with pytest.raises(SopsConfigException, match=f"{SAYS}$"):
-        kind(task_id="t", **arguments).execute({**TaskInstance().context, "dag_run": None})
+        kind(task_id="t", **arguments).execute(TaskInstance().context_with(dag_run=None))
     assert sops.count() == 0
 
 

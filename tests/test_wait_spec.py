@@ -95,7 +95,7 @@ def test_what_it_does_not_know_is_refused(kind: type) -> None:
 
 def test_what_airflow_renders_in_a_trigger_counts() -> None:
     """Where a task starts in the triggerer, Airflow renders the attributes that are arguments of the trigger."""
-    trigger = SopsTaskTrigger(**{**ROW, "sops_task_id": "{{ params.id }}"})
+    trigger: Any = SopsTaskTrigger(**{**ROW, "sops_task_id": "{{ params.id }}"})  # Airflow sets them by their names
     trigger.sops_task_id = 8
     assert trigger.spec == WaitSpec.of_row(**ROW)._replace(sops_task_id=8)
     assert trigger.serialize()[1]["sops_task_id"] == 8

@@ -156,7 +156,13 @@ def in_state(word: str) -> Act:
 
     def act(fake: FakeSops, task_id: int) -> None:
         def answer(request: Request) -> tuple[int, Any] | None:
-            status = {"id": "n1", "state": word, "start_time": None, "finish_time": None, "children": {}}
+            status: dict[str, Any] = {
+                "id": "n1",
+                "state": word,
+                "start_time": None,
+                "finish_time": None,
+                "children": {},
+            }
             if request.api == "get_task_status":
                 return 200, {"result": True, "data": status, "code": 0}
             if request.api == "get_tasks_status":

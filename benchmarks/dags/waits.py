@@ -46,7 +46,7 @@ def dag_of(dag_id: str) -> DAG:
 
 
 @task
-def ids(form: str, params: dict[str, Any]) -> list[str]:
+def ids(form: str, params: Any = None) -> list[str]:
     """What a mapped task is expanded over."""
     return [form.format(int(params["first"]) + number) for number in range(WAITS)]
 

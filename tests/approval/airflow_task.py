@@ -10,7 +10,7 @@ import logging
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import TaskDeferred
 
@@ -20,6 +20,9 @@ from tests.operators.airflow_task import Store
 from tests.operators.conftest import World
 from tests.tasks import TaskInstance, _Lines, collect_log
 from tests.triggers.test_verdict_cases import WorldLoop
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
 
 
 class KilledTriggerer(BaseException):
@@ -77,24 +80,22 @@ class Approval:
         ti.task_id, ti.try_number, ti.max_tries = "approve", self.try_number, self.max_tries
         ti.id = uuid.UUID(new_id)  # type: ignore[attr-defined]
         self.xcoms = ti.xcoms
-        context = dict(ti.context)
-        if self.store is not None:
-            context["task_state_store"] = self.store
+        store = {} if self.store is None else {"task_state_store": self.store}
         try:
-            self.result = self._legs(context)
+            self.result = self._legs(ti.context_with(**store))
         except BaseException as error:
             self.error = error
         return self
 
-    def _legs(self, context: dict[str, Any]) -> Any:
+    def _legs(self, context: Context) -> Any:
         resume: tuple[str, dict[str, Any]] | None = None
         for number in range(50):
             self.before_leg(number)
             operator = self.operator()
             try:
                 if resume is None:
-                    return operator.execute(context)  # type: ignore[arg-type]
-                return operator.resume_execution(*resume, context)  # type: ignore[arg-type]
+                    return operator.execute(context)
+                return operator.resume_execution(*resume, context)
             except TaskDeferred as deferral:
                 kwargs = json.loads(json.dumps(deferral.kwargs or {}))
                 path, arguments = deferral.trigger.serialize()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_sops.compat import ask_airflow
 from airflow_provider_sops.compat.required_actions import HAS_REQUIRED_ACTIONS
 from tests.operators.conftest import make_world, world  # noqa: F401 (fixtures)
 from tests.triggers.test_verdict_cases import busy  # noqa: F401 (a fixture)
@@ -41,12 +42,11 @@ def actions(monkeypatch: pytest.MonkeyPatch, busy: list[int]) -> RequiredActions
 
     made = RequiredActions()
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", made, raising=False)
-    ask = required_actions.ask_airflow
 
     async def counted(*args: Any, **kwargs: Any) -> Any:
         busy[0] += 1
         try:
-            return await ask(*args, **kwargs)
+            return await ask_airflow(*args, **kwargs)
         finally:
             busy[0] -= 1
 

@@ -59,7 +59,7 @@ class RequiredActions:
             detail = self.details.get(str(msg.ti_id)) or refuse(404)
             if detail.response is not None:
                 refuse(409)
-            detail.response = self._made(msg.chosen_options, msg.params_input, None)
+            detail.response = self._made(msg.chosen_options, msg.params_input or {}, None)
             return self._response(detail)
         if hasattr(comms, "MaskSecret") and isinstance(msg, comms.MaskSecret):
             return None

@@ -35,6 +35,16 @@ def killed_at_leg(task: Approval, number: int) -> None:
     task.before_leg = kill
 
 
+def killed_when_asked(actions: RequiredActions) -> None:
+    """Let the worker be killed when it has asked, once."""
+
+    def kill() -> None:
+        actions.on_ask = lambda: None
+        die()
+
+    actions.on_ask = kill
+
+
 def callbacks(world: World, task: Approval) -> int:
     """How many callbacks have come to a task."""
     return sum(
@@ -58,7 +68,7 @@ def test_a_retry_finds_an_open_question_and_notifies_nobody_again(
 ) -> None:
     calls: list[int] = []
     task = approval(store=store, notifiers=[lambda context: calls.append(1)])
-    actions.on_ask = lambda: (setattr(actions, "on_ask", lambda: None), die())
+    killed_when_asked(actions)
     assert type(task.run().error) is Died  # asked, and killed before it has deferred
     world.later(60, lambda: actions.answer("Approve"))
     assert task.run().outcome["answered_by"] == "alice"
@@ -69,7 +79,7 @@ def test_an_answer_given_between_two_tries_is_found(
     world: World, approval: Make, actions: RequiredActions, store: Store | None
 ) -> None:
     task = approval(store=store)
-    actions.on_ask = lambda: (setattr(actions, "on_ask", lambda: None), die())
+    killed_when_asked(actions)
     assert type(task.run().error) is Died
     actions.answer("Approve")
     assert task.run().outcome["answered_by"] == "alice"
@@ -126,7 +136,7 @@ def test_with_a_store_a_clear_asks_anew_also_when_retries_were_edited(
 
 def test_the_time_for_an_answer_goes_on_over_retries(world: World, approval: Make, actions: RequiredActions) -> None:
     task = approval(store=Store(), response_timeout=300, on_timeout="approve")
-    actions.on_ask = lambda: (setattr(actions, "on_ask", lambda: None), die())
+    killed_when_asked(actions)
     began = world.now
     task.run()
     world.sleep(200)
@@ -139,7 +149,7 @@ def test_an_answer_to_a_question_of_before_a_clear_is_not_taken(
 ) -> None:
     # the first try has asked about an earlier SOPS task; cleared with it, the new one has not come to its node
     task = approval(max_outage=600)
-    actions.on_ask = lambda: (setattr(actions, "on_ask", lambda: None), die())
+    killed_when_asked(actions)
     task.run()
     task.clear()
     task.arguments["sops_task_id"] = world.fake.create_task("Pause for a person")

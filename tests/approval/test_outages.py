@@ -20,7 +20,7 @@ from tests.approval.required_actions import RequiredActions
 from tests.operators.conftest import World
 
 Make = Callable[..., Approval]
-AWAY = {"kind": "status", "status": 502}
+AWAY: dict[str, Any] = {"kind": "status", "status": 502}
 
 
 def go_away(world: World, seconds: float, then: Callable[[], object] = lambda: None) -> None:

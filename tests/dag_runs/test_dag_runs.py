@@ -72,7 +72,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
         running = fake.create_task(start=False)
         fake.on_request = lambda when, request: _start(fake, running, request)
         ids = {"kinds": kinds, "ids": mapped, "failed": failed, "revoked": revoked, "running": running}
-        confs = {
+        confs: dict[str, dict[str, Any]] = {
             "kinds.py": {"kinds": kinds, "names": list(VALUES), "key": "${chinese}"},
             "mapped.py": {"ids": mapped},
             "ends.py": {"running": running, "failed": failed, "revoked": revoked},

@@ -99,7 +99,7 @@ class Cluster:
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": log_port,
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": log_port,
         }
-        command = [BIN / "airflow", *part.split()]
+        command: list[str | Path] = [BIN / "airflow", *part.split()]
         if part == "celery worker":
             command += ["--celery-hostname", f"{name}@%h", "--pid", self.home / f"{name}-{log_port}.pid"]
         self.parts[name] = Process(command, env=env, log=self.home / f"{name}.out", cwd=self.home)

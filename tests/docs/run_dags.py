@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from airflow import __version__, settings
+from airflow.configuration import AIRFLOW_HOME
 from airflow.utils.db import initdb
 
 try:
     from airflow.dag_processing.dagbag import DagBag
 except ImportError:  # before Airflow 3.2
-    from airflow.models.dagbag import DagBag
+    from airflow.models.dagbag import DagBag  # type: ignore[no-redef]
 
 
 def run(file: Path, conf: dict[str, Any]) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def make_outlets_known(bag: DagBag) -> None:
 
 def read_database(dag_id: str) -> dict[str, Any]:
     """Read a DAG's tasks' states, XComs and rendered fields, in the order of the tasks' ends."""
-    with closing(sqlite3.connect(Path(settings.AIRFLOW_HOME, "airflow.db"))) as db:
+    with closing(sqlite3.connect(Path(AIRFLOW_HOME, "airflow.db"))) as db:
         tasks = db.execute("select task_id, map_index, state from task_instance where dag_id = ?", [dag_id])
         states = [[task_id, map_index, state] for task_id, map_index, state in tasks]
         rows = db.execute("select task_id, map_index, key, value from xcom where dag_id = ?", [dag_id])
@@ -80,7 +81,7 @@ def _json(value: Any) -> Any:
 def main() -> None:
     """Run the jobs."""
     jobs = json.loads(Path(sys.argv[1]).read_text())
-    settings.initialize()
+    settings.initialize()  # type: ignore[no-untyped-call]
     initdb()
     # after Airflow's own filters, so that they do not hide these
     stems = "|".join(Path(job["file"]).stem for job in jobs)

@@ -19,7 +19,7 @@ from airflow.utils.db import initdb
 def main() -> None:
     """Run the DAG once and write its state, its tasks' states and what they returned."""
     dag_file, conf, result_file = Path(sys.argv[1]), json.loads(sys.argv[2]), Path(sys.argv[3])
-    settings.initialize()
+    settings.initialize()  # type: ignore[no-untyped-call]
     initdb()
     # after Airflow's own filters, so that they do not hide these
     warnings.filterwarnings("error", module=f"airflow_provider_sops|{dag_file.stem}")

@@ -27,7 +27,9 @@ def test_a_dag_waits_and_uses_the_outputs(tmp_path: Path) -> None:
             "AIRFLOW_CONN_SOPS_DEFAULT": json.dumps(fake.connection()),
         }
         conf = json.dumps({"sops_task_id": task_id})
-        command = [sys.executable, HERE / "run_dag.py", HERE / "dags" / "wait_and_use.py", conf, result_file]
+        command: list[str | Path] = [
+            sys.executable, HERE / "run_dag.py", HERE / "dags" / "wait_and_use.py", conf, result_file,
+        ]  # fmt: skip
         run = subprocess.Popen(command, env=environ, stdout=log, stderr=subprocess.STDOUT)
         try:
             # only a trigger asks for many tasks at once; when it has, the task may end

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow import settings
+from airflow.configuration import AIRFLOW_HOME
 from airflow.models import Connection
 from airflow.utils.db import initdb
 from airflow.utils.session import create_session
@@ -62,9 +63,7 @@ class Browser:
     """Opens and sends forms of Airflow's own web server, in this process."""
 
     def __init__(self) -> None:
-        Path(settings.AIRFLOW_HOME, "webserver_config.py").write_text(
-            "AUTH_ROLE_PUBLIC = 'Admin'\nWTF_CSRF_ENABLED = False\n"
-        )
+        Path(AIRFLOW_HOME, "webserver_config.py").write_text("AUTH_ROLE_PUBLIC = 'Admin'\nWTF_CSRF_ENABLED = False\n")
         from airflow.www.app import create_app
 
         self._client = create_app().test_client()
@@ -114,7 +113,7 @@ def read(conn_ids: list[str]) -> dict[str, Any]:
 def main() -> None:
     """Take each step, which is a form's fields or the ids of the connections to read; write what came of it."""
     steps, result_file = json.loads(sys.argv[1]), Path(sys.argv[2])
-    settings.initialize()
+    settings.initialize()  # type: ignore[no-untyped-call]
     initdb()
     # after Airflow's own filters, so that they do not hide these
     warnings.filterwarnings("error", module="airflow_provider_sops")

@@ -6,10 +6,10 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Any
 
-import requests
+import certifi
 
 #: one that is there, or the hook refuses it
-CA_BUNDLE = requests.certs.where()
+CA_BUNDLE = certifi.where()
 #: values that a page must never get back
 SECRETS = ("demo-secret", "demo-token", "demo-access-token", "Zq7header", "Zq7proxy")
 STANDARD_FIELDS = ("host", "login", "password", "port")
@@ -59,7 +59,7 @@ def wanted(address: str) -> dict[str, dict[str, Any]]:
     """What the hook must read from them, with a digest in place of what is secret."""
     nothing = {name: digest("") for name in ("app_code", "app_secret", "bk_username", "bk_token", "access_token")}
     app = nothing | {"app_code": digest("demo-app"), "app_secret": digest("demo-secret")}
-    defaults = {
+    defaults: dict[str, Any] = {
         "api_type": "apigw",
         "headers": digest("{}"),
         "bk_biz_id": None,

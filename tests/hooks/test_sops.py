@@ -573,7 +573,8 @@ def test_a_user_who_may_see_another_project_only(sops: FakeSops, connect: Connec
         works, message = said(sops, api_type)
         assert not works
         assert message.endswith(says)
-    for extra in ({"bk_biz_id": 3}, {"bk_biz_id": 9, "scope": "project"}, {"bk_biz_id": None}):
+    good: tuple[dict[str, Any], ...] = ({"bk_biz_id": 3}, {"bk_biz_id": 9, "scope": "project"}, {"bk_biz_id": None})
+    for extra in good:
         connect(sops, api_type, **extra)
         assert said(sops, api_type)[0]
 

@@ -27,7 +27,7 @@ class Api:
 
     prefix = "api/v2"
     health = "monitor/health"
-    parts = ("scheduler", "triggerer", "dag_processor")
+    parts: tuple[str, ...] = ("scheduler", "triggerer", "dag_processor")
     new_run: Mapping[str, Any] = {"logical_date": None}
     #: without it, Airflow 2 only says what it would do
     really: Mapping[str, Any] = {}

@@ -65,8 +65,8 @@ class Postgres:
             capture_output=True,
         )
         options = {"listen_addresses": "127.0.0.1", "max_connections": "200", "fsync": "off"}
-        command = [_program("postgres"), "-D", data, "-p", str(self._port), "-k", data]
-        command += [f"-c{name}={value}" for name, value in options.items()]  # type: ignore[misc]
+        command: list[str | Path] = [_program("postgres"), "-D", data, "-p", str(self._port), "-k", data]
+        command += [f"-c{name}={value}" for name, value in options.items()]
         self._process = Process(command, env={"PATH": os.defpath}, log=self._log, cwd=self._folder, user=user)
-        ready = [_program("pg_isready"), "-h", "127.0.0.1", "-p", str(self._port)]
+        ready: list[str | Path] = [_program("pg_isready"), "-h", "127.0.0.1", "-p", str(self._port)]
         wait_until("PostgreSQL is up", lambda: subprocess.run(ready, capture_output=True).returncode == 0, seconds=60)

@@ -6,9 +6,9 @@ from __future__ import annotations
 import time
 
 try:
-    from airflow.sdk.bases.secrets_backend import BaseSecretsBackend  # type: ignore[import-not-found, unused-ignore]
+    from airflow.sdk.bases.secrets_backend import BaseSecretsBackend
 except ImportError:  # before Airflow 3.2
-    from airflow.secrets import BaseSecretsBackend
+    from airflow.secrets import BaseSecretsBackend  # type: ignore[assignment]
 
 #: Connections whose id begins so are slow to look up; and how slow (seconds).
 SLOW, SECONDS = "slow", 0.3

@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -153,8 +154,9 @@ def test_how_soon_sops_goes_on(site: Standalone, fake: FakeSopsClient) -> None:
     for index, task_id in enumerate(task_ids):
         pressed = time.time()
         press(site, "approvals", run_id, "Approve", index, reason="")
-        wait_until("SOPS goes on", lambda task_id=task_id: callbacks(fake, task_id) == 1, seconds=60, every=0.05)
+        wait_until("SOPS goes on", partial(callbacks, fake, task_id), seconds=60, every=0.05)
         took.append(time.time() - pressed)
+        assert callbacks(fake, task_id) == 1
     took.sort()
     print(f"from the press to SOPS going on: median {took[9]:.1f} s, p95 {took[18]:.1f} s, longest {took[-1]:.1f} s")
     assert site.api.wait_for_run("approvals", run_id, seconds=PATIENCE) == "success"

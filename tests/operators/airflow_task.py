@@ -8,12 +8,15 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_sops.operators.sops import SopsRunTaskOperator
 from tests.tasks import TaskInstance, collect_log
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
 
 #: Runs a trigger, given as its row in the database; gives its event, and adds to the log.
 Triggerer = Callable[[tuple[str, dict[str, Any]], list[str]], Any]
@@ -50,7 +53,7 @@ class Try:
 
     operator: SopsRunTaskOperator
     ti: Instance
-    context: dict[str, Any]
+    context: Context
     lines: list[str]
     #: makes the operator anew, in another process
     anew: Callable[[], SopsRunTaskOperator]
@@ -127,10 +130,10 @@ class AirflowTask:
             collect_log(made, lines)
             return made
 
-        context = {**ti.context, "dag_run": SimpleNamespace(start_date=self.run_start, run_id=self.run_id)}
+        more: dict[str, Any] = {"dag_run": SimpleNamespace(start_date=self.run_start, run_id=self.run_id)}
         if self.store is not None:
-            context["task_state_store"] = self.store
-        return Try(operator(), ti, context, lines, operator, self.triggerer)
+            more["task_state_store"] = self.store
+        return Try(operator(), ti, ti.context_with(**more), lines, operator, self.triggerer)
 
     def run(self, **changes: Any) -> Try:
         """Run the next try."""

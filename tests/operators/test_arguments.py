@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, TaskGroup, XComArg
@@ -24,17 +24,22 @@ from tests.operators.airflow_task import AirflowTask, Instance
 from tests.operators.conftest import World
 from tests.tasks import TaskInstance
 
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
 try:  # Airflow 3.2 and newer
     from airflow.serialization.serialized_objects import DagSerialization
 except ImportError:
-    from airflow.serialization.serialized_objects import SerializedDAG as DagSerialization
+    from airflow.serialization.serialized_objects import (  # type: ignore[assignment, attr-defined]
+        SerializedDAG as DagSerialization,
+    )
 
 #: what upstream tasks and templates may give where something else is wanted
 NOTHING = ("", " ", None, False)
-IDS = (*NOTHING, [], {}, 0, 1.5, "x")
-TEXTS = (*NOTHING, [], {"a": 1}, float("nan"))
+IDS: tuple[Any, ...] = (*NOTHING, [], {}, 0, 1.5, "x")
+TEXTS: tuple[Any, ...] = (*NOTHING, [], {"a": 1}, float("nan"))
 LISTS = ("", " ", None, False, {"a": 1}, ["a", None], ["a", ""], [True], [["a"]], float("inf"))
-DICTS = ("", None, False, True, [], "{'a': 1}", 5, {"": 1}, {None: 1})
+DICTS: tuple[Any, ...] = ("", None, False, True, [], "{'a': 1}", 5, {"": 1}, {None: 1})
 PROJECT_FIELDS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "bk_biz_id": (2, IDS),
     "scope": ("cmdb_biz", (*NOTHING, [], 5, "business")),
@@ -82,8 +87,8 @@ def rendered(kind: type[Any], fields: dict[str, Any], more: dict[str, Any]) -> A
     return operator
 
 
-def context() -> Any:
-    return {**Instance().context, "dag_run": None}
+def context() -> Context:
+    return Instance().context_with(dag_run=None)
 
 
 @pytest.mark.parametrize(("kind", "fields", "more", "name", "bad"), CASES)
@@ -148,20 +153,20 @@ def test_numbers_are_taken_as_text(numbers: World) -> None:
     assert task.name.startswith("20261128 ")
     numbers.fake.advance(5)
     operator = SopsOperateNodeOperator(task_id="t", sops_task_id=task.id, action="callback", sops_node_name=2)  # type: ignore[arg-type]
-    operator.execute(TaskInstance().context)  # type: ignore[arg-type]
+    operator.execute(TaskInstance().context)
     numbers.fake.advance(5)
     assert numbers.states() == {task.id: "FINISHED"}
     outputs = SopsGetTaskOutputsOperator(task_id="t", sops_task_id=task.id, keys=1)  # type: ignore[arg-type]
-    assert outputs.execute(TaskInstance().context) == {"1": 5}  # type: ignore[arg-type]
+    assert outputs.execute(TaskInstance().context) == {"1": 5}
     outputs = SopsGetTaskOutputsOperator(task_id="t", sops_task_id=task.id, keys=[1])  # type: ignore[list-item]
-    assert outputs.execute(TaskInstance().context) == {"1": 5}  # type: ignore[arg-type]
+    assert outputs.execute(TaskInstance().context) == {"1": 5}
 
 
 def test_a_node_of_a_number_that_is_not_there(numbers: World) -> None:
     task_id = numbers.fake.create_task("2024")
     operator = SopsOperateNodeOperator(task_id="t", sops_task_id=task_id, action="callback", sops_node_name=3)  # type: ignore[arg-type]
     with pytest.raises(SopsConfigException, match="has no node named '3'; there are: '1', '2'"):
-        operator.execute(TaskInstance().context)  # type: ignore[arg-type]
+        operator.execute(TaskInstance().context)
 
 
 def test_numbers_in_lists() -> None:
@@ -190,7 +195,7 @@ OUTPUTS = {"IP": "127.0.0.1", "EXIT": "0", "job_script_type": "1"}
 
 def test_none_is_not_given_where_the_author_gave_it(finished: int) -> None:
     operator = SopsGetTaskOutputsOperator(task_id="t", sops_task_id=finished, keys=None, bk_biz_id=None, scope=None)
-    assert operator.execute(TaskInstance().context) == OUTPUTS  # type: ignore[arg-type]
+    assert operator.execute(TaskInstance().context) == OUTPUTS
 
 
 def test_mapped(finished: int) -> None:
@@ -269,7 +274,7 @@ def test_allowed_states_may_be_any_iterable() -> None:
 def test_what_is_still_to_be_rendered_stays_as_it_is() -> None:
     with DAG("d", schedule=None):
         upstream = SopsGetTaskOutputsOperator(task_id="u", sops_task_id=1)
-        output = upstream.output
+        output: Any = upstream.output  # until Airflow renders it
         operator = SopsGetTaskOutputsOperator(task_id="t", sops_task_id=1, keys=output)
     assert isinstance(output, XComArg)
     assert operator.keys is output
@@ -286,7 +291,8 @@ def sensors(**arguments: Any) -> Iterator[SopsTaskSensor]:
     """A sensor in a DAG, in a group, and mapped in both, whose default_args are these."""
     for in_group in (False, True):
         with DAG("d", schedule=None, default_args={} if in_group else arguments):
-            with TaskGroup("g", default_args=arguments if in_group else {}):
+            # (of an attribute with a converter, mypy takes the converter's type)
+            with TaskGroup("g", default_args=arguments if in_group else {}):  # type: ignore[arg-type]
                 yield SopsTaskSensor(task_id="one", sops_task_id=1)
                 mapped = SopsTaskSensor.partial(task_id="mapped").expand(sops_task_id=[1])
             yield mapped.unmap({"sops_task_id": 1})

@@ -50,7 +50,7 @@ def operate(task_id: int | str, action: str, **arguments: Any) -> list[str]:
     """Operate a task; gives the log."""
     operator = SopsOperateTaskOperator(task_id="operate", sops_task_id=task_id, action=action, **arguments)
     lines = collect_log(operator)
-    assert operator.execute(TaskInstance().context) is None  # type: ignore[arg-type, func-returns-value]
+    assert operator.execute(TaskInstance().context) is None  # type: ignore[func-returns-value]
     return lines
 
 
@@ -58,7 +58,7 @@ def operate_node(task_id: int | str, action: str, **arguments: Any) -> list[str]
     """Operate a node; gives the log."""
     operator = SopsOperateNodeOperator(task_id="operate", sops_task_id=task_id, action=action, **arguments)
     lines = collect_log(operator)
-    assert operator.execute(TaskInstance().context) is None  # type: ignore[arg-type, func-returns-value]
+    assert operator.execute(TaskInstance().context) is None  # type: ignore[func-returns-value]
     return lines
 
 
@@ -122,7 +122,7 @@ class TestTask:
     def test_the_page_is_linked(self, world: World) -> None:
         operator = SopsOperateTaskOperator(task_id="operate", sops_task_id=str(running(world)), action="pause")
         ti = TaskInstance()
-        operator.execute(ti.context)  # type: ignore[arg-type]
+        operator.execute(ti.context)
         assert ti.xcoms["sops_task_url"].startswith(f"{world.fake.url}/taskflow/execute/")
 
     @pytest.mark.parametrize("action", ["pause", "revoke", "start"])
@@ -588,7 +588,8 @@ class TestNode:
         assert world.states() == {task_id: "FINISHED"}
 
     def test_one_of_id_and_name_is_needed(self) -> None:
-        for arguments in ({}, {"sops_node_id": "n1", "sops_node_name": "x"}):
+        none: dict[str, Any] = {}
+        for arguments in (none, {"sops_node_id": "n1", "sops_node_name": "x"}):
             with pytest.raises(ValueError, match="sops_node_id, sops_node_name: give one of them"):
                 SopsOperateNodeOperator(task_id="t", sops_task_id=1, action="skip", **arguments)
 

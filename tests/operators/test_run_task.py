@@ -25,7 +25,7 @@ from airflow_provider_sops.operators.sops import SopsRunTaskOperator
 from airflow_provider_sops.testing import Request
 from tests.core.test_redact import ENCODINGS
 from tests.hostile import refuse
-from tests.operators.airflow_task import AirflowTask, Triggerer
+from tests.operators.airflow_task import AirflowTask, Instance, Triggerer
 from tests.operators.conftest import World
 
 TWO_STEPS = {"template_id": 101}
@@ -179,7 +179,8 @@ class TestTemplate:
         assert created(world).params["template_source"] == "common"
 
     def test_one_of_id_and_name_is_needed(self) -> None:
-        for arguments in ({}, {"template_id": 1, "template_name": "x"}):
+        none: dict[str, Any] = {}
+        for arguments in (none, {"template_id": 1, "template_name": "x"}):
             with pytest.raises(ValueError, match="template_id, template_name: give one of them"):
                 SopsRunTaskOperator(task_id="t", **arguments)
 
@@ -375,7 +376,7 @@ class TestRendering:
         operator = SopsRunTaskOperator(
             task_id="t", template_id="{{ 100 + 1 }}", constants={"IP": "{{ ip }}", "count": 3}, task_name="of {{ ip }}"
         )
-        operator.render_template_fields({"ip": "10.0.0.9"})
+        operator.render_template_fields(Instance().context_with(ip="10.0.0.9"))
         assert operator.constants == {"IP": "10.0.0.9", "count": 3}
         assert operator.template_id == "101"
         assert operator.task_name == "of 10.0.0.9"

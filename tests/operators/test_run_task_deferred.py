@@ -35,8 +35,10 @@ FAILS = {"template_id": 106}
 def collect_lines(trigger: SopsTaskTrigger) -> list[str]:
     """What a trigger writes into its task's log."""
     lines: list[str] = []
-    trigger._log = logging.Logger("trigger")  # noqa: LOG001 (in no tree)
-    trigger._log.addHandler(_Lines(lines))
+    logger = logging.Logger("trigger")  # noqa: LOG001 (in no tree)
+    logger.addHandler(_Lines(lines))
+    # a plain logger takes its lines too
+    trigger._log = logger  # type: ignore[assignment]
     return lines
 
 
@@ -118,9 +120,11 @@ class TestSameText:
         if act is not None:
             world.later(100, lambda: act(world.fake, deferred.ti.xcoms["sops_task_id"]))
         worker = task.run(deferrable=False)
+        assert worker.error is not None
         event = triggerer(went.trigger.serialize(), [])
-        with pytest.raises(type(worker.error)) as caught:  # type: ignore[arg-type]
-            deferred.anew().resume_execution("execute_complete", {**went.kwargs, "event": event}, deferred.context)
+        kwargs = {**(went.kwargs or {}), "event": event}
+        with pytest.raises(type(worker.error)) as caught:
+            deferred.anew().resume_execution("execute_complete", kwargs, deferred.context)
         assert type(caught.value) is type(worker.error)
         assert len(world.fake.tasks) - sum(len(one.child_ids) for one in world.fake.tasks) == 1
         return [str(worker.error), str(caught.value)]
@@ -293,7 +297,7 @@ class TestKilled:
         asyncio.run(trigger.on_kill())
         assert self.state(sops) == "REVOKED"
         assert sops.count("operate_task") == 1
-        assert f"This Airflow task was killed: revoked SOPS task {trigger.sops_task_id}." in "\n".join(self.lines)
+        assert f"This Airflow task was killed: revoked SOPS task {trigger.spec.sops_task_id}." in "\n".join(self.lines)
 
     def test_a_deleted_run_has_ended_too(self, sops: FakeSops, trigger: SopsTaskTrigger) -> None:
         trigger.task_instance.get_task_states = lambda **which: {}  # type: ignore[union-attr]
@@ -309,7 +313,7 @@ class TestKilled:
         asyncio.run(trigger.on_kill())
         assert self.state(sops) == "RUNNING"
         assert sops.count("operate_task") == 0
-        assert f"SOPS task {trigger.sops_task_id} is left running" in "\n".join(self.lines)
+        assert f"SOPS task {trigger.spec.sops_task_id} is left running" in "\n".join(self.lines)
         assert f"says that the task is {state}" in "\n".join(self.lines)
 
     def test_the_look_at_the_state_comes_last(self, sops: FakeSops, trigger: SopsTaskTrigger) -> None:
@@ -343,20 +347,20 @@ class TestKilled:
     ) -> None:
         """Another triggerer has seen the wait to a bad end while this one stood still."""
         trigger.task_instance.state = "failed"  # type: ignore[union-attr]
-        trigger.task_instance.xcoms["sops_wait_ended"] = trigger.sops_task_id  # type: ignore[union-attr]
+        trigger.task_instance.xcoms["sops_wait_ended"] = trigger.spec.sops_task_id  # type: ignore[union-attr]
         asyncio.run(trigger.on_kill())
         assert self.state(sops) == "RUNNING"
         assert "had ended before, by no user's hand" in "\n".join(self.lines)
 
     def test_what_a_later_try_runs_is_not_its_concern(self, sops: FakeSops, trigger: SopsTaskTrigger) -> None:
         trigger.task_instance.state = "failed"  # type: ignore[union-attr]
-        trigger.task_instance.xcoms["sops_task_id"] = trigger.sops_task_id + 1  # type: ignore[union-attr]
+        trigger.task_instance.xcoms["sops_task_id"] = trigger.spec.sops_task_id + 1  # type: ignore[union-attr]
         asyncio.run(trigger.on_kill())
         assert self.state(sops) == "RUNNING"
-        assert f"has gone on with SOPS task {trigger.sops_task_id + 1}" in "\n".join(self.lines)
+        assert f"has gone on with SOPS task {trigger.spec.sops_task_id + 1}" in "\n".join(self.lines)
 
     def test_switched_off_it_does_not(self, sops: FakeSops, trigger: SopsTaskTrigger) -> None:
-        trigger.revoke_on_kill = False
+        trigger.spec = trigger.spec._replace(revoke_on_kill=False)
         asyncio.run(trigger.on_kill())
         assert self.state(sops) == "RUNNING"
 
@@ -367,7 +371,7 @@ class TestKilled:
     def test_reattaching_it_keeps_what_is_cleared(
         self, sops: FakeSops, trigger: SopsTaskTrigger, state: str | None, expected: str
     ) -> None:
-        trigger.keep_when_cleared = True
+        trigger.spec = trigger.spec._replace(keep_when_cleared=True)
         trigger.task_instance.state = state  # type: ignore[union-attr]
         asyncio.run(trigger.on_kill())
         assert self.state(sops) == expected
@@ -376,7 +380,7 @@ class TestKilled:
     def test_where_airflow_does_not_say_why_nothing_is_revoked(
         self, sops: FakeSops, trigger: SopsTaskTrigger, keep_when_cleared: bool
     ) -> None:
-        trigger.keep_when_cleared = keep_when_cleared
+        trigger.spec = trigger.spec._replace(keep_when_cleared=keep_when_cleared)
         trigger.task_instance = None
         asyncio.run(trigger.on_kill())
         assert self.state(sops) == "RUNNING"
@@ -427,7 +431,7 @@ class TestKilled:
 
         asyncio.run(kill())
         assert self.state(sops) == "REVOKED"
-        assert f"revoked SOPS task {trigger.sops_task_id}." in "\n".join(self.lines)
+        assert f"revoked SOPS task {trigger.spec.sops_task_id}." in "\n".join(self.lines)
 
     def test_a_cancelled_wait_revokes_nothing(self, sops: FakeSops, trigger: SopsTaskTrigger) -> None:
         """A triggerer that restarts cancels its triggers, and cleans them up."""

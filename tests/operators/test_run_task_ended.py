@@ -55,7 +55,7 @@ def resume(one: Try, event: Any) -> Any:
     """The worker's leg after the wait."""
     assert isinstance(one.error, TaskDeferred)
     kwargs = json.loads(json.dumps({**(one.error.kwargs or {}), "event": event}))
-    return one.anew().resume_execution(one.error.method_name, kwargs, one.context)  # type: ignore[arg-type]
+    return one.anew().resume_execution(one.error.method_name, kwargs, one.context)
 
 
 @pytest.mark.parametrize(

@@ -202,4 +202,5 @@ def test_killed_at_each_request_of_a_rerun_it_is_started_once_more(worker: Worke
         assert alive == ["FAILED"], (number, moment, [(task.name, task.state) for task in made])
         ends = [task.finish_time for task in made if task.state == "REVOKED"]
         starts = [task.starts[0] for task in made if task.starts]
-        assert all(end <= start for end, start in zip(ends, starts[1:], strict=True)), (number, moment)
+        turns = list(zip(ends, starts[1:], strict=True))
+        assert all(end is not None and end <= start for end, start in turns), (number, moment)

@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowException, AirflowTaskTim
 try:
     from airflow.sdk.execution_time.context import set_current_context
 except ImportError:  # Airflow 2
-    from airflow.models.taskinstance import set_current_context
+    from airflow.models.taskinstance import set_current_context  # type: ignore[attr-defined, no-redef]
 
 from airflow_provider_sops.operators import run_kill
 from airflow_provider_sops.operators.sops import SopsRunTaskOperator
@@ -205,7 +205,7 @@ def test_airflow_that_does_not_answer_is_not_waited_for(world: World, monkeypatc
     monkeypatch.setattr(run_kill, "ASK_SECONDS", 0.05)
     one = AirflowTask(LONG, retries=0).next_try()
     hangs = threading.Event()
-    one.ti.get_task_states = lambda **which: hangs.wait(60)  # type: ignore[assignment, method-assign, return-value]
+    one.ti.get_task_states = lambda **which: hangs.wait(60)  # type: ignore[assignment, method-assign]
     world.later(30, one.operator.on_kill)
     one.execute()
     hangs.set()

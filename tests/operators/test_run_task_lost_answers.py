@@ -38,8 +38,8 @@ def lose_each_answer(
     world.fake.start_delay = 0
 
     def task(number: int) -> AirflowTask:
-        modes = {"triggerer": triggerer} if mode == "deferred" else {}
-        return AirflowTask(ARGUMENTS, run_id=f"run {number}", retries=5, **modes)
+        of_mode = triggerer if mode == "deferred" else None
+        return AirflowTask(ARGUMENTS, run_id=f"run {number}", retries=5, triggerer=of_mode)
 
     assert task(0).run().outcome == OUTPUTS
     requests = world.fake.count()

@@ -50,12 +50,13 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     ti = Instance()
     vars(ti).update(job["instance"])
     start = datetime.datetime.fromisoformat(job["run_start"])
-    context: Any = {**ti.context, "dag_run": SimpleNamespace(start_date=start)}
+    context = ti.context_with(dag_run=SimpleNamespace(start_date=start))
     operator = SopsRunTaskOperator(task_id=ti.task_id, retries=ti.max_tries, **job["arguments"])
     try:
         if job["leg"] == "execute":
             return {"returned": operator.execute(context), "xcoms": ti.xcoms}
-        return {"returned": operator.resume_execution(*job["resume"], context), "xcoms": ti.xcoms}
+        method, kwargs = job["resume"]
+        return {"returned": operator.resume_execution(method, kwargs, context), "xcoms": ti.xcoms}
     except TaskDeferred as deferral:
         return {
             "deferred": [deferral.trigger.serialize()[1], deferral.method_name, deferral.kwargs],

@@ -82,7 +82,7 @@ def test_it_does_what_the_operator_does(wait: Wait, case: Case) -> None:
     assert pushed(run) == twins(THREE)
     ti = TaskInstance()
     operator = SopsGetTaskOutputsOperator(task_id="outputs", sops_task_id=run.world.task_id)
-    assert operator.execute(ti.context) == THREE  # type: ignore[arg-type]
+    assert operator.execute(ti.context) == THREE
     assert ti.xcoms == run.ti.xcoms
     assert sum("with outputs: " in line for line in run.lines) == 1
 

@@ -11,7 +11,7 @@ from threading import Thread
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import ConsoleMessage, Error, Page, Request, Response, expect
 
 from tests.site.pages import BASE, SITE
 from tests.ui.browser import browser_page
@@ -58,14 +58,23 @@ def page(_browser_page: Page, url: str, troubles: list[str]) -> Iterator[Page]:
     """A page that asks no other host for anything, and finds all that it asks for."""
     page = _browser_page
     page.set_viewport_size({"width": 1280, "height": 800})
-    listeners = {
-        "request": lambda request: (
-            request.url.startswith((url, "data:", "blob:")) or troubles.append(f"asks another host: {request.url}")
-        ),
-        "response": lambda response: response.status < 400 or troubles.append(f"missing: {response.url}"),
-        "pageerror": lambda error: troubles.append(f"error of a script: {error}"),
-        "console": lambda message: message.type == "error" and troubles.append(message.text),
-    }
+
+    def on_request(request: Request) -> None:
+        if not request.url.startswith((url, "data:", "blob:")):
+            troubles.append(f"asks another host: {request.url}")
+
+    def on_response(response: Response) -> None:
+        if response.status >= 400:
+            troubles.append(f"missing: {response.url}")
+
+    def on_error(error: Error) -> None:
+        troubles.append(f"error of a script: {error}")
+
+    def on_console(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            troubles.append(message.text)
+
+    listeners = {"request": on_request, "response": on_response, "pageerror": on_error, "console": on_console}
     for event, listener in listeners.items():
         page.on(event, listener)
     yield page

@@ -271,10 +271,10 @@ class Player:
                 self._match(node["pipeline"], match["pipeline"])
 
     def _own(self, text: Any) -> str:
-        text = str(text).replace(STUB_URL, self.fake.url)
+        own_text = str(text).replace(STUB_URL, self.fake.url)
         for recorded, own in self._node_ids.items():
-            text = text.replace(recorded, own)
-        return text
+            own_text = own_text.replace(recorded, own)
+        return own_text
 
 
 # ---- comparing ----

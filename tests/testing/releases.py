@@ -295,7 +295,7 @@ def failed_flags(at: Scene) -> str:
 def auto_retry(at: Scene) -> str:
     """Let a node fail that its template retries: the states in its course."""
     task_id = at.task("Retries by itself", after=0.2)
-    states = []
+    states: list[str] = []
     for _ in range(40):
         state = at.call("get_task_status", task_id, nonce=at.fake.count())["data"]["state"]
         states += [state] if states[-1:] != [state] else []

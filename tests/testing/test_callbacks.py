@@ -72,8 +72,8 @@ def test_what_is_posted_is_what_was_recorded(fake: FakeSops) -> None:
         for number, path in ((19, "/cb/cas"), (20, "/cb/casv2")):
             fake.site.next_task_id = number
             url = receiver.url + path
-            version = {"callback_version": "v2"} if path == "/cb/casv2" else {}
-            assert call("create_and_start_task", 101, name="callback", callback_url=url, **version)["result"]
+            arguments: dict[str, Any] = {"callback_version": "v2"} if path == "/cb/casv2" else {}
+            assert call("create_and_start_task", 101, name="callback", callback_url=url, **arguments)["result"]
         fake.advance(60)
         receiver.wait_for(1, "/cb/nodefail")
         fake.operate_node(failing, "call", "retry")

@@ -210,12 +210,11 @@ def test_a_node_that_takes_too_long(fake: FakeSops, call: Caller) -> None:
 def test_waiting_for_a_person_looks_like_running(fake: FakeSops, call: Caller) -> None:
     task_id = fake.create_task("Pause for a person")
     fake.advance(0.5)
-    asked = {"task_id_list": [task_id]}
-    waits = call("get_tasks_manual_intervention_state", **asked)["data"]
+    waits = call("get_tasks_manual_intervention_state", task_id_list=[task_id])["data"]
     assert waits == [{"id": task_id, "manual_intervention_required": False}]
     fake.advance(60)
     assert call.state(task_id) == "RUNNING"
-    waits = call("get_tasks_manual_intervention_state", **asked)["data"]
+    waits = call("get_tasks_manual_intervention_state", task_id_list=[task_id])["data"]
     assert waits == [{"id": task_id, "manual_intervention_required": True}]
     node_id = fake.task(task_id).node("confirm").id
     answer = call("node_callback", task_id, node_id=node_id, callback_data={"by": "me"})

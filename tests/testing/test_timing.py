@@ -155,7 +155,7 @@ def test_the_race_at_the_end_looks_as_recorded(fake: FakeSops) -> None:
 
 def test_callbacks_as_recorded() -> None:
     """What is posted to a callback URL, and how often: once at the end, on each failure, twice on a revoke."""
-    recorded = {}
+    recorded: dict[str, list[Any]] = {}
     for post in sample("14b-callback_url", "received-callbacks"):
         body = post["body"]
         fields = json.loads(body) if body.startswith("{") else dict(urllib.parse.parse_qsl(body))

@@ -77,7 +77,7 @@ def busy(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(async_client.AsyncSopsClient, "_send_once", counted(async_client.AsyncSopsClient._send_once))
     monkeypatch.setattr(shared_pollers, "connect", counted(shared_pollers.connect))
-    monkeypatch.setattr(wait_start, "look_up_site", counted(wait_start.look_up_site))
+    monkeypatch.setattr(wait_start, "look_up_site", counted(shared_pollers.look_up_site))
     for module in (task_end, wait_start):
         monkeypatch.setattr(module, "ask_airflow", counted(module.ask_airflow))
     return busy

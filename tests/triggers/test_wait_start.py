@@ -69,12 +69,14 @@ def as_a_triggerer(started: Started, data: dict[str, Any], try_number: int, time
     from airflow.api_fastapi.execution_api.datamodels.taskinstance import DagRun
     from airflow.executors.workloads.task import TaskInstanceDTO
     from airflow.jobs.triggerer_job_runner import TriggerRunner
+    from airflow.utils.state import DagRunState
+    from airflow.utils.types import DagRunType
 
     ti = started.run.ti
     dag_run = DagRun(
         dag_id=ti.dag_id, run_id=ti.run_id, logical_date=START, data_interval_start=START, data_interval_end=START,
-        run_after=START, start_date=START, end_date=None, run_type="manual", state="running", conf=started.conf,
-        consumed_asset_events=[], partition_key=None, partition_date=None,
+        run_after=START, start_date=START, end_date=None, run_type=DagRunType.MANUAL,
+        state=DagRunState.RUNNING, conf=started.conf, consumed_asset_events=[], partition_key=None, partition_date=None,
     )  # fmt: skip
     dto = TaskInstanceDTO(
         id=uuid.uuid4(), dag_version_id=uuid.uuid4(), task_id=ti.task_id, dag_id=ti.dag_id, run_id=ti.run_id,
@@ -140,7 +142,10 @@ def wait(
         assert task.start_from_trigger is True
         args = task.start_trigger_args
         row = Trigger(classpath=args.trigger_cls, kwargs=args.trigger_kwargs)
-        kwargs = {name: smart_decode_trigger_kwargs(value) for name, value in row.kwargs.items()}
+        kwargs = {
+            name: smart_decode_trigger_kwargs(value)  # type: ignore[no-untyped-call]
+            for name, value in row.kwargs.items()
+        }
         moments = [
             run.world.now + timeout.total_seconds() for timeout in (args.timeout, task.execution_timeout) if timeout
         ]
@@ -308,6 +313,7 @@ def test_a_timeout_is_counted_from_the_start_also_after_a_restart(
 def test_airflow_s_own_timeout_comes_after_its_own(wait: Callable[..., Started]) -> None:
     with DAG("dag", schedule=None, start_date=START):
         sensor = SopsTaskSensor(task_id="wait", sops_task_id=1, timeout=60, deferrable=True, start_from_trigger=True)
+    assert sensor.start_trigger_args is not None
     assert sensor.start_trigger_args.timeout == datetime.timedelta(seconds=60 + TRIGGER_TIMEOUT_MARGIN)
 
 

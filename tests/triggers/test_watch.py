@@ -14,6 +14,7 @@ import pendulum
 import pytest
 
 from airflow_provider_sops.compat import HAS_ASSETS
+from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.poll.poller import Poller
 from airflow_provider_sops.testing import FakeSops
 from airflow_provider_sops.triggers import shared_pollers, watch_loop
@@ -58,9 +59,10 @@ class Watch:
     """A watch that a test steers: what it has announced, and what it has said."""
 
     def __init__(self, store: Store, **arguments: Any) -> None:
-        self.spec = make_watch_spec(**{"name": "test", "bk_biz_id": 2, "scope": "cmdb_biz"} | arguments)
+        self.spec = make_watch_spec(**{"name": "test", "bk_biz_id": 2, "scope": "cmdb_biz", **arguments})
         self.spec = self.spec._replace(poll_interval=INTERVAL)
-        self.store, self.lines = store, []
+        self.store = store
+        self.lines: list[str] = []
         self.events: list[list[dict[str, Any]]] = []
         logger = logging.Logger("watch")  # noqa: LOG001 (in no tree, so that nothing else hears it)
         handler = logging.Handler()
@@ -83,7 +85,7 @@ class Watch:
         asyncio.run(self._run(steps))
 
     async def _run(self, steps: tuple[Callable[[], Any], ...]) -> None:
-        loop = WatchLoop(self.spec, shared_pollers.Project(2), self.store, self.log)
+        loop = WatchLoop(self.spec, Project(2), self.store, self.log)
         events = loop.events()
 
         async def collect() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -38,8 +39,12 @@ def runs(site: Standalone, fake: FakeSopsClient) -> dict[str, tuple[str, int]]:
         found[option] = (task_id, name)
     fake.advance(10)
     started = {option: (site.api.trigger(DAG_ID, {"sops_task_id": one[0]}), one[0]) for option, one in found.items()}
+
+    def asks(run_id: str) -> bool:
+        return site.api.states(DAG_ID, run_id) == {"deferred": 1}
+
     for run_id, _ in started.values():
-        wait_until("it asks", lambda run_id=run_id: site.api.states(DAG_ID, run_id) == {"deferred": 1}, seconds=200)
+        wait_until("it asks", partial(asks, run_id), seconds=200)
     return started
 
 

@@ -37,8 +37,8 @@ def api_server(database: None) -> Iterator[str]:
 
     root = Starlette()
     for app in SopsPlugin.fastapi_apps:
-        fresh: Any = type(app["app"])(app["app"].factory)  # type: ignore[attr-defined]
-        root.mount(app["url_prefix"], fresh)  # type: ignore[arg-type]
+        fresh: Any = type(app["app"])(app["app"].factory)
+        root.mount(app["url_prefix"], fresh)
     server = uvicorn.Server(uvicorn.Config(root, host="127.0.0.1", port=0, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from airflow_provider_sops.compat import HAS_PARTITION_KEYS
+from airflow_provider_sops.compat.api_server import look_up_connection_in_api_server
 from airflow_provider_sops.hooks.sops import SopsHook
 from airflow_provider_sops.testing import FakeSops
 from airflow_provider_sops.web import webhook, webhook_connections, webhook_task
@@ -354,12 +355,12 @@ def test_guesses_cost_few_look_ups(api_server: str, hook: FakeSops, monkeypatch:
     looked: list[str] = []
     monkeypatch.setattr(webhook_connections, "LIFETIME", 60.0)
     monkeypatch.setattr(webhook_connections, "GUESSES_PER_SECOND", 1.0)
-    real = webhook_connections.look_up_connection_in_api_server
-    monkeypatch.setattr(
-        webhook_connections,
-        "look_up_connection_in_api_server",
-        lambda conn_id: looked.append(conn_id) or real(conn_id),
-    )
+
+    def look_up(conn_id: str) -> Any:
+        looked.append(conn_id)
+        return look_up_connection_in_api_server(conn_id)
+
+    monkeypatch.setattr(webhook_connections, "look_up_connection_in_api_server", look_up)
     answers = {post(api_server, conn=f"guess_{number}").status_code for number in range(50)}
     assert answers <= {401, 503}
     assert len(looked) < 20

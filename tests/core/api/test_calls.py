@@ -235,7 +235,8 @@ def test_every_api_can_be_called(sops: FakeSops, api_type: str) -> None:
 
 
 def test_another_user(sops: FakeSops, api_type: str) -> None:
-    for credentials in ({"bk_token": secrets.BK_TOKEN}, {"access_token": secrets.ACCESS_TOKEN}):
-        with connect_to(sops, api_type, bk_username=None, **credentials) as client:
+    for name, value in (("bk_token", secrets.BK_TOKEN), ("access_token", secrets.ACCESS_TOKEN)):
+        credentials: dict[str, Any] = {"bk_username": None, name: value}
+        with connect_to(sops, api_type, **credentials) as client:
             assert client.call("get_user_project_list").data
     assert [request.user for request in sops.requests] == ["admin", "admin"]

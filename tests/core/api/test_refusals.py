@@ -89,9 +89,9 @@ def test_iam_denies(sops: FakeSops, api_type: str, release: str, api: str) -> No
 
 
 def test_a_user_who_was_never_there(sops: FakeSops, api_type: str) -> None:
-    body = {"result": False, "message": "user[admin] does not exist or has not logged in this APP"}
+    body: dict[str, Any] = {"result": False, "message": "user[admin] does not exist or has not logged in this APP"}
     if api_type == "esb":
-        body["code"] = 1306000  # type: ignore[assignment]
+        body["code"] = 1306000
     sops.faults.add(kind="function", function=lambda request: (200, body))
     with connect_to(sops, api_type) as client, pytest.raises(errors.SopsIamDeniedError, match="log in to SOPS' page"):
         client.call("get_task_detail", task_id=5)

@@ -58,7 +58,7 @@ def ask(sops: FakeSops, api_type: str, url: str | None = None, times: int = 1, *
     return asyncio.run(send())
 
 
-def refused(*args: Any, **extra: Any) -> errors.SopsError:
+def refused(*args: Any, **extra: Any) -> errors.SopsConnectionError | errors.SopsTimeoutError:
     """Ask for what gives no answer, and check that the error tells no secret."""
     with pytest.raises((errors.SopsConnectionError, errors.SopsTimeoutError)) as caught:
         ask(*args, **extra)
@@ -66,7 +66,9 @@ def refused(*args: Any, **extra: Any) -> errors.SopsError:
     for text in (str(caught.value), repr(caught.value.__cause__), repr(caught.value.__context__)):
         assert secrets.APP_SECRET not in text
         assert secrets.PROXY_PASSWORD not in text
-    return caught.value
+    error = caught.value
+    assert isinstance(error, errors.SopsConnectionError | errors.SopsTimeoutError)
+    return error
 
 
 def test_one_connection_serves_all_calls(sops: FakeSops, api_type: str) -> None:

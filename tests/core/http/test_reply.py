@@ -12,7 +12,7 @@ from airflow_provider_sops.core.http.reply import HttpReply
 DATE = "Sun, 22 Nov 2026 13:03:25 GMT"
 
 
-def reply(body: bytes = b"", **headers: str) -> HttpReply:
+def reply(body: bytes = b"", /, **headers: str) -> HttpReply:
     return HttpReply(200, {name.replace("_", "-"): value for name, value in headers.items()}, body)
 
 
@@ -32,9 +32,9 @@ def test_only_an_object_is_an_answer(body: bytes, read: Any) -> None:
 
 
 def test_the_body_names_the_request_before_the_headers_do() -> None:
-    both = {"x_bkapi_request_id": "gateway", "sops_trace_id": "trace"}
-    assert reply(**both).request_id({"trace_id": "", "request_id": "body"}) == "body"
-    assert reply(**both).request_id({"request_id": 5}) == "gateway"
+    both = reply(x_bkapi_request_id="gateway", sops_trace_id="trace")
+    assert both.request_id({"trace_id": "", "request_id": "body"}) == "body"
+    assert both.request_id({"request_id": 5}) == "gateway"
     assert reply(sops_trace_id="trace").request_id(None) == "trace"
     assert reply().request_id(None) == ""
 

@@ -286,10 +286,11 @@ def test_a_paused_task_without_one_is_paused(sample: str) -> None:
 
 def test_nodes_that_end_are_no_news_of_a_task_that_is_not_paused() -> None:
     (item,) = answer_of("20d-failed-then-paused/02").data
-    children = answer_of("20d-failed-then-paused/01").data["children"]
+    children: dict[str, Any] = answer_of("20d-failed-then-paused/01").data["children"]
+    none: dict[str, Any] = {}
     states = [
         models.status_signature({**item, "status": {**item["status"], "state": "RUNNING", "children": nodes}})
-        for nodes in ({}, children)
+        for nodes in (none, children)
     ]
     assert states[0] == states[1]
 

@@ -120,7 +120,7 @@ def test_after_an_authentication_error_a_request_is_made_once_more_with_a_new_cl
                 raise errors.SopsAuthenticationError("wrong secret")
             return "answer"
 
-        assert await asyncio.gather(world.lease.use(rotated), world.lease.use(rotated)) == ["answer"] * 2
+        assert [*await asyncio.gather(world.lease.use(rotated), world.lease.use(rotated))] == ["answer"] * 2
         assert asked == [0, 0, 1, 1]
         assert world.lookups == 2
 

@@ -16,7 +16,6 @@ from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.call_flow import Flow
 from airflow_provider_sops.core.http.async_client import MAX_CONNECTIONS, AsyncSopsClient
-from airflow_provider_sops.core.poll import poller
 from airflow_provider_sops.core.poll.notify_subscriptions import NEWS_AT_ONCE
 from airflow_provider_sops.core.poll.poller import Poller
 from airflow_provider_sops.core.poll.subscription import Subscription
@@ -254,7 +253,7 @@ def test_wrong_types_for_one_task_reach_no_other(site: Site) -> None:
 
 def test_log_only_reads_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr(poller.time, "time", lambda: now)
+    monkeypatch.setattr(time, "time", lambda: now)
 
     async def connect() -> AsyncSopsClient:
         raise AssertionError("nothing is read")
@@ -277,7 +276,7 @@ def test_log_only_reads_are_few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_wait_that_leaves_gives_its_turn_back(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr(poller.time, "time", lambda: now)
+    monkeypatch.setattr(time, "time", lambda: now)
 
     async def connect() -> AsyncSopsClient:
         raise errors.SopsConfigError("host", "is empty")

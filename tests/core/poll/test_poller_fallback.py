@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
@@ -128,7 +129,7 @@ def test_batches_without_single_statuses(site: Site, monkeypatch: pytest.MonkeyP
 def test_an_address_where_nobody_answers_is_no_reason_to_do_without_batches(site: Site) -> None:
     async def test() -> None:
         ids = [site.fake.create_task("Long sleep") for _ in range(20)]
-        away = {"kind": "html", "status": 404, "times": None}
+        away: dict[str, Any] = {"kind": "html", "status": 404, "times": None}
         site.fake.faults.add(**away)
         async with site.waiting(*ids) as subscriptions:
             await until(lambda: all(subscription.error is not None for subscription in subscriptions))

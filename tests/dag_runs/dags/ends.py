@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pendulum
 from airflow.providers.common.compat.sdk import DAG, BaseOperator
@@ -17,7 +18,7 @@ class Says(BaseOperator):
 
     template_fields = ("text",)
 
-    def __init__(self, text: str, **kwargs: object) -> None:
+    def __init__(self, text: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.text = text
 

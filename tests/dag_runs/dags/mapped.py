@@ -34,5 +34,5 @@ with DAG("mapped", schedule=None, start_date=pendulum.datetime(2024, 1, 1)):
     outputs = SopsGetTaskOutputsOperator.partial(task_id="outputs").expand(sops_task_id=wanted)
     wait >> outputs
     gather(outputs.output["IP"])
-    one = first(wanted)
+    one = first(wanted)  # type: ignore[arg-type]
     outputs >> SopsGetTaskOutputsOperator(task_id="one", sops_task_id=one)  # type: ignore[arg-type]

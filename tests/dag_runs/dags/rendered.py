@@ -26,7 +26,8 @@ with DAG("rendered", schedule=None, start_date=pendulum.datetime(2024, 1, 1), re
         constants={"1": "{{ 5 }}"},
         wait_for_completion=False,
     )
-    sops_task_id = by_number.output["sops_task_id"]
+    # (Airflow's types do not say that a result has keys)
+    sops_task_id = by_number.output["sops_task_id"]  # type: ignore[index]
     confirm = SopsOperateNodeOperator(
         task_id="confirm", sops_task_id=sops_task_id, action="callback", sops_node_name="{{ 2 }}"
     )

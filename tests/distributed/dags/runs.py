@@ -14,7 +14,7 @@ from airflow_provider_sops.operators.sops import SopsRunTaskOperator
 with DAG("runs", schedule=None, start_date=pendulum.datetime(2025, 1, 1), max_active_tasks=1000, params={"count": 300}):
 
     @task
-    def constants(params: dict[str, Any]) -> list[dict[str, str]]:
+    def constants(params: Any = None) -> list[dict[str, str]]:
         """The hosts, one for each SOPS task."""
         return [{"IP": f"10.0.{n // 250}.{n % 250}", "seconds": "36000"} for n in range(params["count"])]
 

@@ -67,7 +67,7 @@ class OldWait(BaseOperator):
 with dag_of("waits", waits=[]):
 
     @task
-    def waits(params: dict[str, Any]) -> list[dict[str, Any]]:
+    def waits(params: Any = None) -> list[dict[str, Any]]:
         """What the run was given: ids of SOPS tasks and of connections."""
         found: list[dict[str, Any]] = params["waits"]
         return found
@@ -110,7 +110,8 @@ def wait_for_outputs(task_id: str = "wait", **arguments: Any) -> SopsTaskSensor:
 with dag_of("ended", sops_task_id=0):
     wait = wait_for_outputs(**ENDS)
     run = SopsRunTaskOperator(task_id="run", **{**LONG, **ENDS})
-    use(wait.output["IP"], wait.output["${IP}"], wait.output)
+    # (Airflow's types do not say that a result has keys, and may be an argument)
+    use(wait.output["IP"], wait.output["${IP}"], wait.output)  # type: ignore[arg-type, index]
     each.expand(pair=run.output)
 
 #: Where this Airflow starts no task in the triggerer, a worker does.
@@ -118,13 +119,13 @@ STARTS: dict[str, Any] = {**ENDS, "start_from_trigger": True}
 
 with dag_of("started", sops_task_id=0):
     wait = wait_for_outputs(**STARTS)
-    use(wait.output["IP"], wait.output["${IP}"], wait.output)
+    use(wait.output["IP"], wait.output["${IP}"], wait.output)  # type: ignore[arg-type, index]
     each.expand(pair=wait.output)
 
 with dag_of("started_with_results", sops_task_id=0):
 
     @task
-    def create(params: dict[str, Any]) -> int:
+    def create(params: Any = None) -> int:
         """What a task before has created."""
         return int(params["sops_task_id"])
 
@@ -150,7 +151,7 @@ with DAG(
 ):
 
     @task
-    def mapped(params: dict[str, Any]) -> list[dict[str, Any]]:
+    def mapped(params: Any = None) -> list[dict[str, Any]]:
         """What the run was given: ids of SOPS tasks."""
         return [{"sops_task_id": one} for one in params["waits"]]
 

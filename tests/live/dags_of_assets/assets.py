@@ -31,7 +31,7 @@ watched = Asset(
 
 
 @task
-def use(triggering_asset_events: Any) -> list[dict[str, Any]]:
+def use(triggering_asset_events: Any = None) -> list[dict[str, Any]]:
     """Use the outputs of the SOPS tasks that have ended."""
     return [
         {"id": one["sops_task_id"], "state": one["state"], "command": f"ping {(one['outputs'] or {}).get('IP')}"}

@@ -28,7 +28,7 @@ for dag_id, arguments in DAGS.items():
     ):
 
         @task
-        def sops_task_ids(params: dict[str, Any]) -> list[int]:
+        def sops_task_ids(params: Any = None) -> list[int]:
             wanted: list[int] = params["sops_task_ids"]
             return wanted
 

@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import dag, task
 @dag("read_connections", schedule=None, start_date=pendulum.datetime(2025, 1, 1), params={"conn_ids": []})
 def read_connections() -> None:
     @task
-    def conn_ids(params: dict[str, Any]) -> list[str]:
+    def conn_ids(params: Any = None) -> list[str]:
         wanted: list[str] = params["conn_ids"]
         return wanted
 

@@ -123,10 +123,12 @@ def add_instance(
     key = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
     own = {**key, "pool": "default_pool", "pool_slots": 1, "state": "success", "max_tries": max_tries}
     with create_session() as session:
-        run = session.scalar(select(DagRun.id).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
+        find = select(DagRun.id).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
+        run = session.scalar(find)
         if run is None:
             values = {"dag_id": dag_id, "run_id": run_id, "start_date": START, "run_type": "manual", "state": "success"}
-            run = session.execute(insert(DagRun.__table__).values(run_after=START, **values)).inserted_primary_key[0]
+            session.execute(insert(DagRun.__table__).values(run_after=START, **values))
+            run = session.scalar(find)
         session.execute(
             insert(TaskInstance.__table__).values(id=_uuid(TaskInstance, "id"), try_number=1 + len(earlier), **own)
         )

@@ -162,12 +162,13 @@ class TestWhich:
         task_id = sops.create_task(name="the one")
         url = f"http://sops.example.com/taskflow/execute/7/?instance_id={task_id}"
         argument = {"argument": task_id, "argument as text": str(task_id)}.get(how)
-        xcoms = {
+        pushed: dict[str, dict[str, Any]] = {
             "xcom": {"sops_task_id": task_id},
             "returned": {"return_value": {"sops_task_id": task_id}},
             "address": {"sops_task_url": url},
-        }.get(how, {})
-        add_instance(arguments={"sops_conn_id": "sops_default", "sops_task_id": argument}, xcoms=xcoms)
+        }
+        arguments = {"sops_conn_id": "sops_default", "sops_task_id": argument}
+        add_instance(arguments=arguments, xcoms=pushed.get(how, {}))
         assert "the one" in text_of(site.page())
 
     def test_mapped_instances_have_one_each(self, site: Site, sops: FakeSops, connect: Connect) -> None:
