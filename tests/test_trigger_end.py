@@ -45,7 +45,7 @@ class OwnResume(SopsTaskSensor):
 
 
 class OtherLinks(SopsTaskSensor):
-    operator_extra_links = (*SopsTaskSensor.operator_extra_links, OtherLink())  # type: ignore[assignment]
+    operator_extra_links = (*SopsTaskSensor.operator_extra_links, OtherLink())
 
 
 def called(context: Any) -> None: ...

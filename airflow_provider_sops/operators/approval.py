@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
@@ -24,7 +24,7 @@ from airflow_provider_sops.operator_arguments import (
 )
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
 
 #: Seconds between two reads of the SOPS task: for so long SOPS answers from its cache.
 _POLL_INTERVAL = 10.0
@@ -85,7 +85,7 @@ class SopsApprovalOperator(Templated, BaseOperator):
         "sops_node_id": Field(read_text),
     }
     template_fields = tuple(fields_read)
-    operator_extra_links = (SopsTaskLink(),)
+    operator_extra_links: Collection[BaseOperatorLink] = (SopsTaskLink(),)
     ui_color = "#e1ecff"
 
     def __init__(

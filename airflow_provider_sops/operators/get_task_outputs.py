@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
@@ -13,7 +13,7 @@ from airflow_provider_sops.links.sops import SopsTaskLink, push_task_url
 from airflow_provider_sops.operator_arguments import TASK, Field, Templated, listed, read_texts
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
 
 
 class SopsGetTaskOutputsOperator(Templated, BaseOperator):
@@ -38,7 +38,7 @@ class SopsGetTaskOutputsOperator(Templated, BaseOperator):
 
     fields_read: ClassVar[Mapping[str, Field]] = {**TASK, "keys": Field(read_texts)}
     template_fields = tuple(fields_read)
-    operator_extra_links = (SopsTaskLink(),)
+    operator_extra_links: Collection[BaseOperatorLink] = (SopsTaskLink(),)
     ui_color = "#e1ecff"
 
     def __init__(

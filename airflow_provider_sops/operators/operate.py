@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
@@ -22,7 +22,7 @@ from airflow_provider_sops.operator_arguments import (
 )
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
 
     from airflow_provider_sops.core.models import TaskDetail
     from airflow_provider_sops.hooks.sops import SopsHook
@@ -48,7 +48,7 @@ class SopsOperateTaskOperator(Templated, BaseOperator):
 
     fields_read: ClassVar[Mapping[str, Field]] = {**TASK, "action": Field(read_text, required=True)}
     template_fields = tuple(fields_read)
-    operator_extra_links = (SopsTaskLink(),)
+    operator_extra_links: Collection[BaseOperatorLink] = (SopsTaskLink(),)
     ui_color = "#e1ecff"
 
     def __init__(
@@ -122,7 +122,7 @@ class SopsOperateNodeOperator(Templated, BaseOperator):
         "flow_id": Field(read_text),
     }
     template_fields = tuple(fields_read)
-    operator_extra_links = (SopsTaskLink(),)
+    operator_extra_links: Collection[BaseOperatorLink] = (SopsTaskLink(),)
     ui_color = "#e1ecff"
 
     def __init__(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -33,7 +33,7 @@ from airflow_provider_sops.operator_arguments import (
 )
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
 
     from airflow_provider_sops.hooks.sops import SopsHook
     from airflow_provider_sops.operators.run_attempt import RunAttempt
@@ -117,7 +117,7 @@ class SopsRunTaskOperator(Templated, BaseOperator):
     }
     template_fields = tuple(fields_read)
     template_fields_renderers: ClassVar[dict[str, str]] = {"constants": "json"}
-    operator_extra_links = (SopsTaskLink(),)
+    operator_extra_links: Collection[BaseOperatorLink] = (SopsTaskLink(),)
     ui_color = "#cde1ff"
 
     def __init__(

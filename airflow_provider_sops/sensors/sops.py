@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
@@ -26,7 +26,7 @@ from airflow_provider_sops.links.sops import SopsTaskLink, push_task_url
 from airflow_provider_sops.operator_arguments import WAIT, Duration, Field, Templated, listed, make_policy
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import Context
+    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
 
     from airflow_provider_sops.hooks.sops import SopsHook
     from airflow_provider_sops.sensors.sensor_wait import SensorWait
@@ -86,7 +86,7 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
 
     fields_read: ClassVar[Mapping[str, Field]] = WAIT
     template_fields = tuple(fields_read)
-    operator_extra_links = (SopsTaskLink(),)
+    operator_extra_links: Collection[BaseOperatorLink] = (SopsTaskLink(),)
     ui_color = "#e1ecff"
 
     def __init__(
