@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 from typing import Any
 
-from airflow_provider_sops.testing.engine import Node, Pipeline, Record, Task, auto_retry_of, elapsed, walk
+from airflow_provider_sops.testing.engine.node import Node, Pipeline, auto_retry_of, walk
+from airflow_provider_sops.testing.engine.task import Record, Task
 from airflow_provider_sops.testing.templates import PLUGINS, Graph, Template
 
 SERVER_ZONE = timezone(timedelta(hours=8))  # where BlueKing servers usually stand
@@ -59,6 +60,11 @@ def iso_time(at: float | None, zone: tzinfo | None = None) -> str | None:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def elapsed(start: float | None, finish: float | None, now: float) -> int:
+    """Seconds from start to end, or until now."""
+    return 0 if start is None else round((now if finish is None else finish) - start)
+
+
 # ---- status ----
 
 
@@ -85,11 +91,11 @@ def task_status(task: Task, now: float, *, children: bool = True, racing: bool =
         state=task.state,
         root_id=task.root_id,
         parent_id=task.root_id,
-        version=task.root_version,
+        version=task.flow.version,
         children=_children(task, task.pipeline, now) if children else {},
-        seconds=elapsed(task.root_start, task.root_finish, now),
-        start=task.root_start,
-        finish=None if racing else task.root_finish,
+        seconds=elapsed(task.flow.start, task.flow.finish, now),
+        start=task.flow.start,
+        finish=None if racing else task.flow.finish,
     )
     status["name"] = task.name
     return status
@@ -100,14 +106,14 @@ def past_status(task: Task, now: float, *, children: bool = True) -> tuple[str, 
 
     :return: None if the state has never changed.
     """
-    earlier = [(until, state) for until, state in task.past if state != task.state]
+    earlier = [(until, state) for until, state in task.flow.past if state != task.state]
     if not earlier:
         return None
     until, state = earlier[-1]
     if state == "CREATED":
         return state, created_status() | {"name": task.name}
     status = task_status(task, now, children=children)
-    status |= {"state": state, "finish_time": None, "elapsed_time": elapsed(task.root_start, until, now)}
+    status |= {"state": state, "finish_time": None, "elapsed_time": elapsed(task.flow.start, until, now)}
     for node in walk(task.pipeline):
         row = status["children"].get(node.id)
         if row is None or node.start is None:
@@ -377,22 +383,22 @@ def node_detail(task: Task, node: Node, component_code: str | None, now: float) 
     detail = _node_status(task, node, now, parent_id=task.root_id, names=False)
     detail["histories"] = [
         {
-            "id": past["id"],
+            "id": history_id,
             "node_id": node.id,
             "loop": 1,
-            "skip": past["skip"],
-            "version": past["version"],
-            "inputs": {**past["inputs"], "_loop": 1, "_inner_loop": 1},
-            "outputs": {**past["outputs"], "_loop": 1, "_inner_loop": 1},
-            "ex_data": past["ex_data"],
-            "state": past["state"],
-            "history_id": past["id"],
+            "skip": past.skip,
+            "version": past.version,
+            "inputs": {**past.inputs, "_loop": 1, "_inner_loop": 1},
+            "outputs": {**past.outputs, "_loop": 1, "_inner_loop": 1},
+            "ex_data": past.ex_data,
+            "state": past.state,
+            "history_id": history_id,
             "children": {},
-            "elapsed_time": elapsed(past["start"], past["finish"], now),
-            "start_time": local_time(past["start"], None),
-            "finish_time": local_time(past["finish"], None),
+            "elapsed_time": elapsed(past.start, past.finish, now),
+            "start_time": local_time(past.start, None),
+            "finish_time": local_time(past.finish, None),
         }
-        for past in node.histories
+        for history_id, past in node.histories
     ]
     detail["history_id"] = -1
     detail |= node_data(task, node, component_code)

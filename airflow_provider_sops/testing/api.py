@@ -14,10 +14,12 @@ from datetime import datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from airflow_provider_sops.testing import answers, callbacks, engine_v1, shapes, webhooks
+from airflow_provider_sops.testing import answers, callbacks, shapes, webhooks
 from airflow_provider_sops.testing.calling import APIS, Api, Call, as_api, is_common, require
 from airflow_provider_sops.testing.counting import count_tasks
-from airflow_provider_sops.testing.engine import Node, Task
+from airflow_provider_sops.testing.engine import engine_v1
+from airflow_provider_sops.testing.engine.node import Node
+from airflow_provider_sops.testing.engine.task import Task
 from airflow_provider_sops.testing.flags import boolean, list_flag
 from airflow_provider_sops.testing.refusals import (
     INVALID_OPERATION,

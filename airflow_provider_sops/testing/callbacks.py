@@ -11,7 +11,7 @@ import re
 import urllib.parse
 from typing import Any
 
-from airflow_provider_sops.testing.engine import Task
+from airflow_provider_sops.testing.engine.task import Task
 from airflow_provider_sops.testing.outbox import Post
 from airflow_provider_sops.testing.refusals import PARAMETER, Stop
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from airflow_provider_sops.testing.answers import Project
-from airflow_provider_sops.testing.engine import Task
+from airflow_provider_sops.testing.engine.task import Task
 from airflow_provider_sops.testing.flags import boolean
 from airflow_provider_sops.testing.refusals import (
     FORBIDDEN,

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from airflow_provider_sops.testing.engine import Task
+from airflow_provider_sops.testing.engine.task import Task
 from airflow_provider_sops.testing.refusals import Refused
 from airflow_provider_sops.testing.simulated import SimulatedSops
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from airflow_provider_sops.testing.engine import Clock
+from airflow_provider_sops.testing.engine.clock import Clock
 
 #: Seconds between two looks at what is due.
 _TICK = 0.02

@@ -14,7 +14,8 @@ from typing import Any
 from airflow_provider_sops.testing import endpoints
 from airflow_provider_sops.testing.calling import Call, handle
 from airflow_provider_sops.testing.endpoints import DIRECT, ESB, HTML, Caller, Incoming, Refusal, Reply
-from airflow_provider_sops.testing.engine import Clock, Task
+from airflow_provider_sops.testing.engine.clock import Clock
+from airflow_provider_sops.testing.engine.task import Task
 from airflow_provider_sops.testing.faults import LOGIN_PAGE, Fault, Faults, with_wrong_types
 from airflow_provider_sops.testing.refusals import PARAMETER, Crash, refusal
 from airflow_provider_sops.testing.releases import NEWEST, find_release

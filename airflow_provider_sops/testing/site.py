@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_sops.testing import answers, callbacks, engine_v1, webhooks
+from airflow_provider_sops.testing import answers, callbacks, webhooks
 from airflow_provider_sops.testing.answers import Project
-from airflow_provider_sops.testing.engine import Clock, Hooks, Node, Task, all_specs
+from airflow_provider_sops.testing.engine import engine_v1
+from airflow_provider_sops.testing.engine.clock import Clock
+from airflow_provider_sops.testing.engine.node import Node, all_specs
+from airflow_provider_sops.testing.engine.task import Hooks, Task
 from airflow_provider_sops.testing.outbox import Outbox
 from airflow_provider_sops.testing.releases import Release
 from airflow_provider_sops.testing.templates import (

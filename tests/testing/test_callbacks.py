@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_sops.testing import FakeSops, Task, callbacks
-from airflow_provider_sops.testing.engine import all_specs
+from airflow_provider_sops.testing.engine.node import all_specs
 from tests.testing.calls import Caller
 from tests.testing.receiver import Receiver
 from tests.testing.recorded import sample
