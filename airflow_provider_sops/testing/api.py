@@ -14,7 +14,8 @@ from datetime import datetime, tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from airflow_provider_sops.testing import answers, callbacks, shapes, webhooks
+from airflow_provider_sops.testing import answers, callbacks, webhooks
+from airflow_provider_sops.testing.answers import shapes
 from airflow_provider_sops.testing.calling import APIS, Api, Call, as_api, is_common, require
 from airflow_provider_sops.testing.counting import count_tasks
 from airflow_provider_sops.testing.engine import engine_v1

@@ -12,7 +12,8 @@ from airflow_provider_sops.testing.engine.node import Node, id_in_task
 from airflow_provider_sops.testing.engine.tracebacks import (
     INVALID,
     NODE_CALLS,
-    TASK_CALLS,
+    PAUSE_PIPELINE,
+    RESUME_PIPELINE,
     no_transit,
     refused_by_engine,
 )
@@ -20,26 +21,27 @@ from airflow_provider_sops.testing.refusals import Refused
 
 # ---- to a task ----
 
+TASK_ACTIONS = ("pause", "resume", "revoke")
 
-def pause(flow: Flow) -> None:
-    """Pause a task.
 
-    :raises Refused: it does not run.
+def operate(flow: Flow, action: str, now: float) -> None:
+    """Pause, resume or revoke a task that was started.
+
+    :param action: one of :data:`TASK_ACTIONS`.
+    :raises Refused: it is not in the state for that.
     """
-    if flow.state != "RUNNING":
-        raise no_transit(TASK_CALLS["pause"], flow.id, flow.state, "SUSPENDED")
-    flow.state, flow.root.suspended = "SUSPENDED", True
-
-
-def resume(flow: Flow, now: float) -> None:
-    """Let a paused task go on.
-
-    :raises Refused: it is not paused.
-    """
-    if flow.state != "SUSPENDED":
-        raise refused_by_engine(TASK_CALLS["resume"], f"pipeline({flow.id}) state is: {flow.state}")
-    flow.state, flow.root.suspended = "RUNNING", False
-    flow.go_on(flow.root, now)
+    flow.changing(now)
+    if action == "pause":
+        if flow.state != "RUNNING":
+            raise no_transit(PAUSE_PIPELINE, flow.id, flow.state, "SUSPENDED")
+        flow.state, flow.root.suspended = "SUSPENDED", True
+    elif action == "resume":
+        if flow.state != "SUSPENDED":
+            raise refused_by_engine(RESUME_PIPELINE, f"pipeline({flow.id}) state is: {flow.state}")
+        flow.state, flow.root.suspended = "RUNNING", False
+        flow.go_on(flow.root, now)
+    else:
+        flow.stop()
 
 
 # ---- to a node ----

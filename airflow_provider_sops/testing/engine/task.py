@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import InitVar, dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from airflow_provider_sops.testing.engine import operations
 from airflow_provider_sops.testing.engine.flow import Flow
 from airflow_provider_sops.testing.engine.node import Node, Pipeline, all_specs, id_in_task, walk
-from airflow_provider_sops.testing.engine.tracebacks import NODE_CALLS, TASK_CALLS
+from airflow_provider_sops.testing.engine.tracebacks import NODE_CALLS
 from airflow_provider_sops.testing.engine.variables import outputs_of, values_of
 from airflow_provider_sops.testing.refusals import INVALID_OPERATION, Refused
 from airflow_provider_sops.testing.templates import Graph, Spec, node_id
@@ -46,73 +47,60 @@ class Hooks:
         """Start the task of an independent subprocess."""
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class Task:
     """A task of the fake SOPS.
 
+    :param task_id: its id.
+    :param created: when it was made.
+    :param retries_by_itself: whether SOPS retries nodes by itself.
     :ivar starts: the times at which the engine really started it; more than one would be an error.
     :ivar operations: ``(time, user, action)`` of everything that was asked and done.
     """
 
-    executor = ""
-    is_started = False
-    reserved = False  # the first engine has a row for it although it has not started
+    task_id: InitVar[int]
+    created: InitVar[float]
+    retries_by_itself: InitVar[bool]
+    hooks: Hooks
+    name: str
+    project_id: int
+    graph: Graph
+    constants: dict[str, Any]
+    creator: str
+    template_id: int | None
+    template_source: str
+    flow_type: str = "common"
+    create_method: str = "api"
+    callback_url: str = ""
+    callback_version: str = ""
+    is_child: bool = False
+    parent: tuple[int, str] | None = None  # of a child task: the parent's id and its node
+    child_ids: list[int] = field(default_factory=list)
+    executor: str = ""
+    is_started: bool = False
+    reserved: bool = False  # the first engine has a row for it although it has not started
     start_time: float | None = None
     finish_time: float | None = None
-    expired = False
-    deleted = False
-    broken = False  # its status cannot be computed
-    parent: tuple[int, str] | None = None  # of a child task: the parent's id and its node
+    expired: bool = False
+    deleted: bool = False
+    broken: bool = False  # its status cannot be computed
+    starts: list[float] = field(default_factory=list)
+    operations: list[Operation] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    outputs: list[dict[str, Any]] = field(default_factory=list)
 
-    def __init__(
-        self,
-        *,
-        task_id: int,
-        name: str,
-        project_id: int,
-        graph: Graph,
-        constants: dict[str, Any],
-        creator: str,
-        created: float,
-        template_id: int | None,
-        template_source: str,
-        retries_by_itself: bool,
-        hooks: Hooks,
-        flow_type: str = "common",
-        create_method: str = "api",
-        callback_url: str = "",
-        callback_version: str = "",
-        is_child: bool = False,
-    ) -> None:
-        self.id = task_id
-        self.name = name
-        self.project_id = project_id
-        self.graph = graph
-        self.constants = constants
-        self.creator = creator
-        self.create_time = created
-        self.template_id = template_id
-        self.template_source = template_source
-        self.flow_type = flow_type
-        self.current_flow = "func_claim" if flow_type == "common_func" else "execute_task"
-        self.create_method = create_method
-        self.callback_url = callback_url
-        self.callback_version = callback_version
-        self.is_child = is_child
-        self.starts: list[float] = []
-        self.operations: list[Operation] = []
-        self.records: list[Record] = []
-        self.outputs: list[dict[str, Any]] = []
-        self.child_ids: list[int] = []
+    def __post_init__(self, task_id: int, created: float, retries_by_itself: bool) -> None:
+        self.id, self.create_time = task_id, created
+        self.current_flow = "func_claim" if self.flow_type == "common_func" else "execute_task"
         self.flow = Flow(
             task_id,
-            graph,
-            constants,
+            self.graph,
+            self.constants,
             retries=retries_by_itself,
             on_finish=self._finish,
-            on_failure=lambda node, at: hooks.ended(self, False, at, node),
-            start_child=lambda node, at: hooks.start_child(self, node, at),
+            on_failure=lambda node, at: self.hooks.ended(self, False, at, node),
+            start_child=lambda node, at: self.hooks.start_child(self, node, at),
         )
-        self._hooks = hooks
         self._queued: list[str] = []  # starts that no worker has taken up, by user
 
     # ---- looking ----
@@ -218,7 +206,7 @@ class Task:
         names = {key: constant["name"] for key, constant in self.graph.constants.items()}
         self.outputs = [{"key": key, "value": value, "name": names[key]} for key, value in values]
         self._end(at)
-        self._hooks.ended(self, True, at)
+        self.hooks.ended(self, True, at)
 
     def _end(self, at: float) -> None:
         self.finish_time = at
@@ -268,21 +256,16 @@ class Task:
         :raises Refused: SOPS refuses it.
         """
         self.note(now, user, action)
-        if action not in TASK_CALLS:
+        if action not in operations.TASK_ACTIONS:
             raise Refused("task command is invalid", INVALID_OPERATION)
         if self.current_flow != "execute_task":
             raise Refused(f"task with current_flow:{self.current_flow} cannot be {action}ed", INVALID_OPERATION)
         if not self.is_started:
             raise Refused("task not started", INVALID_OPERATION)
-        self.flow.changing(now)
-        if action == "pause":
-            operations.pause(self.flow)
-        elif action == "resume":
-            operations.resume(self.flow, now)
-        else:
-            self.flow.stop()
+        operations.operate(self.flow, action, now)
+        if action == "revoke":
             self._end(now)
-            self._hooks.ended(self, False, now)
+            self.hooks.ended(self, False, now)
 
     def operate_node(
         self,
@@ -295,11 +278,8 @@ class Task:
         data: Any = None,
         flow_id: str | None = None,
     ) -> None:
-        """Retry, skip, end, answer, pause or resume one node.
+        """Retry, skip, end, answer, pause or resume one node; as a :class:`~operations.NodeOrder` says.
 
-        :param inputs: of a retry: they take the place of all the node's inputs, if there are any.
-        :param data: of a callback: becomes the node's output ``callback_data``; None: no data.
-        :param flow_id: of ``skip_exg``: the flow out of the gateway that is taken.
         :raises KeyError: the task has no such node.
         :raises Refused: SOPS refuses it.
         """

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from airflow_provider_sops.testing.refusals import Refused
 
-#: What can be done to a task: action -> the engine's function for it, with its arguments.
-TASK_CALLS = {"pause": "pause_pipeline(pipeline_id)", "resume": "resume_pipeline(pipeline_id)", "revoke": ""}
-#: What can be done to a node.
+PAUSE_PIPELINE, RESUME_PIPELINE = "pause_pipeline(pipeline_id)", "resume_pipeline(pipeline_id)"
+#: What can be done to a node: action -> the engine's function for it, with its arguments.
 NODE_CALLS = {
     "retry": "retry_node(node_id, data)",
     "skip": "skip_node(node_id)",
@@ -15,8 +14,8 @@ NODE_CALLS = {
     "forced_fail": "forced_fail_activity(node_id, ex_data, send_post_set_state_signal)",
     "pause": "pause_node_appoint(node_id)",
     "resume": "resume_node_appoint(node_id)",
-    "pause_subproc": "pause_pipeline(pipeline_id)",
-    "resume_subproc": "resume_pipeline(pipeline_id)",
+    "pause_subproc": PAUSE_PIPELINE,
+    "resume_subproc": RESUME_PIPELINE,
     "skip_exg": "skip_exclusive_gateway(node_id, flow_id)",
     "skip_cpg": "skip_conditional_parallel_gateway(node_id, flow_ids, converge_gateway_id)",
     "retry_subprocess": "retry_subprocess(node_id)",
