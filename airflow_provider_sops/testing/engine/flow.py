@@ -144,7 +144,7 @@ class Flow:
         node.outputs["_result"] = True
         timeout = node.spec.data.get("timeout_config") or {}
         if timeout.get("enable"):
-            self._later(node, at + timeout["seconds"], self._time_out)
+            self._later(node, at + timeout["seconds"], lambda node, at: self.force_fail(node, at, "node timeout"))
         if node.plugin == "subprocess_plugin":
             self._start_child(node, at)
         elif node.plugin != "pause_node":
@@ -169,9 +169,6 @@ class Flow:
                 act(node, at)
 
         self.events.add(at, handle)
-
-    def _time_out(self, node: Node, at: float) -> None:
-        self.force_fail(node, at, "node timeout")
 
     def _end_plugin(self, node: Node, at: float) -> None:
         behaviour = node.spec.behaviour

@@ -9,19 +9,54 @@ from typing import Any
 
 from airflow_provider_sops.testing.engine.flow import Flow
 from airflow_provider_sops.testing.engine.node import Node, id_in_task
-from airflow_provider_sops.testing.engine.tracebacks import (
-    INVALID,
-    NODE_CALLS,
-    PAUSE_PIPELINE,
-    RESUME_PIPELINE,
-    no_transit,
-    refused_by_engine,
-)
 from airflow_provider_sops.testing.refusals import Refused
 
-# ---- to a task ----
-
+#: What can be done to a task.
 TASK_ACTIONS = ("pause", "resume", "revoke")
+_PAUSE, _RESUME = "pause_pipeline(pipeline_id)", "resume_pipeline(pipeline_id)"
+#: What can be done to a node: action -> the engine's function for it, with its arguments.
+NODE_CALLS = {
+    "retry": "retry_node(node_id, data)",
+    "skip": "skip_node(node_id)",
+    "callback": "callback(node_id, version, data)",
+    "forced_fail": "forced_fail_activity(node_id, ex_data, send_post_set_state_signal)",
+    "pause": "pause_node_appoint(node_id)",
+    "resume": "resume_node_appoint(node_id)",
+    "pause_subproc": _PAUSE,
+    "resume_subproc": _RESUME,
+    "skip_exg": "skip_exclusive_gateway(node_id, flow_id)",
+    "skip_cpg": "skip_conditional_parallel_gateway(node_id, flow_ids, converge_gateway_id)",
+    "retry_subprocess": "retry_subprocess(node_id)",
+}
+_INVALID = "bamboo_engine.exceptions.InvalidOperationError"
+
+
+# ---- how the engine refuses ----
+
+
+def _refused(call: str, message: str, error: str = _INVALID) -> Refused:
+    """What SOPS says: a whole Python traceback (shortened here).
+
+    :param call: the engine's function with its arguments.
+    """
+    function = call.partition("(")[0]
+    return Refused(
+        "fail: Traceback (most recent call last):\n"
+        '  File "/app/site-packages/bamboo_engine/api.py", line 68, in wrapper\n'
+        "    data = func(*args, **kwargs)\n"
+        "           ^^^^^^^^^^^^^^^^^^^^^\n"
+        f'  File "/app/site-packages/bamboo_engine/api.py", line 110, in {function}\n'
+        f"    Engine(runtime).{call}\n"
+        f"{error}: {message}\n"
+    )
+
+
+def _no_transit(call: str, what: Flow | Node, wanted: str) -> Refused:
+    """What SOPS says when something cannot come from its state into another one."""
+    return _refused(call, f"can't not transit node({what.id}) state from {what.state} to {wanted}", "RuntimeError")
+
+
+# ---- to a task ----
 
 
 def operate(flow: Flow, action: str, now: float) -> None:
@@ -33,11 +68,11 @@ def operate(flow: Flow, action: str, now: float) -> None:
     flow.changing(now)
     if action == "pause":
         if flow.state != "RUNNING":
-            raise no_transit(PAUSE_PIPELINE, flow.id, flow.state, "SUSPENDED")
+            raise _no_transit(_PAUSE, flow, "SUSPENDED")
         flow.state, flow.root.suspended = "SUSPENDED", True
     elif action == "resume":
         if flow.state != "SUSPENDED":
-            raise refused_by_engine(RESUME_PIPELINE, f"pipeline({flow.id}) state is: {flow.state}")
+            raise _refused(_RESUME, f"pipeline({flow.id}) state is: {flow.state}")
         flow.state, flow.root.suspended = "RUNNING", False
         flow.go_on(flow.root, now)
     else:
@@ -63,13 +98,9 @@ class NodeOrder:
     data: Any
     flow_id: str | None
 
-    def refusal(self, message: str, error: str = INVALID) -> Refused:
+    def refusal(self, message: str, error: str = _INVALID) -> Refused:
         """What SOPS says when its engine refuses it."""
-        return refused_by_engine(NODE_CALLS[self.action], message, error)
-
-    def no_transit(self, node: Node, wanted: str) -> Refused:
-        """What SOPS says when the node cannot come from its state into another one."""
-        return no_transit(NODE_CALLS[self.action], node.id, node.state, wanted)
+        return _refused(NODE_CALLS[self.action], message, error)
 
 
 def operate_node(flow: Flow, node: Node, order: NodeOrder) -> None:
@@ -146,14 +177,14 @@ def _forced_fail(flow: Flow, node: Node, order: NodeOrder) -> None:
 
 def _resume(flow: Flow, node: Node, order: NodeOrder) -> None:
     if node.state != "SUSPENDED":
-        raise order.no_transit(node, "READY")
+        raise _no_transit(NODE_CALLS["resume"], node, "READY")
     flow.paused_nodes.discard(node.spec.id)
     flow.execute(node, order.at)
 
 
 def _pause_subprocess(flow: Flow, node: Node, order: NodeOrder) -> None:
     if node.child is None or node.state != "RUNNING":
-        raise order.no_transit(node, "SUSPENDED")
+        raise _no_transit(_PAUSE, node, "SUSPENDED")
     node.state, node.child.suspended = "SUSPENDED", True
 
 

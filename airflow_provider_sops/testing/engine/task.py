@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 from airflow_provider_sops.testing.engine import operations
 from airflow_provider_sops.testing.engine.flow import Flow
 from airflow_provider_sops.testing.engine.node import Node, Pipeline, all_specs, id_in_task, walk
-from airflow_provider_sops.testing.engine.tracebacks import NODE_CALLS
 from airflow_provider_sops.testing.engine.variables import outputs_of, values_of
 from airflow_provider_sops.testing.refusals import INVALID_OPERATION, Refused
 from airflow_provider_sops.testing.templates import Graph, Spec, node_id
@@ -284,7 +283,7 @@ class Task:
         :raises Refused: SOPS refuses it.
         """
         spec = self._specs[own_id]
-        if action not in NODE_CALLS:
+        if action not in operations.NODE_CALLS:
             raise Refused("task command is invalid")
         self.note(now, user, f"{action} {spec.name}")
         order = operations.NodeOrder(action, now, user, inputs, data, flow_id)
