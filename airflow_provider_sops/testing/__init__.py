@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_provider_sops.testing.client import FakeSopsClient
-    from airflow_provider_sops.testing.engine import Node, Task
+    from airflow_provider_sops.testing.engine.node import Node
+    from airflow_provider_sops.testing.engine.task import Task
     from airflow_provider_sops.testing.fake import FakeSops
     from airflow_provider_sops.testing.refusals import Refused
     from airflow_provider_sops.testing.request_log import Request
@@ -22,10 +23,10 @@ __all__ = ["FakeSops", "FakeSopsClient", "Node", "Refused", "Request", "Task"]
 _MODULES = {
     "FakeSops": "fake",
     "FakeSopsClient": "client",
-    "Node": "engine",
+    "Node": "engine.node",
     "Refused": "refusals",
     "Request": "request_log",
-    "Task": "engine",
+    "Task": "engine.task",
 }
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The control plane of the fake: what the Python object can do, for other processes, as JSON under ``/fake/``.
 
-A call is ``POST /fake/<name>`` with the arguments as a JSON object; the answer is ``{"value": …}`` or
+A call is ``POST /fake/<name>`` with ``{"args": […], "options": {…}}``; the answer is ``{"value": …}`` or
 ``{"error": …}``.
 """
 
@@ -11,11 +11,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from airflow_provider_sops.testing.engine import Task
+from airflow_provider_sops.testing.engine.task import Task
 from airflow_provider_sops.testing.refusals import Refused
 from airflow_provider_sops.testing.simulated import SimulatedSops
 
-#: Methods of the object that are called by their own names. Those for some APIs have them under ``apis``.
+#: Methods of the object.
 _METHODS = (
     "advance",
     "claim",
@@ -103,10 +103,10 @@ def _task(fake: SimulatedSops, task_id: int) -> dict[str, Any]:
         return task_as_dict(fake.task(task_id))
 
 
-def _add_fault(fake: SimulatedSops, **options: Any) -> None:
+def _add_fault(fake: SimulatedSops, api: str | None = None, **options: Any) -> None:
     if options.get("kind") == "function":
         raise ValueError("a function cannot come over HTTP")
-    fake.faults.add(**options)
+    fake.faults.add(api, **options)
 
 
 def _set_start_delay(fake: SimulatedSops, seconds: float | None) -> None:
@@ -117,7 +117,7 @@ _CALLS: dict[str, Callable[..., Any]] = {
     **{name: getattr(SimulatedSops, name) for name in _METHODS},
     "add_fault": _add_fault,
     "clear_faults": lambda fake: fake.faults.clear(),
-    "create_tasks": lambda fake, count, **args: [fake.create_task(**args) for _ in range(count)],
+    "create_tasks": lambda fake, count, *args, **options: [fake.create_task(*args, **options) for _ in range(count)],
     "requests": lambda fake: [request.as_dict() for request in fake.requests],
     "set_start_delay": _set_start_delay,
     "status": _status,
@@ -135,8 +135,7 @@ def handle(fake: SimulatedSops, method: str, path: str, raw: bytes) -> tuple[int
     if method != "POST" or name not in _CALLS:
         return 404, {"error": f"no {method} /fake/{name}"}
     try:
-        args: dict[str, Any] = dict(json.loads(raw or b"{}"))
-        apis = args.pop("apis", ())
-        return 200, {"value": _CALLS[name](fake, *apis, **args)}
+        body = json.loads(raw)
+        return 200, {"value": _CALLS[name](fake, *body["args"], **body["options"])}
     except (KeyError, TypeError, ValueError, Refused) as error:
         return 400, {"error": f"{type(error).__name__}: {error}"}

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from airflow_provider_sops.testing.endpoints import CREDENTIALS, Incoming
-from airflow_provider_sops.testing.engine import Clock
+from airflow_provider_sops.testing.engine.clock import Clock
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from airflow_provider_sops.testing import endpoints
 from airflow_provider_sops.testing.access import Access, Caller
 from airflow_provider_sops.testing.api import Api, Call, handle
 from airflow_provider_sops.testing.endpoints import DIRECT, ESB, HTML, Incoming, Refusal, Reply
-from airflow_provider_sops.testing.engine import Task
+from airflow_provider_sops.testing.engine.task import Task
 from airflow_provider_sops.testing.faults import LOGIN_PAGE, Fault, Faults, with_wrong_types
 from airflow_provider_sops.testing.refusals import PARAMETER, Crash, refusal
 from airflow_provider_sops.testing.request_log import Request, RequestLog
@@ -99,13 +99,13 @@ class Responder:
         if "drop" in faults:
             raise Drop
         if "delayed_effect" in faults:
-            self._delay(faults["delayed_effect"], lambda: self._through_endpoint(incoming, request, faults))
+            self._delay(faults["delayed_effect"], lambda: self.through_endpoint(incoming, request, faults))
             raise Drop
         reply = _planned_reply(request, faults)
         if reply is None:
             with self.site.lock:
                 self.release_due()
-                reply = self._through_endpoint(incoming, request, faults)
+                reply = self.through_endpoint(incoming, request, faults)
             if request.endpoint == ESB:
                 reply = endpoints.through_esb(reply, request.api)
         if "wrong_types" in faults:
@@ -124,7 +124,7 @@ class Responder:
         with self.site.lock:
             self._delayed.append((None if seconds is None else self.site.clock.now() + seconds, act))
 
-    def _through_endpoint(self, incoming: Incoming, request: Request, faults: Mapping[str, Fault]) -> Reply:
+    def through_endpoint(self, incoming: Incoming, request: Request, faults: Mapping[str, Fault]) -> Reply:
         address = incoming.address
         endpoint, api = address.endpoint, address.api
         if api is None or address.name in self.access.removed:

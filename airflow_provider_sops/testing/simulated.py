@@ -10,7 +10,8 @@ from typing import Any
 from airflow_provider_sops.testing import endpoints
 from airflow_provider_sops.testing.access import Access
 from airflow_provider_sops.testing.endpoints import ESB
-from airflow_provider_sops.testing.engine import Clock, Task
+from airflow_provider_sops.testing.engine.clock import Clock
+from airflow_provider_sops.testing.engine.task import Task
 from airflow_provider_sops.testing.faults import Faults
 from airflow_provider_sops.testing.releases import NEWEST, find_release
 from airflow_provider_sops.testing.request_log import Request, RequestLog

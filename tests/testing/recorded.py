@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_sops.testing import FakeSops
-from airflow_provider_sops.testing.engine import all_specs
+from airflow_provider_sops.testing.engine.node import all_specs
 from airflow_provider_sops.testing.templates.template import Behaviour, Spec
 
 SAMPLES = Path(__file__).parents[1] / "samples"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_sops.testing import FakeSops, Task
-from airflow_provider_sops.testing.engine import all_specs
+from airflow_provider_sops.testing.engine.node import all_specs
 from airflow_provider_sops.testing.posts import callbacks
 from tests.testing.calls import Caller
 from tests.testing.receiver import Receiver

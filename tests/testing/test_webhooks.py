@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_sops.testing import FakeSops, FakeSopsClient
-from airflow_provider_sops.testing.engine import all_specs
+from airflow_provider_sops.testing.engine.node import all_specs
 from airflow_provider_sops.testing.templates.template_check import TemplateError
 from tests.testing.calls import Caller
 from tests.testing.receiver import Receiver

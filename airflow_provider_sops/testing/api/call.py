@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_sops.testing.answers import Project
 from airflow_provider_sops.testing.api.flags import boolean
-from airflow_provider_sops.testing.engine import Task
+from airflow_provider_sops.testing.engine.task import Task
 from airflow_provider_sops.testing.refusals import Answer
 from airflow_provider_sops.testing.releases import Release
 from airflow_provider_sops.testing.site import Replica, Site

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_sops.testing import answers, shapes
+from airflow_provider_sops.testing import answers
+from airflow_provider_sops.testing.answers import shapes
 from airflow_provider_sops.testing.api.call import Call
-from airflow_provider_sops.testing.engine import Task
+from airflow_provider_sops.testing.engine.task import Task
 from airflow_provider_sops.testing.refusals import NOT_FOUND, PARAMETER, Stop, missing, refusal
 from airflow_provider_sops.testing.templates.template import Graph, Template
 

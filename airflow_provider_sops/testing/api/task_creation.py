@@ -10,7 +10,7 @@ from airflow_provider_sops.testing.api.call import BIZ, TASK, TEMPLATE, Call, as
 from airflow_provider_sops.testing.api.create_schema import check_create
 from airflow_provider_sops.testing.api.lookups import find_task, find_template, posted_graph, tree_of
 from airflow_provider_sops.testing.api.permissions import require
-from airflow_provider_sops.testing.engine import Task
+from airflow_provider_sops.testing.engine.task import Task
 from airflow_provider_sops.testing.posts import callbacks
 from airflow_provider_sops.testing.refusals import NOT_FOUND, PARAMETER, UNKNOWN, Answer, Stop, refusal
 from airflow_provider_sops.testing.templates.template import Template

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_sops.testing import answers, shapes
+from airflow_provider_sops.testing import answers
+from airflow_provider_sops.testing.answers import shapes
 from airflow_provider_sops.testing.api.call import TASK, Call, as_api
 from airflow_provider_sops.testing.api.lookups import business, find_task
-from airflow_provider_sops.testing.engine import Node, Task
+from airflow_provider_sops.testing.engine.node import Node
+from airflow_provider_sops.testing.engine.task import Task
 from airflow_provider_sops.testing.refusals import NOT_FOUND, PARAMETER, Answer, Crash, Stop, no_node, refusal
 
 

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from airflow_provider_sops.testing import answers, shapes
+from airflow_provider_sops.testing import answers
+from airflow_provider_sops.testing.answers import shapes
 from airflow_provider_sops.testing.api.call import BIZ, Call, as_api
 from airflow_provider_sops.testing.api.flags import list_flag
 from airflow_provider_sops.testing.api.parameters import page_of, time_of, zone_of

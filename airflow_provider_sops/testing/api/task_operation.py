@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from airflow_provider_sops.testing import engine_v1
 from airflow_provider_sops.testing.api.call import TASK, Call, as_api
 from airflow_provider_sops.testing.api.lookups import find_task
-from airflow_provider_sops.testing.engine import Task
+from airflow_provider_sops.testing.engine import engine_v1
+from airflow_provider_sops.testing.engine.task import Task
 from airflow_provider_sops.testing.refusals import (
     INVALID_OPERATION,
     OPERATION_FAILED,

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_sops.testing import answers, engine_v1, shapes
+from airflow_provider_sops.testing import answers
+from airflow_provider_sops.testing.answers import shapes
 from airflow_provider_sops.testing.api.call import BIZ, TASK, Call, as_api
 from airflow_provider_sops.testing.api.flags import boolean
 from airflow_provider_sops.testing.api.parameters import ids_of
-from airflow_provider_sops.testing.engine import Task
+from airflow_provider_sops.testing.engine import engine_v1
+from airflow_provider_sops.testing.engine.task import Task
 from airflow_provider_sops.testing.refusals import PARAMETER, UNKNOWN, Answer, Crash, refusal
 
 
@@ -75,7 +77,7 @@ def _status(call: Call, task: Task, children: bool = True) -> dict[str, Any]:
     if call.stale:
         past = answers.past_status(task, call.now, children=children)
         if past is not None:
-            return past[1]
+            return past
     if task.root_state is None:
         # SOPS has one dict for all tasks that have not started: a name given to it shows in the others.
         call.replica.created["name"] = task.name

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 
-from airflow_provider_sops.testing import answers, shapes
+from airflow_provider_sops.testing import answers
+from airflow_provider_sops.testing.answers import shapes
 from airflow_provider_sops.testing.api.call import BIZ, TEMPLATE, Call, as_api
 from airflow_provider_sops.testing.api.lookups import find_template, posted_graph
 from airflow_provider_sops.testing.api.parameters import zone_of

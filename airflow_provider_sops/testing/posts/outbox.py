@@ -13,7 +13,7 @@ from typing import Any
 
 import requests
 
-from airflow_provider_sops.testing.engine import Clock
+from airflow_provider_sops.testing.engine.clock import Clock
 
 #: Seconds between two looks at what is due.
 _TICK = 0.02

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow_provider_sops.testing.answers import Project, local_time
-from airflow_provider_sops.testing.engine import Node, Task
+from airflow_provider_sops.testing.engine.node import Node
+from airflow_provider_sops.testing.engine.task import Task
 from airflow_provider_sops.testing.posts.outbox import Post, is_delivered
 from airflow_provider_sops.testing.refusals import UNKNOWN, VALIDATION, Answer, Crash, refusal
 from airflow_provider_sops.testing.templates.template import Template
