@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hold the sizes of the package's files, classes and functions: ``make lint`` runs it.
 
-python tools/sizes.py            fail, naming each that is too long
-python tools/sizes.py --print    also print the longest of each kind
+``sizes.py`` fails, naming each that is too long; with ``--print`` it also prints the longest of each kind.
 """
 
 from __future__ import annotations

@@ -85,8 +85,6 @@ class Site(Hooks):
         rights = self.users.get(user, ())
         return rights == ALL_RIGHTS or ALL_RIGHTS in rights or action in rights
 
-    # ---- looking ----
-
     def project_of(self, scope_id: int, scope: str) -> Project | None:
         """The project for the id that stands in the ``bk_biz_id`` place.
 
