@@ -23,7 +23,8 @@ def leave_out(fake: FakeSops, *fields: str, edit: Callable[[str, Any], None] = l
 
     :param edit: changes the data of an answer further, by API.
     """
-    answer = fake._through_endpoint
+    responder = fake.responder
+    answer = responder.through_endpoint
 
     def old_answer(incoming: Any, request: Any, faults: Any) -> Any:
         reply = answer(incoming, request, faults)
@@ -38,7 +39,7 @@ def leave_out(fake: FakeSops, *fields: str, edit: Callable[[str, Any], None] = l
             edit(api, data)
         return reply
 
-    fake._through_endpoint = old_answer  # type: ignore[method-assign]
+    responder.through_endpoint = old_answer  # type: ignore[method-assign]
 
 
 def with_class_names(api: str, data: Any) -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A fake SOPS server: a working stand-in for tests, examples and demonstrations.
 
-``python -m airflow_provider_sops.testing`` runs it in the foreground; :class:`FakeSops` in a test. It needs nothing
-but the standard library, and nothing of Airflow.
+``python -m airflow_provider_sops.testing`` runs it in the foreground; :class:`FakeSops` in a test. It needs nothing of
+Airflow.
 """
 
 from __future__ import annotations
@@ -12,20 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_provider_sops.testing.client import FakeSopsClient
-    from airflow_provider_sops.testing.engine import Node, Task
+    from airflow_provider_sops.testing.engine.node import Node
+    from airflow_provider_sops.testing.engine.task import Task
     from airflow_provider_sops.testing.fake import FakeSops
     from airflow_provider_sops.testing.refusals import Refused
-    from airflow_provider_sops.testing.simulated import Request
+    from airflow_provider_sops.testing.request_log import Request
 
 __all__ = ["FakeSops", "FakeSopsClient", "Node", "Refused", "Request", "Task"]
 
 _MODULES = {
     "FakeSops": "fake",
     "FakeSopsClient": "client",
-    "Node": "engine",
+    "Node": "engine.node",
     "Refused": "refusals",
-    "Request": "simulated",
-    "Task": "engine",
+    "Request": "request_log",
+    "Task": "engine.task",
 }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from airflow_provider_sops.testing.fake import FakeSops
 from airflow_provider_sops.testing.releases import NEWEST, RELEASES
-from airflow_provider_sops.testing.templates import TemplateError
+from airflow_provider_sops.testing.templates.template_check import TemplateError
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -1,179 +1,84 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fake SOPS of another process, with the methods of :class:`FakeSops`."""
+"""The fake SOPS of another process."""
 
 from __future__ import annotations
 
-import http.client
-import json
-import urllib.parse
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
+
+import requests
 
 
 class FakeSopsClient:
     """Steers a fake SOPS that runs in another process, over its control plane.
+
+    It has the methods of :class:`FakeSops` that a test steers it with, such as :meth:`FakeSops.create_task`,
+    :meth:`FakeSops.advance`, :meth:`FakeSops.operate`, :meth:`FakeSops.deny` or :meth:`FakeSops.count`, with the same
+    arguments, as far as JSON can say them. Besides, ``status()`` gives its addresses, ids and time, and
+    ``set_start_delay(seconds)`` sets what is an attribute there.
 
     :param url: where it listens, as it prints it.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        self._netloc = urllib.parse.urlsplit(self.url).netloc
-        self.faults = _Faults(self)
 
-    def call(self, method: str, name: str, args: Mapping[str, Any] | None = None) -> Any:
-        """One call of the control plane.
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return functools.partial(self.call, name)
 
+    def call(self, name: str, /, *args: Any, **options: Any) -> Any:
+        """Call a method there.
+
+        :param args: its arguments; those with a name in ``options``.
+        :return: what it returns, as JSON.
         :raises RuntimeError: the fake refuses it; the message says why.
         """
-        path, body = f"/fake/{name}", None
-        if method == "GET":
-            path += "?" + urllib.parse.urlencode(args or {}) if args else ""
-        else:
-            body = json.dumps(args or {})
-        connection = http.client.HTTPConnection(self._netloc, timeout=30)
-        try:
-            connection.request(method, path, body)
-            answer = json.loads(connection.getresponse().read())
-        finally:
-            connection.close()
+        with requests.Session() as session:
+            session.trust_env = False  # it is here, behind no proxy
+            body = {"args": args, "options": options}
+            answer = session.post(f"{self.url}/fake/{name}", json=body, timeout=30).json()
         if "error" in answer:
-            raise RuntimeError(f"{method} {path}: {answer['error']}")
+            raise RuntimeError(f"{name}: {answer['error']}")
         return answer["value"]
 
-    def status(self) -> dict[str, Any]:
-        """Addresses, ids and time of the fake."""
-        status: dict[str, Any] = self.call("GET", "status")
-        return status
-
-    def connection(self, api_type: str = "apigw") -> dict[str, Any]:
-        """An Airflow connection to one of the endpoints."""
-        connection: dict[str, Any] = self.call("GET", "connection", {"api_type": api_type})
-        return connection
-
-    def create_task(self, template: int | str = "Two steps with outputs", **args: Any) -> int:
+    def create_task(self, template: int | str = "Two steps with outputs", **options: Any) -> int:
         """Make a task; see :meth:`FakeSops.create_task`."""
-        return int(self.call("POST", "tasks", {"template": template, **args}))
+        return int(self.call("create_task", template, **options))
 
-    def create_tasks(self, count: int, template: int | str = "Two steps with outputs", **args: Any) -> list[int]:
+    def create_tasks(self, count: int, template: int | str = "Two steps with outputs", **options: Any) -> list[int]:
         """Make several tasks alike."""
-        ids: list[int] = self.call("POST", "tasks", {"template": template, "count": count, **args})
-        return ids
+        return list(map(int, self.call("create_tasks", count, template, **options)))
+
+    def count(self, api: str | None = None) -> int:
+        """Number of calls so far, of one API or of all."""
+        return int(self.call("count", api))
 
     def task(self, task_id: int) -> SimpleNamespace:
         """A task: ``state``, ``starts``, ``operations``, ``outputs``, ``nodes``, …"""
-        return SimpleNamespace(**self.call("GET", "task", {"task_id": task_id}))
+        return SimpleNamespace(**self.call("task", task_id))
 
     @property
     def tasks(self) -> list[SimpleNamespace]:
         """All tasks, the oldest first."""
-        return [SimpleNamespace(**task) for task in self.call("GET", "tasks")]
+        return [SimpleNamespace(**task) for task in self.call("tasks")]
 
     @property
     def requests(self) -> list[SimpleNamespace]:
         """Calls so far."""
-        return [SimpleNamespace(**request) for request in self.call("GET", "request_log")]
-
-    def count(self, api: str | None = None) -> int:
-        """Number of calls so far, of one API or of all."""
-        summary = self.call("GET", "requests")
-        return int(summary["total"] if api is None else summary["counts"].get(api, 0))
+        return [SimpleNamespace(**request) for request in self.call("requests")]
 
     @property
     def connections(self) -> int:
         """Number of TCP connections so far, those of the control plane left out."""
-        return int(self.call("GET", "requests")["connections"])
+        return int(self.call("status")["connections"])
 
-    def clear_requests(self) -> None:
-        """Empty the request log."""
-        self.call("DELETE", "requests")
-
-    def advance(self, seconds: float) -> None:
-        """Jump over a wait."""
-        self.call("POST", "advance", {"seconds": seconds})
-
-    def start_task(self, task_id: int) -> None:
-        """Queue the start of a task."""
-        self.call("POST", "start_task", {"task_id": task_id})
-
-    def operate(self, task_id: int, action: str, user: str = "someone") -> None:
-        """A person pauses, resumes, revokes or claims a task."""
-        self.call("POST", "operate", {"task_id": task_id, "action": action, "user": user})
-
-    def operate_node(self, task_id: int, name: str, action: str, **args: Any) -> None:
-        """A person retries, skips, ends or answers a node."""
-        self.call("POST", "operate_node", {"task_id": task_id, "name": name, "action": action, **args})
-
-    def claim(self, task_id: int) -> None:
-        """A person claims a function task."""
-        self.call("POST", "claim", {"task_id": task_id})
-
-    def delete_task(self, task_id: int) -> None:
-        """Delete a task."""
-        self.call("POST", "delete_task", {"task_id": task_id})
-
-    def expire_task(self, task_id: int) -> None:
-        """Let a task's engine data expire."""
-        self.call("POST", "expire_task", {"task_id": task_id})
-
-    def set_webhook(self, template: int | str, endpoint: str, **settings: Any) -> None:
-        """Give a template a webhook; see :meth:`FakeSops.set_webhook`."""
-        self.call("POST", "webhook", {"template": template, "endpoint": endpoint, **settings})
-
-    def remove_webhook(self, template: int | str) -> None:
-        """Take its webhook from a template."""
-        self.call("POST", "remove_webhook", {"template": template})
-
-    def set_start_delay(self, seconds: float | None) -> None:
-        """Seconds from a start request to the start; None: the worker is dead."""
-        self.call("POST", "start_delay", {"seconds": seconds})
-
-    def revive_worker(self, start_delay: float = 0.1) -> None:
-        """A worker lives again."""
-        self.call("POST", "revive_worker", {"start_delay": start_delay})
-
-    def grant(self, *apis: str) -> None:
-        """Let the app call these APIs."""
-        self.call("POST", "grants", {"grant": apis})
-
-    def deny(self, *apis: str) -> None:
-        """Take these APIs from the app."""
-        self.call("POST", "grants", {"deny": apis})
-
-    def remove_api(self, *apis: str) -> None:
-        """Be an old server that does not have these APIs."""
-        self.call("POST", "remove_api", {"apis": apis})
-
-    def restore_api(self, *apis: str) -> None:
-        """Have removed APIs again."""
-        self.call("POST", "restore_api", {"apis": apis})
-
-    def close_api(self, *apis: str) -> None:
-        """Let SOPS itself refuse these APIs (3540100)."""
-        self.call("POST", "close_api", {"apis": apis})
-
-    def open_api(self, *apis: str) -> None:
-        """Let SOPS take them again."""
-        self.call("POST", "open_api", {"apis": apis})
-
-    def serve_canned(self, answers: Mapping[str, Any]) -> None:
-        """Answer APIs with fixed bodies."""
-        self.call("POST", "serve_canned", {"answers": answers})
-
-    def release(self) -> int:
-        """Let the effects of all delayed calls happen now."""
-        return int(self.call("POST", "release"))
-
-
-class _Faults:
-    def __init__(self, client: FakeSopsClient) -> None:
-        self._client = client
-
-    def add(self, api: str | None = None, *, kind: str, **options: Any) -> None:
-        """Set a fault; see :meth:`Faults.add`."""
-        self._client.call("POST", "faults", {"api": api, "kind": kind, **options})
-
-    def clear(self) -> None:
-        """Remove all faults."""
-        self._client.call("DELETE", "faults")
+    @property
+    def faults(self) -> SimpleNamespace:
+        """What goes wrong: ``faults.add`` and ``faults.clear``, see :class:`Faults`."""
+        return SimpleNamespace(
+            add=functools.partial(self.call, "add_fault"), clear=functools.partial(self.call, "clear_faults")
+        )

@@ -1,20 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
 """The control plane of the fake: what the Python object can do, for other processes, as JSON under ``/fake/``.
 
-A call is ``POST /fake/<name>`` with the arguments as a JSON object; the answer is ``{"value": …}`` or
-``{"error": …}``. Looking is ``GET /fake/<name>``.
+A call is ``POST /fake/<name>`` with ``{"args": […], "options": {…}}``; the answer is ``{"value": …}`` or
+``{"error": …}``.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from airflow_provider_sops.testing.engine import Task
+from airflow_provider_sops.testing.engine.task import Task
 from airflow_provider_sops.testing.refusals import Refused
 from airflow_provider_sops.testing.simulated import SimulatedSops
+
+#: Methods of the object.
+_METHODS = (
+    "advance",
+    "claim",
+    "clear_requests",
+    "close_api",
+    "connection",
+    "count",
+    "create_task",
+    "delete_task",
+    "deny",
+    "expire_task",
+    "grant",
+    "open_api",
+    "operate",
+    "operate_node",
+    "release",
+    "remove_api",
+    "remove_webhook",
+    "restore_api",
+    "revive_worker",
+    "serve_canned",
+    "set_webhook",
+    "start_task",
+)
 
 
 def task_as_dict(task: Task) -> dict[str, Any]:
@@ -52,7 +77,7 @@ def task_as_dict(task: Task) -> dict[str, Any]:
     }
 
 
-def _status(fake: SimulatedSops, args: dict[str, Any]) -> Any:
+def _status(fake: SimulatedSops) -> dict[str, Any]:
     return {
         "release": fake.site.release.name,
         "url": fake.url,
@@ -64,106 +89,53 @@ def _status(fake: SimulatedSops, args: dict[str, Any]) -> Any:
         "bk_biz_id": fake.bk_biz_id,
         "project_id": fake.project_id,
         "now": fake.clock.now(),
-    }
-
-
-def _requests(fake: SimulatedSops, args: dict[str, Any]) -> Any:
-    requests = fake.requests
-    return {
-        "total": len(requests),
-        "counts": dict(Counter(request.api for request in requests)),
         "connections": fake.connections,
     }
 
 
-def _request_log(fake: SimulatedSops, args: dict[str, Any]) -> Any:
-    return [request.as_dict() for request in fake.requests if args.get("api") in (None, request.api)]
-
-
-def _tasks(fake: SimulatedSops, args: dict[str, Any]) -> Any:
+def _tasks(fake: SimulatedSops) -> list[dict[str, Any]]:
     with fake.site.lock:
         return [task_as_dict(task) for task in fake.tasks]
 
 
-def _task(fake: SimulatedSops, args: dict[str, Any]) -> Any:
+def _task(fake: SimulatedSops, task_id: int) -> dict[str, Any]:
     with fake.site.lock:
-        return task_as_dict(fake.task(int(args["task_id"])))
+        return task_as_dict(fake.task(task_id))
 
 
-def _create_task(fake: SimulatedSops, args: dict[str, Any]) -> Any:
-    count = args.pop("count", None)
-    ids = [fake.create_task(**args) for _ in range(count or 1)]
-    return ids[0] if count is None else ids
-
-
-def _add_fault(fake: SimulatedSops, args: dict[str, Any]) -> Any:
-    if args.get("kind") == "function":
+def _add_fault(fake: SimulatedSops, api: str | None = None, **options: Any) -> None:
+    if options.get("kind") == "function":
         raise ValueError("a function cannot come over HTTP")
-    fake.faults.add(**args)
+    fake.faults.add(api, **options)
 
 
-def _set_start_delay(fake: SimulatedSops, args: dict[str, Any]) -> Any:
-    fake.start_delay = args["seconds"]
+def _set_start_delay(fake: SimulatedSops, seconds: float | None) -> None:
+    fake.start_delay = seconds
 
 
-def _set_grants(fake: SimulatedSops, args: dict[str, Any]) -> None:
-    fake.grant(*args.get("grant", []))
-    fake.deny(*args.get("deny", []))
-
-
-_LOOKS: dict[str, Callable[[SimulatedSops, dict[str, Any]], Any]] = {
+_CALLS: dict[str, Callable[..., Any]] = {
+    **{name: getattr(SimulatedSops, name) for name in _METHODS},
+    "add_fault": _add_fault,
+    "clear_faults": lambda fake: fake.faults.clear(),
+    "create_tasks": lambda fake, count, *args, **options: [fake.create_task(*args, **options) for _ in range(count)],
+    "requests": lambda fake: [request.as_dict() for request in fake.requests],
+    "set_start_delay": _set_start_delay,
     "status": _status,
-    "requests": _requests,
-    "request_log": _request_log,
-    "tasks": _tasks,
     "task": _task,
-    "callbacks": lambda fake, args: fake.callbacks,
-    "connection": lambda fake, args: fake.connection(**args),
-}
-_ACTS: dict[str, Callable[[SimulatedSops, dict[str, Any]], Any]] = {
-    "tasks": _create_task,
-    "advance": lambda fake, args: fake.advance(args["seconds"]),
-    "faults": _add_fault,
-    "release": lambda fake, args: fake.release(),
-    "grants": _set_grants,
-    "remove_api": lambda fake, args: fake.remove_api(*args["apis"]),
-    "restore_api": lambda fake, args: fake.restore_api(*args["apis"]),
-    "close_api": lambda fake, args: fake.close_api(*args["apis"]),
-    "open_api": lambda fake, args: fake.open_api(*args["apis"]),
-    "start_task": lambda fake, args: fake.start_task(args["task_id"]),
-    "operate": lambda fake, args: fake.operate(**args),
-    "operate_node": lambda fake, args: fake.operate_node(**args),
-    "claim": lambda fake, args: fake.claim(args["task_id"]),
-    "delete_task": lambda fake, args: fake.delete_task(args["task_id"]),
-    "expire_task": lambda fake, args: fake.expire_task(args["task_id"]),
-    "start_delay": _set_start_delay,
-    "revive_worker": lambda fake, args: fake.revive_worker(**args),
-    "webhook": lambda fake, args: fake.set_webhook(**args),
-    "remove_webhook": lambda fake, args: fake.remove_webhook(args["template"]),
-    "serve_canned": lambda fake, args: fake.serve_canned(args["answers"]),
-}
-_REMOVALS: dict[str, Callable[[SimulatedSops], Any]] = {
-    "faults": lambda fake: fake.faults.clear(),
-    "requests": lambda fake: fake.clear_requests(),
+    "tasks": _tasks,
 }
 
 
-def handle(
-    fake: SimulatedSops, method: str, path: str, query: dict[str, str], raw: bytes
-) -> tuple[int, dict[str, Any]]:
+def handle(fake: SimulatedSops, method: str, path: str, raw: bytes) -> tuple[int, dict[str, Any]]:
     """Answer a request of the control plane.
 
     :return: HTTP status and JSON body.
     """
-    name = path.removeprefix("/fake/").strip("/")
+    name = path.removeprefix("/fake/")
+    if method != "POST" or name not in _CALLS:
+        return 404, {"error": f"no {method} /fake/{name}"}
     try:
-        args: dict[str, Any] = dict(json.loads(raw or b"{}"))
-        if method == "GET" and name in _LOOKS:
-            return 200, {"value": _LOOKS[name](fake, dict(query))}
-        if method == "POST" and name in _ACTS:
-            return 200, {"value": _ACTS[name](fake, args)}
-        if method == "DELETE" and name in _REMOVALS:
-            return 200, {"value": _REMOVALS[name](fake)}
+        body = json.loads(raw)
+        return 200, {"value": _CALLS[name](fake, *body["args"], **body["options"])}
     except (KeyError, TypeError, ValueError, Refused) as error:
         return 400, {"error": f"{type(error).__name__}: {error}"}
-    return 404, {"error": f"no {method} /fake/{name}"}

@@ -10,12 +10,12 @@ import json
 import re
 import urllib.parse
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_sops.testing.api import APIS, Api
-from airflow_provider_sops.testing.templates import as_list
+from airflow_provider_sops.testing.templates.trees import as_list
 
 GATEWAY, ESB, DIRECT = "apigw", "esb", "direct"
 HTML = "text/html; charset=utf-8"
@@ -146,14 +146,6 @@ class Incoming:
         return tuple(int(value) for value in as_list(given) if re.fullmatch(r"\d+", str(value)))
 
 
-@dataclass(slots=True)
-class Caller:
-    """Who calls."""
-
-    app: str
-    user: str
-
-
 class Refusal(Exception):
     """The endpoint refuses by itself."""
 
@@ -262,45 +254,3 @@ def credentials(incoming: Incoming) -> dict[str, str]:
         if not isinstance(given, dict):
             raise Refusal(1640001, 'reason="request header X-Bkapi-Authorization is not a valid JSON"')
     return {name: str(given[name]) for name in CREDENTIALS if given.get(name)}
-
-
-def authenticate(
-    given: Mapping[str, str],
-    apps: Mapping[str, str],
-    user_tokens: Mapping[str, str],
-    access_tokens: Mapping[str, tuple[str, str]],
-) -> Caller:
-    """Who calls, by their credentials.
-
-    :param apps: app code -> secret.
-    :param user_tokens: bk_token -> user.
-    :param access_tokens: access token -> (app code, user); it is enough by itself.
-    :raises Refusal: the credentials are missing or wrong.
-    """
-    token = given.get("access_token")
-    if token:
-        if token not in access_tokens:
-            raise Refusal(1640102, 'reason="access_token is invalid"')
-        app, user = access_tokens[token]
-        return Caller(app, user)
-    app = given.get("bk_app_code", "")
-    if not app:
-        raise Refusal(1640101, 'reason="please provide bk_app_code"')
-    if apps.get(app) != given.get("bk_app_secret", ""):
-        raise Refusal(1640101, 'reason="bk_app_code or bk_app_secret is incorrect"')
-    if given.get("bk_token"):
-        if given["bk_token"] not in user_tokens:
-            raise Refusal(1640102, 'reason="bk_token is invalid"')
-        return Caller(app, user_tokens[given["bk_token"]])
-    if not given.get("bk_username"):
-        identity = "a valid user identity, such as bk_username, bk_token, access_token"
-        raise Refusal(1640102, f'reason="user authentication failed, please provide {identity}"')
-    return Caller(app, given["bk_username"])
-
-
-def is_granted(granted: Collection[str] | None, denied: Collection[str], api: str) -> bool:
-    """Whether the app may call an API.
-
-    :param granted: None: all.
-    """
-    return api not in denied and (granted is None or api in granted)

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
-from airflow_provider_sops.testing.answers import Project, local_time
-from airflow_provider_sops.testing.engine import Node, Pipeline, Task, elapsed
+from airflow_provider_sops.testing.answers import Project, elapsed, local_time
+from airflow_provider_sops.testing.engine.node import Node, Pipeline
+from airflow_provider_sops.testing.engine.task import Task
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #1f2733; }

@@ -13,7 +13,8 @@ from typing import Any
 from airflow_provider_sops.testing import control, endpoints
 from airflow_provider_sops.testing.endpoints import HTML, Incoming, Reply
 from airflow_provider_sops.testing.page import NOT_FOUND_PAGE, SITE_PAGE, task_page
-from airflow_provider_sops.testing.simulated import Drop, SimulatedSops
+from airflow_provider_sops.testing.responder import Drop
+from airflow_provider_sops.testing.simulated import SimulatedSops
 
 
 class Server(ThreadingHTTPServer):
@@ -71,7 +72,7 @@ class Handler(BaseHTTPRequestHandler):
         """Number the connection, unless it is one of the control plane."""
         super().setup()
         self.server.opened(self.connection)
-        self.number = 0 if self._is_control() else self.server.fake.new_connection()
+        self.number = 0 if self._is_control() else self.server.fake.log.connect()
 
     def _is_control(self) -> bool:
         try:
@@ -104,7 +105,7 @@ class Handler(BaseHTTPRequestHandler):
         parts = urllib.parse.urlsplit(self.path)
         query = dict(urllib.parse.parse_qsl(parts.query, keep_blank_values=True))
         if parts.path.startswith("/fake/"):
-            status, body = control.handle(self.server.fake, self.command, parts.path, query, raw)
+            status, body = control.handle(self.server.fake, self.command, parts.path, raw)
             self._send(Reply(status, body))
             return
         address = endpoints.find(parts.path)
@@ -113,7 +114,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         incoming = Incoming(address, self.command, parts.path, query, raw, dict(self.headers.items()))
         try:
-            reply, kinds = self.server.fake.respond(incoming, self.number)
+            reply, kinds = self.server.fake.responder.respond(incoming, self.number)
         except Drop:
             self._close()
             return

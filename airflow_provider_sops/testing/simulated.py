@@ -3,60 +3,22 @@
 
 from __future__ import annotations
 
-import itertools
-import threading
-import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from airflow_provider_sops.testing import endpoints
-from airflow_provider_sops.testing.calling import Call, handle
-from airflow_provider_sops.testing.endpoints import DIRECT, ESB, HTML, Caller, Incoming, Refusal, Reply
-from airflow_provider_sops.testing.engine import Clock, Task
-from airflow_provider_sops.testing.faults import LOGIN_PAGE, Fault, Faults, with_wrong_types
-from airflow_provider_sops.testing.refusals import PARAMETER, Crash, refusal
+from airflow_provider_sops.testing.access import Access
+from airflow_provider_sops.testing.endpoints import ESB
+from airflow_provider_sops.testing.engine.clock import Clock
+from airflow_provider_sops.testing.engine.task import Task
+from airflow_provider_sops.testing.faults import Faults
 from airflow_provider_sops.testing.releases import NEWEST, find_release
+from airflow_provider_sops.testing.request_log import Request, RequestLog
+from airflow_provider_sops.testing.responder import Responder
 from airflow_provider_sops.testing.site import ALL_RIGHTS, Site
-from airflow_provider_sops.testing.templates import Webhook, key_of
-
-
-@dataclass(slots=True)
-class Request:
-    """A call that has reached the fake.
-
-    :ivar time: on the fake's clock.
-    :ivar endpoint: ``apigw``, ``esb`` or ``direct``.
-    :ivar task_ids: the tasks that it is about.
-    :ivar connection: number of its TCP connection.
-    :ivar params: query or body, without credentials.
-    :ivar status: HTTP status of the answer; 0: the connection was closed without one.
-    :ivar result: ``result`` of the answer.
-    :ivar code: ``code`` of the answer.
-    """
-
-    number: int
-    time: float
-    endpoint: str
-    api: str
-    method: str
-    path: str
-    connection: int
-    task_ids: tuple[int, ...] = ()
-    params: dict[str, Any] = field(default_factory=dict)
-    user: str = ""
-    status: int = 0
-    result: bool | None = None
-    code: Any = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """The record as JSON."""
-        return asdict(self)
-
-
-class Drop(Exception):
-    """Close the connection without an answer."""
+from airflow_provider_sops.testing.templates.variables import key_of
+from airflow_provider_sops.testing.templates.webhook import Webhook
 
 
 class SimulatedSops:
@@ -95,24 +57,18 @@ class SimulatedSops:
             start_delay=start_delay,
         )
         self.apps = {self.app_code: self.app_secret} if apps is None else dict(apps)
-        self.trusted_apps = set(trusted_apps)
-        self.user_tokens = {"demo-token": self.username} if user_tokens is None else dict(user_tokens)
-        self.access_tokens = (
-            {"demo-access-token": (self.app_code, self.username)} if access_tokens is None else dict(access_tokens)
+        self.access = Access(
+            apps=self.apps,
+            trusted_apps=set(trusted_apps),
+            user_tokens={"demo-token": self.username} if user_tokens is None else dict(user_tokens),
+            access_tokens=(
+                {"demo-access-token": (self.app_code, self.username)} if access_tokens is None else dict(access_tokens)
+            ),
+            granted=None if granted is None else set(granted),
         )
         self.faults: Faults = Faults()
-        self.on_request: Callable[[str, Request], object] | None = None
-        self._granted = None if granted is None else set(granted)
-        self._denied: set[str] = set()
-        self._removed: set[str] = set()
-        self._closed: set[str] = {"dispatch_plugin_query"}
-        self._canned: dict[str, Any] = {}
-        self._denial_status = denial_status
-        self._log: list[Request] = []
-        self._log_lock = threading.Lock()
-        self._connections = 0
-        self._turn = itertools.count()
-        self._delayed: list[tuple[float | None, Callable[[], object]]] = []
+        self.log = RequestLog(self.site.clock)
+        self.responder = Responder(self.site, self.access, self.faults, self.log, denial_status)
         self._host, self._port = host, port
 
     # ---- addresses ----
@@ -213,7 +169,7 @@ class SimulatedSops:
         :raises KeyError: there is none.
         """
         with self.site.lock:
-            self._release_due()
+            self.responder.release_due()
             task = self.site.task(task_id)
             if task is None:
                 raise KeyError(task_id)
@@ -223,12 +179,12 @@ class SimulatedSops:
     def tasks(self) -> list[Task]:
         """All tasks, brought up to the present, the oldest first."""
         with self.site.lock:
-            self._release_due()
+            self.responder.release_due()
             return self.site.all_tasks()[::-1]
 
     def _bring_up(self) -> None:
         with self.site.lock:
-            self._release_due()
+            self.responder.release_due()
             self.site.bring_up()
 
     def start_task(self, task_id: int) -> None:
@@ -341,70 +297,65 @@ class SimulatedSops:
 
     def grant(self, *apis: str) -> None:
         """Let the app call these APIs."""
-        self._denied -= set(apis)
-        if self._granted is not None:
-            self._granted |= set(apis)
+        self.access.denied.difference_update(apis)
+        if self.access.granted is not None:
+            self.access.granted.update(apis)
 
     def deny(self, *apis: str) -> None:
         """Take these APIs from the app."""
-        self._denied |= set(apis)
+        self.access.denied.update(apis)
 
     def remove_api(self, *apis: str) -> None:
         """Be an old server that does not have these APIs."""
-        self._removed |= set(apis)
+        self.access.removed.update(apis)
 
     def restore_api(self, *apis: str) -> None:
         """Have removed APIs again."""
-        self._removed -= set(apis)
+        self.access.removed.difference_update(apis)
 
     def close_api(self, *apis: str) -> None:
         """Let SOPS itself refuse these APIs: the app is not on its own list of those that may call them (3540100)."""
-        self._closed |= set(apis)
+        self.access.closed.update(apis)
 
     def open_api(self, *apis: str) -> None:
         """Put the app on that list again."""
-        self._closed -= set(apis)
+        self.access.closed.difference_update(apis)
+
+    # ---- calls ----
+
+    @property
+    def on_request(self) -> Callable[[str, Request], object] | None:
+        """What is called before and after each call is handled."""
+        return self.responder.on_request
+
+    @on_request.setter
+    def on_request(self, hook: Callable[[str, Request], object] | None) -> None:
+        self.responder.on_request = hook
+
+    @property
+    def requests(self) -> list[Request]:
+        """Calls so far, in the order in which they came."""
+        return self.log.requests
+
+    def count(self, api: str | None = None) -> int:
+        """Number of calls so far, of one API or of all."""
+        return sum(api in (None, request.api) for request in self.log.requests)
+
+    @property
+    def connections(self) -> int:
+        """Number of TCP connections so far, those of the control plane left out."""
+        return self.log.connections
+
+    def clear_requests(self) -> None:
+        """Empty the request log."""
+        self.log.clear()
 
     def serve_canned(self, answers: Mapping[str, Any]) -> None:
         """Answer APIs with fixed bodies; credentials and grants are still checked.
 
         :param answers: API -> body.
         """
-        self._canned.update(answers)
-
-    # ---- the request log ----
-
-    @property
-    def requests(self) -> list[Request]:
-        """Calls so far, in the order in which they came."""
-        with self._log_lock:
-            return list(self._log)
-
-    def count(self, api: str | None = None) -> int:
-        """Number of calls so far, of one API or of all."""
-        with self._log_lock:
-            return len(self._log) if api is None else sum(request.api == api for request in self._log)
-
-    @property
-    def connections(self) -> int:
-        """Number of TCP connections so far, those of the control plane left out."""
-        return self._connections
-
-    def clear_requests(self) -> None:
-        """Empty the request log."""
-        with self._log_lock:
-            self._log.clear()
-
-    def new_connection(self) -> int:
-        """A client has connected.
-
-        :return: number of the connection.
-        """
-        with self._log_lock:
-            self._connections += 1
-            return self._connections
-
-    # ---- faults ----
+        self.responder.canned.update(answers)
 
     def release(self) -> int:
         """Let the effects of all delayed calls happen now.
@@ -412,192 +363,4 @@ class SimulatedSops:
         :return: how many there were.
         """
         with self.site.lock:
-            delayed, self._delayed = self._delayed, []
-            for _, act in delayed:
-                act()
-            return len(delayed)
-
-    def _release_due(self) -> None:
-        now = self.clock.now()
-        due = [entry for entry in self._delayed if entry[0] is not None and entry[0] <= now]
-        self._delayed = [entry for entry in self._delayed if entry not in due]
-        for _, act in due:
-            act()
-
-    def _racing(self, task: Task) -> bool:
-        """Whether the task's end has not been written yet, by an ``end_race`` that lasts for a time."""
-        if task.root_state != "FINISHED" or task.finish_time is None:
-            return False
-        return any(
-            fault.kind == "end_race"
-            and fault.task_id in (None, task.id)
-            and "reads" not in fault.options
-            and self.clock.now() < task.finish_time + fault.get("seconds", float("inf"))
-            for fault in self.faults
-        )
-
-    def _can_hit(self, fault: Fault, request: Request) -> bool:
-        if fault.kind == "end_race":
-            tasks = [self.site.task(task_id) for task_id in request.task_ids]
-            return "reads" in fault.options and any(task and task.root_state == "FINISHED" for task in tasks)
-        return fault.kind != "poison" or request.api == "get_tasks_status"
-
-    # ---- answering ----
-
-    def respond(self, incoming: Incoming, connection: int) -> tuple[Reply, frozenset[str]]:
-        """Answer a call.
-
-        :param connection: number of the TCP connection.
-        :return: the reply, and the kinds of faults that are to hit it on its way.
-        :raises Drop: the connection is to be closed without a reply.
-        """
-        request = self._record(incoming, connection)
-        if self.on_request is not None:
-            self.on_request("before", request)
-        with self.site.lock:
-            hits = self.faults.take(request.api, request.task_ids, lambda fault: self._can_hit(fault, request))
-        faults = {fault.kind: fault for fault in hits}
-        if "latency" in faults:
-            time.sleep(faults["latency"].get("seconds", 1.0))
-        if "drop" in faults:
-            raise Drop
-        if "delayed_effect" in faults:
-            self._delay(faults["delayed_effect"], lambda: self._through_endpoint(incoming, request, faults))
-            raise Drop
-        reply = _planned_reply(request, faults)
-        if reply is None:
-            with self.site.lock:
-                self._release_due()
-                reply = self._through_endpoint(incoming, request, faults)
-            if request.endpoint == ESB:
-                reply = endpoints.through_esb(reply, request.api)
-        if "wrong_types" in faults:
-            reply.body = with_wrong_types(reply.body)
-        if isinstance(reply.body, dict):
-            request.result, request.code = reply.body.get("result"), reply.body.get("code")
-        request.status = 0 if "drop_after" in faults else reply.status
-        if self.on_request is not None:
-            self.on_request("after", request)
-        if "drop_after" in faults:
-            raise Drop
-        return reply, frozenset(faults)
-
-    def _record(self, incoming: Incoming, connection: int) -> Request:
-        address = incoming.address
-        with self._log_lock:
-            request = Request(
-                number=len(self._log) + 1,
-                time=self.clock.now(),
-                endpoint=address.endpoint,
-                api=address.name,
-                method=incoming.method,
-                path=incoming.path,
-                connection=connection,
-                task_ids=incoming.task_ids(),
-                params={name: value for name, value in incoming.params.items() if name not in endpoints.CREDENTIALS},
-            )
-            self._log.append(request)
-        return request
-
-    def _delay(self, fault: Fault, act: Callable[[], object]) -> None:
-        seconds = fault.get("seconds")
-        with self.site.lock:
-            self._delayed.append((None if seconds is None else self.clock.now() + seconds, act))
-
-    def _through_endpoint(self, incoming: Incoming, request: Request, faults: Mapping[str, Fault]) -> Reply:
-        address = incoming.address
-        endpoint, api = address.endpoint, address.api
-        if api is None or address.name in self._removed:
-            if endpoint == DIRECT:
-                return endpoints.page_not_found(self.url + incoming.path)
-            return endpoints.refuse(endpoint, 1640401)
-        try:
-            caller = self._caller(incoming)
-            if endpoint != DIRECT and not endpoints.is_granted(self._granted, self._denied, api.name):
-                return endpoints.refuse(endpoint, 1640301, f'app_code="{caller.app}" api="{api.name}"')
-            request.user = caller.user
-            ids = endpoints.esb_ids(api, incoming.params) if endpoint == ESB else address.ids
-        except Refusal as refused:
-            return endpoints.refuse(endpoint, refused.code, refused.detail)
-        if endpoint == DIRECT and caller == Caller("", ""):
-            # 3.3 turns every 403 into a 405
-            status = 403 if self.site.release.has("permission by code") else 405
-            return Reply(status, "This API can only be accessed through API gateway", {}, HTML)
-        if ids is None or not self.site.release.has_api(api.name):
-            return endpoints.page_not_found(f"{self.direct_url}/{address.rest}")
-        if incoming.method != api.method:
-            return Reply(405, "", {"Allow": api.method}, HTML)
-        if api.name in self._canned:
-            return Reply(200, self._canned[api.name])
-        if not caller.user:
-            message = "username cannot be empty, make sure api gateway has sent correct params: "
-            return endpoints.business(refusal(message, PARAMETER), traced=False)
-        replicas = self.site.replicas
-        poison = faults.get("poison")
-        call = Call(
-            site=self.site,
-            api=api,
-            user=caller.user,
-            trusted=caller.app in self.trusted_apps,
-            ids=ids,
-            query=_asked(incoming),
-            raw=incoming.raw,
-            path=incoming.path,
-            replica=replicas[next(self._turn) % len(replicas)],
-            stale="stale" in faults,
-            racing=(lambda task: task.root_state == "FINISHED") if "end_race" in faults else self._racing,
-            closed=api.name in self._closed,
-            denial_status=self._denial_status,
-            poisoned=() if poison is None else request.task_ids if poison.task_id is None else (poison.task_id,),
-        )
-        try:
-            answer, traced, status = handle(call)
-        except Crash:
-            answer = {"result": False, "code": "50000", "message": "系统异常,请联系管理员处理", "data": None}
-            return endpoints.business(answer, traced=False, status=500)
-        reply = endpoints.business(answer, traced=traced, status=status)
-        if not self.site.release.has("trace_id"):
-            del reply.headers["Sops-Trace-Id"]
-        if api.rest:
-            reply.headers["Allow"] = "GET, OPTIONS"
-        return reply
-
-    def _caller(self, incoming: Incoming) -> Caller:
-        given = endpoints.credentials(incoming)
-        if incoming.address.endpoint == DIRECT:  # the gateway has checked them
-            return Caller(given.get("bk_app_code", ""), given.get("bk_username", ""))
-        return endpoints.authenticate(given, self.apps, self.user_tokens, self.access_tokens)
-
-
-def _asked(incoming: Incoming) -> dict[str, str]:
-    """The query as it reaches SOPS: the ESB keeps the credentials for itself."""
-    if incoming.method != "GET":
-        return {}
-    if incoming.address.endpoint != ESB:
-        return incoming.query
-    return {name: value for name, value in incoming.query.items() if name not in endpoints.CREDENTIALS}
-
-
-def _planned_reply(request: Request, faults: Mapping[str, Fault]) -> Reply | None:
-    """The reply of a fault that takes the place of SOPS' own."""
-    if "function" in faults:
-        answer = faults["function"].get("function")(request)
-        if answer is not None:
-            return Reply(*answer)
-    if "status" in faults:
-        fault = faults["status"]
-        status = fault.get("status", 502)
-        reply = endpoints.refuse(request.endpoint, fault.get("code") or endpoints.code_of_status(status))
-        reply.status = status
-        if fault.get("retry_after") is not None:
-            reply.headers["Retry-After"] = str(fault.get("retry_after"))
-        if fault.get("message"):
-            reply.body["message"] = fault.get("message")
-        if "body" in fault.options:
-            reply.body = fault.get("body")
-        return reply
-    if "html" in faults:
-        return Reply(faults["html"].get("status", 200), LOGIN_PAGE, {}, HTML)
-    if "redirect" in faults:
-        return Reply(302, "", {"Location": faults["redirect"].get("location", "/login/")}, HTML)
-    return None
+            return self.responder.release()

@@ -10,25 +10,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_sops.testing import answers, callbacks, engine_v1, webhooks
+from airflow_provider_sops.testing import answers
 from airflow_provider_sops.testing.answers import Project
-from airflow_provider_sops.testing.engine import Clock, Hooks, Node, Task, all_specs
-from airflow_provider_sops.testing.outbox import Outbox
+from airflow_provider_sops.testing.engine import engine_v1
+from airflow_provider_sops.testing.engine.clock import Clock
+from airflow_provider_sops.testing.engine.node import Node, all_specs
+from airflow_provider_sops.testing.engine.task import Hooks, Task
+from airflow_provider_sops.testing.posts import callbacks, webhooks
+from airflow_provider_sops.testing.posts.outbox import Outbox
 from airflow_provider_sops.testing.releases import Release
-from airflow_provider_sops.testing.templates import (
-    Behaviour,
-    Graph,
-    Template,
-    Webhook,
+from airflow_provider_sops.testing.templates.template import Behaviour, Graph, Template
+from airflow_provider_sops.testing.templates.template_file import load_templates
+from airflow_provider_sops.testing.templates.trees import (
     compile_tree,
-    expand,
-    key_of,
-    lay_out,
-    load_templates,
-    render,
+    complete,
     without_nodes,
     without_unused_constants,
 )
+from airflow_provider_sops.testing.templates.variables import key_of
+from airflow_provider_sops.testing.templates.webhook import Webhook
 
 FIRST_TASK_ID = 50001
 PROJECTS = (Project(2, 5, "project-id-2-biz-5"), Project(7, 2, "蓝鲸"), Project(9, 3, "other-biz"))
@@ -65,7 +65,8 @@ class Site(Hooks):
         self.clock = Clock()
         self.created = self.clock.now()
         self.projects = {project.id: project for project in PROJECTS}
-        self.templates = {template.id: template for template in self._load(templates)}
+        loaded = load_templates(templates, independent=release.has("independent subprocesses"))
+        self.templates = {template.id: template for template in loaded}
         self.tasks: dict[int, Task] = {}
         self.users: dict[str, Collection[str] | str] = dict(users or {})
         self.replicas = [Replica() for _ in range(max(1, replicas))]
@@ -79,22 +80,15 @@ class Site(Hooks):
         self.next_task_id = FIRST_TASK_ID
         self.next_template_id = max(self.templates, default=100) + 1
 
-    def _load(self, path: str | Path | None) -> list[Template]:
-        return load_templates(path, independent=self.release.has("independent subprocesses"))
-
-    # ---- rights ----
-
     def may(self, user: str, action: str) -> bool:
         """Whether a user has an IAM action."""
         rights = self.users.get(user, ())
         return rights == ALL_RIGHTS or ALL_RIGHTS in rights or action in rights
 
-    # ---- looking ----
-
     def project_of(self, scope_id: int, scope: str) -> Project | None:
         """The project for the id that stands in the ``bk_biz_id`` place.
 
-        :param scope: ``cmdb_biz``: the id is a business; anything else: a project.
+        :param scope: ``cmdb_biz``: a business; anything else: a project.
         """
         if scope == "cmdb_biz":
             return next((project for project in self.projects.values() if project.bk_biz_id == scope_id), None)
@@ -158,14 +152,8 @@ class Site(Hooks):
         :param draw: give the tree places and lines to be drawn with.
         :raises KeyError: a part that SOPS needs is missing; its name is the error's argument.
         """
-        for name in ("activities", "start_event", "end_event", "gateways", "flows", "constants", "outputs"):
-            tree[name]
-        for node in (tree["start_event"], tree["end_event"], *tree["activities"].values(), *tree["gateways"].values()):
-            node.setdefault("labels", [])
         behaviours: dict[str, Behaviour] = {}
-        expand(tree, behaviours, lambda template_id: self.templates[int(template_id)])
-        if draw:
-            lay_out(tree)
+        complete(tree, behaviours, lambda template_id: self.templates[int(template_id)], draw=draw)
         return compile_tree(tree, behaviours)
 
     def add_template(self, name: str, project_id: int, graph: Graph, description: str = "") -> Template:
@@ -210,13 +198,13 @@ class Site(Hooks):
         values.update({key: value for key, value in constants.items() if key in values})
         source = "onetime" if template is None else "common" if template.common else "project"
         task = Task(
-            task_id=self.next_task_id,
+            id=self.next_task_id,
             name=name,
             project_id=project_id,
             graph=graph,
             constants=values,
             creator=user,
-            created=self.clock.now(),
+            create_time=self.clock.now(),
             template_id=None if template is None else template.id,
             template_source=source,
             retries_by_itself=self.release.has("auto retry of nodes"),
@@ -263,13 +251,12 @@ class Site(Hooks):
         wanted = node.inputs.get("subprocess") or {}
         template = self.template(wanted.get("subprocess_name", ""))
         constants = {key_of(name): value for name, value in (wanted.get("constants") or {}).items()}
-        context = task.context(node.pipeline)
         moment = (answers.local_time(at) or "")[:19]
         child = self.create_task(
             name=f"{template.name}_{moment.translate(str.maketrans('', '', '- :'))}",
             project_id=task.project_id,
             graph=self.graph(template),
-            constants=render(constants, context),
+            constants=constants,
             user=task.executor,
             template=template,
             create_method=task.create_method,

@@ -122,7 +122,7 @@ def lead_to(fake: FakeSops, text: str) -> str:
         '"port": 443': f'"port": {port}',
         "--conn-port 443": f"--conn-port {port}",
         "my-app-secret": fake.app_secret,
-        "my-access-token": next(iter(fake.access_tokens)),
+        "my-access-token": next(iter(fake.access.access_tokens)),
         "my-app": fake.app_code,
     }
     for made_up, real in replaced.items():

@@ -33,16 +33,17 @@ def shown_docstrings() -> dict[str, str]:
     shown: dict[str, str] = {}
     for path, options in re.findall(r"^::: (\S+)\n((?: .*\n)*)", REFERENCE.read_text(), re.M):
         root = _find(path)
-        for found in [root] if "members: []" in options else _with_members(root, "inherited_members" in options):
+        only = re.search(r"^ +members: \[(.*)\]", options, re.M)
+        for found in _with_members(root, "inherited_members" in options, only and re.findall(r"\w+", only[1])):
             if docstring := ast.get_docstring(found.node):
                 shown.setdefault(found.path, docstring)
     return shown
 
 
-def _with_members(found: _Object, inherited: bool) -> Iterator[_Object]:
+def _with_members(found: _Object, inherited: bool, only: list[str] | None = None) -> Iterator[_Object]:
     yield found
     for base in [*_mro(found)] if inherited else [found]:
-        for name in _public_names(base.node):
+        for name in _public_names(base.node) if only is None else only:
             if member := _member(base, name):
                 yield from _with_members(member, inherited=False)
 

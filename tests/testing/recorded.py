@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_sops.testing import FakeSops
-from airflow_provider_sops.testing.engine import all_specs
-from airflow_provider_sops.testing.templates import Behaviour, Spec
+from airflow_provider_sops.testing.engine.node import all_specs
+from airflow_provider_sops.testing.templates.template import Behaviour, Spec
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 SCENARIOS = sorted({path.parent.name for path in SAMPLES.glob("*/[0-9]*.json")} - {"00-setup"})

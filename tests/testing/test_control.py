@@ -102,21 +102,22 @@ def test_the_client_knows_where_it_is(fake: FakeSops, client: FakeSopsClient) ->
 
 
 @pytest.mark.parametrize(
-    ("method", "name", "args", "words"),
+    ("name", "args", "words"),
     [
-        ("POST", "tasks", {"template": "Nothing"}, "no template 'Nothing'"),
-        ("POST", "faults", {"kind": "explode"}, "no fault 'explode'"),
-        ("POST", "faults", {"kind": "function"}, "cannot come over HTTP"),
-        ("POST", "operate", {"task_id": 1, "action": "revoke"}, "KeyError: 1"),
-        ("POST", "advance", {}, "KeyError: 'seconds'"),
-        ("GET", "nothing", {}, "no GET /fake/nothing"),
+        ("create_task", {"template": "Nothing"}, "no template 'Nothing'"),
+        ("add_fault", {"kind": "explode"}, "no fault 'explode'"),
+        ("add_fault", {"kind": "function"}, "cannot come over HTTP"),
+        ("operate", {"task_id": 1, "action": "revoke"}, "KeyError: 1"),
+        ("advance", {}, "missing 1 required positional argument: 'seconds'"),
+        ("nothing", {}, "no POST /fake/nothing"),
+        ("stop", {}, "no POST /fake/stop"),
     ],
 )
 def test_the_control_plane_says_what_is_wrong(
-    client: FakeSopsClient, method: str, name: str, args: dict[str, object], words: str
+    client: FakeSopsClient, name: str, args: dict[str, object], words: str
 ) -> None:
     with pytest.raises(RuntimeError, match=re.escape(words)):
-        client.call(method, name, args)
+        client.call(name, **args)
 
 
 def test_a_refused_operation_keeps_its_reason(fake: FakeSops, client: FakeSopsClient) -> None:
@@ -185,7 +186,7 @@ def test_the_command_says_that_its_port_is_taken() -> None:
         (
             '[[template]]\nid = 1\nname = "mine"\nflow = ["b"]\n[[template.node]]\nkey = "a"\n',
             [],
-            "template 1 'mine': ",
+            "template 'mine': node 'a': 'plugin' is a required property",
         ),
         ("[[template", [], "Expected ']]'"),
         (None, [], "No such file or directory"),

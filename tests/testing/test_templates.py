@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_sops.testing import FakeSops
-from airflow_provider_sops.testing.templates import TemplateError, load_templates, render
+from airflow_provider_sops.testing.templates.template_check import TemplateError
+from airflow_provider_sops.testing.templates.template_file import DEFAULT_FILE, load_templates
+from airflow_provider_sops.testing.templates.variables import render
 from tests.testing.calls import Caller
 
 MINE = """
@@ -101,11 +103,18 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ('flow = ["build"', 'flow = ["bild"', "template 1 'mine': .*names a node 'bild'"),
+        ('flow = ["build"', 'flow = ["bild"', "template 'mine': there is no node 'bild'"),
+        ('from = "build.', 'from = "bild.', "template 'mine': there is no node 'bild'"),
+        ('outputs = ["VERSION"', 'outputs = ["VERSIONS"', "template 'mine': there is no constant 'VERSIONS'"),
         ('subprocess = "other"', 'subprocess = "nothing"', "no template 'nothing'"),
-        ("id = 2\n", "", "template None 'other': KeyError\\('id'\\)"),
-        ('plugin = "job_fast_execute_script"\n', "", "KeyError\\('plugin'\\)"),
-        ("seconds = 90", 'fail = "never"', "template 1 'mine'"),
+        ('subprocess = "other"', 'subprocess = "mine"', "template 'mine' is its own subprocess: mine -> mine"),
+        ("id = 2\n", "", "template 'other': 'id' is a required property"),
+        ("id = 2\n", "id = 1\n", "there are two templates with the id 1"),
+        ('key = "b"\n', 'key = "a"\n', "there are two nodes of template 'mine' with the key 'a'"),
+        ('plugin = "job_fast_execute_script"\n', "", "template 'mine': node 'build': 'plugin' is a required property"),
+        ("seconds = 90", 'fail = "never"', "template 'mine': node 'build': fail: 'never' does not match"),
+        ("seconds = 90", "second = 90", "template 'mine': node 'build': .*'second' was unexpected"),
+        ("[1, null]", "[1, nil]", "template 'mine': JSONDecodeError"),
     ],
 )
 def test_mistakes_in_a_file(tmp_path: Path, old: str, new: str, words: str) -> None:
@@ -113,6 +122,13 @@ def test_mistakes_in_a_file(tmp_path: Path, old: str, new: str, words: str) -> N
     file.write_text(MINE.replace(old, new))
     with pytest.raises(TemplateError, match=words):
         load_templates(file)
+
+
+def test_the_default_set_keeps_to_the_schema(tmp_path: Path) -> None:
+    """It is not checked each time that a fake starts."""
+    copy = tmp_path / "copy.toml"
+    copy.write_bytes(DEFAULT_FILE.read_bytes())
+    assert [one.name for one in load_templates(copy)] == [one.name for one in load_templates()]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_sops.testing import FakeSops, calling
+from airflow_provider_sops.testing import FakeSops
+from airflow_provider_sops.testing.api import answering
 from tests.testing.calls import Caller
 from tests.testing.recorded import Player, sample
 
@@ -97,7 +98,7 @@ def test_caches_can_be_switched_off() -> None:
 
 
 def test_the_caches_hold_a_limited_number_of_answers(fake: FakeSops, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calling, "CACHE_SIZE", 2)
+    monkeypatch.setattr(answering, "CACHE_SIZE", 2)
     call = Caller(fake)
     task_id = fake.create_task()
     for nonce in range(3):

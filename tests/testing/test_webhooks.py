@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_sops.testing import FakeSops, FakeSopsClient
-from airflow_provider_sops.testing.engine import all_specs
-from airflow_provider_sops.testing.templates import TemplateError
+from airflow_provider_sops.testing.engine.node import all_specs
+from airflow_provider_sops.testing.templates.template_check import TemplateError
 from tests.testing.calls import Caller
 from tests.testing.receiver import Receiver
 from tests.testing.recorded import RECORDED_URL, comparable, differences, sample
@@ -216,7 +216,7 @@ def test_from_the_templates_file(tmp_path: Path) -> None:
     assert (post.headers["Authorization"], post.headers["X-Site"]) == ("Bearer tok-2", "a")
     for endpoint, more in (("ftp://x", ""), ("http://x", "retries = 2"), ("http://x", 'events = ["task_revoked"]')):
         path.write_text(TOML.format(endpoint=endpoint, token="tok-2", more=more))
-        with pytest.raises(TemplateError, match="template 1001 'Told'"):
+        with pytest.raises(TemplateError, match="template 'Told'"):
             FakeSops(templates=path)
 
 

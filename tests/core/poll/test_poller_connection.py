@@ -21,7 +21,7 @@ def test_changed_secrets_are_looked_up_again(either_site: Site) -> None:
     async def test() -> None:
         async with either_site.waiting(either_site.fake.create_task("Long sleep")) as (subscription,):
             await until(lambda: subscription.status is not None)
-            either_site.fake.apps = {either_site.fake.app_code: "rotated-secret"}
+            either_site.fake.apps[either_site.fake.app_code] = "rotated-secret"
             either_site.fake.app_secret = "rotated-secret"
             either_site.fake.clear_requests()
             await until(lambda: any(request.result for request in either_site.fake.requests))
@@ -35,7 +35,7 @@ def test_secrets_that_are_wrong_reach_the_waits(site: Site) -> None:
     async def test() -> None:
         async with site.waiting(site.fake.create_task("Long sleep")) as (subscription,):
             await until(lambda: subscription.status is not None)
-            site.fake.apps = {site.fake.app_code: "another"}
+            site.fake.apps[site.fake.app_code] = "another"
             await until(lambda: subscription.error is not None)
             assert isinstance(subscription.error, errors.SopsAuthenticationError)
 

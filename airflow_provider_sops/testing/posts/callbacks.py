@@ -6,13 +6,11 @@ Nothing is signed, and nothing proves who has posted.
 
 from __future__ import annotations
 
-import json
 import re
-import urllib.parse
 from typing import Any
 
-from airflow_provider_sops.testing.engine import Task
-from airflow_provider_sops.testing.outbox import Post
+from airflow_provider_sops.testing.engine.task import Task
+from airflow_provider_sops.testing.posts.outbox import Post
 from airflow_provider_sops.testing.refusals import PARAMETER, Stop
 
 #: Seconds from an end or failure to the post (measured: 0.1 to 1 s).
@@ -47,19 +45,12 @@ def fields_of(task: Task, success: bool) -> dict[str, Any]:
     return fields
 
 
-def body_of(fields: dict[str, Any]) -> tuple[str, bytes]:
-    """Give the content type and the body: JSON of version ``v2``, else a form."""
-    if fields.get("callback_version") == "v2":
-        return "application/json", json.dumps(fields).encode()
-    return "application/x-www-form-urlencoded", urllib.parse.urlencode(fields).encode()
-
-
 def posts_of(task: Task, success: bool, at: float, *, revoked: bool) -> list[tuple[float, Post]]:
     """Give the posts of an end or failure with their moments.
 
     :param at: when it happened.
     """
-    kind, data = body_of(fields_of(task, success))
+    fields = fields_of(task, success)
+    content = {"json" if task.callback_version == "v2" else "data": fields}
     moments = [at + DELAY, at + DELAY + _AGAIN] if revoked else [at + DELAY]
-    headers = {"Content-Type": kind}
-    return [(moment, Post(task.id, task.callback_url, headers, data, _RETRIES, _INTERVAL)) for moment in moments]
+    return [(moment, Post(task.id, task.callback_url, content, _RETRIES, _INTERVAL)) for moment in moments]

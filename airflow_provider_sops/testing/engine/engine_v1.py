@@ -7,7 +7,7 @@ the engine knows of it some moments later.
 
 from __future__ import annotations
 
-from airflow_provider_sops.testing.engine import Task
+from airflow_provider_sops.testing.engine.task import Task
 from airflow_provider_sops.testing.refusals import INVALID_OPERATION, OPERATION_FAILED, UNKNOWN, VALIDATION, Refused
 
 

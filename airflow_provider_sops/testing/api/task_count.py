@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from airflow_provider_sops.testing.engine import Task
+from airflow_provider_sops.testing.engine.task import Task
 
 #: These may be given without what stands before them in the database.
 _PIPELINE = re.compile(r"name|is_started|is_finished")

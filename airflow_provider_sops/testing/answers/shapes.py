@@ -11,15 +11,11 @@ from typing import Any
 from airflow_provider_sops.testing.releases import Release
 
 _OLD_NAMES = {"retryable": "can_retry", "skippable": "isSkipped"}
-_CLASSES = {
-    "EmptyStartEvent": "event",
-    "EmptyEndEvent": "event",
-    "ParallelGateway": "gateway",
-    "ExclusiveGateway": "gateway",
-    "ConditionalParallelGateway": "gateway",
-    "ConvergeGateway": "gateway",
-}
 _PIPELINE = "<class 'pipeline.core.pipeline.Pipeline'>"
+
+
+def _without(row: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name not in names}
 
 
 def tree_of(release: Release, tree: dict[str, Any]) -> dict[str, Any]:
@@ -44,31 +40,29 @@ def status_of(release: Release, status: dict[str, Any], types: dict[str, str]) -
     if release.has("engine v2"):
         return status
     if "id" not in status:
-        return {name: value for name, value in status.items() if name != "name"}
+        return _without(status, "name")
     return _first_engines(status, types) | {"name": _PIPELINE}
 
 
 def _first_engines(row: dict[str, Any], types: dict[str, str]) -> dict[str, Any]:
-    row = {name: value for name, value in row.items() if name not in ("root_id:", "parent_id", "error_ignored")}
+    row = _without(row, "root_id:", "parent_id", "error_ignored")
     kind = types.get(row["id"], "")
-    if kind in _CLASSES and not row.get("name"):
-        row["name"] = f"<class 'pipeline.core.flow.{_CLASSES[kind]}.{kind}'>"
+    module = next((module for module in ("event", "gateway") if kind.lower().endswith(module)), None)
+    if module is not None and not row.get("name"):
+        row["name"] = f"<class 'pipeline.core.flow.{module}.{kind}'>"
     row["children"] = {own_id: _first_engines(child, types) for own_id, child in row.get("children", {}).items()}
     return row
 
 
 def status_row_of(release: Release, row: dict[str, Any]) -> dict[str, Any]:
     """One row of get_tasks_status."""
-    if release.has("get_tasks_status.is_deleted"):
-        return row
-    return {name: value for name, value in row.items() if name not in ("flow_type", "current_flow", "is_deleted")}
+    known = release.has("get_tasks_status.is_deleted")
+    return row if known else _without(row, "flow_type", "current_flow", "is_deleted")
 
 
 def list_row_of(release: Release, row: dict[str, Any]) -> dict[str, Any]:
     """One row of get_task_list."""
-    if release.has("is_child_taskflow"):
-        return row
-    return {name: value for name, value in row.items() if name != "is_child_taskflow"}
+    return row if release.has("is_child_taskflow") else _without(row, "is_child_taskflow")
 
 
 def detail_of(release: Release, detail: dict[str, Any], bk_biz_id: int) -> dict[str, Any]:
@@ -82,6 +76,4 @@ def detail_of(release: Release, detail: dict[str, Any], bk_biz_id: int) -> dict[
 
 def node_detail_of(release: Release, detail: dict[str, Any]) -> dict[str, Any]:
     """``data`` of get_task_node_detail."""
-    if release.has("get_task_status.failed_node_info"):
-        return detail
-    return {name: value for name, value in detail.items() if name != "auto_retry_info"}
+    return detail if release.has("get_task_status.failed_node_info") else _without(detail, "auto_retry_info")

@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow_provider_sops.testing.answers import Project, local_time
-from airflow_provider_sops.testing.engine import Node, Task
-from airflow_provider_sops.testing.outbox import Post, basic, is_delivered
+from airflow_provider_sops.testing.engine.node import Node
+from airflow_provider_sops.testing.engine.task import Task
+from airflow_provider_sops.testing.posts.outbox import Post, is_delivered
 from airflow_provider_sops.testing.refusals import UNKNOWN, VALIDATION, Answer, Crash, refusal
-from airflow_provider_sops.testing.templates import WEBHOOK_EVENTS, Template, Webhook
+from airflow_provider_sops.testing.templates.template import Template
+from airflow_provider_sops.testing.templates.webhook import WEBHOOK_EVENTS, Webhook
 
 #: Seconds from an end or failure to the post: after the callback of the same (measured: 0.1 to 1 s).
 DELAY = 0.3
@@ -71,29 +73,21 @@ def _system(task: Task, project: Project, url: str) -> dict[str, Any]:
     }
 
 
-def headers_of(webhook: Webhook) -> dict[str, str]:
-    """Give the headers of a post: authorization, then the webhook's own."""
-    headers = {"Content-Type": "application/json"}
-    authorization = webhook.authorization
-    if authorization.get("type") == "bearer":
-        headers["Authorization"] = f"Bearer {authorization['token']}"
-    elif authorization.get("type") == "basic":
-        headers["Authorization"] = basic(authorization["username"], authorization["password"])
-    return headers | dict(webhook.headers)
-
-
 def post_of(webhook: Webhook, body: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]) -> Post:
     """Give the post of an event.
 
     :param body: as by :func:`event_of`.
     :param tell: is given the row of the history of each try.
     """
-    code = body["event"]["code"]
+    code, authorization = body["event"]["code"], webhook.authorization
+    kind = authorization.get("type")
+    bearer = {"Authorization": f"Bearer {authorization['token']}"} if kind == "bearer" else {}
     return Post(
         task_id=body["event"]["info"]["task_id"],
         url=webhook.endpoint,
-        headers=headers_of(webhook),
-        data=json.dumps(body).encode(),
+        content={"data": json.dumps(body)},
+        headers={"Content-Type": "application/json", **bearer, **webhook.headers},
+        auth=(authorization["username"], authorization["password"]) if kind == "basic" else None,
         retries=webhook.retry_times,
         interval=webhook.interval,
         limit=webhook.timeout,

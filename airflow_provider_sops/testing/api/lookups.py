@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What several views look for, and how they refuse when it is not there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_sops.testing import answers
+from airflow_provider_sops.testing.answers import shapes
+from airflow_provider_sops.testing.api.call import Call
+from airflow_provider_sops.testing.engine.task import Task
+from airflow_provider_sops.testing.refusals import NOT_FOUND, PARAMETER, Stop, missing, refusal
+from airflow_provider_sops.testing.templates.template import Graph, Template
+
+
+def find_task(call: Call, words: str = "TaskFlowInstance matching query does not exist.") -> Task:
+    """The task of the call, if it belongs to its project and is not deleted.
+
+    :param words: the database's words for one that is not there.
+    :raises Stop: there is none.
+    """
+    task = call.site.task(call.ids["task_id"])
+    if task is None or task.project_id != call.project.id or task.deleted:
+        task_id = call.ids["task_id"]
+        raise missing(call.release, words.format(id=task_id), f"task[id={task_id}] of {business(call)} does not exist")
+    return task
+
+
+def business(call: Call) -> str:
+    """The project in the words of 3.3."""
+    return f"business[bk_biz_id={call.project.bk_biz_id}]"
+
+
+def find_template(call: Call, project_part: str) -> Template:
+    """The template of the call, if its project may see it and it is not deleted.
+
+    :param project_part: how the project stands in the refusal.
+    :raises Stop: there is none.
+    """
+    template = call.site.templates.get(call.ids["template_id"])
+    common = call.is_common
+    if (
+        template is None
+        or template.deleted
+        or template.common != common
+        or (not common and template.project_id != call.project.id)
+    ):
+        if common:
+            message = f"common template[id={call.ids['template_id']}] does not exist"
+        else:
+            place = f"project[{project_part}]" if call.release.has("scope") else business(call)
+            message = f"template[id={call.ids['template_id']}] of {place} does not exist"
+        raise Stop(refusal(message, NOT_FOUND))
+    return template
+
+
+def tree_of(call: Call, task: Task) -> dict[str, Any]:
+    """The tree of a task, as this release gives it."""
+    return shapes.tree_of(call.release, answers.pipeline_tree(task))
+
+
+def posted_graph(call: Call, tree: Any, *, draw: bool = True) -> Graph:
+    """The graph of a tree that the caller has posted.
+
+    :param draw: give the tree places and lines to be drawn with.
+    :raises Stop: a part of it is missing.
+    """
+    try:
+        return call.site.posted_graph(tree, draw=draw)
+    except (KeyError, TypeError, AttributeError) as error:
+        message = f"[API] {call.api.name} get invalid pipeline_tree: {error}"
+        raise Stop(refusal(message, PARAMETER, data=None), traced=False) from None
