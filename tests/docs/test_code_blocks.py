@@ -151,6 +151,11 @@ def _check_source(command: list[str]) -> None:
     assert command[1:] == [".venv/bin/activate"]
 
 
+def _check_export(command: list[str]) -> None:
+    # test_newcomer sets these
+    assert all(re.fullmatch(r"AIRFLOW__[A-Z]+__[A-Z_]+=\w+", setting) for setting in command[1:])
+
+
 CHECKED_ONLY: dict[str, Callable[[list[str]], None]] = {
     "make": _check_make,
     "pip": _check_pip,
@@ -158,6 +163,7 @@ CHECKED_ONLY: dict[str, Callable[[list[str]], None]] = {
     "cd": _check_cd,
     "mkdir": _check_mkdir,
     "source": _check_source,
+    "export": _check_export,
 }
 
 
