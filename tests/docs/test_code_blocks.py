@@ -152,8 +152,14 @@ def _check_source(command: list[str]) -> None:
 
 
 def _check_export(command: list[str]) -> None:
-    # test_newcomer sets these
-    assert all(re.fullmatch(r"AIRFLOW__[A-Z]+__[A-Z_]+=\w+", setting) for setting in command[1:])
+    # test_newcomer sets those of the page Install; test_tests_pass has the like of the others
+    names = r"(AIRFLOW_HOME|AIRFLOW__[A-Z]+__[A-Z_]+|PYTHONPATH)"
+    assert all(re.fullmatch(rf"{names}=[\w~/-]+", setting) for setting in command[1:])
+
+
+def _check_python(command: list[str]) -> None:
+    # test_tests_pass runs it
+    assert command[1:] == ["-m", "pytest"]
 
 
 CHECKED_ONLY: dict[str, Callable[[list[str]], None]] = {
@@ -164,6 +170,7 @@ CHECKED_ONLY: dict[str, Callable[[list[str]], None]] = {
     "mkdir": _check_mkdir,
     "source": _check_source,
     "export": _check_export,
+    "python": _check_python,
 }
 
 
