@@ -8,6 +8,8 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from airflow.providers.common.compat.sdk import XCOM_RETURN_KEY
+
 from airflow_provider_sops.compat import ask_airflow, state_in_airflow, xcom_in_airflow
 from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.operate.revoke import revoke
@@ -44,7 +46,8 @@ async def revoke_when_killed(spec: WaitSpec, log: Any, task_instance: Any, *, st
     """Revoke the SOPS task, in one attempt, if it was a user who has ended or cleared the waiting Airflow task.
 
     Airflow 3.3 calls this for every trigger that is gone from the triggerer's own list: also for one that another
-    triggerer has taken over while this one stood still, or whose task Airflow itself has resumed.
+    triggerer has taken over while this one stood still, or whose task Airflow itself has resumed. A trigger that
+    ``dag.test()`` has run itself stays in Airflow's database, and is begun and ended by the next triggerer.
 
     :param log: the logger of the trigger.
     :param task_instance: the Airflow task that waits; ``None`` where Airflow has not said which.
@@ -77,13 +80,15 @@ async def _why_not_revoked(spec: WaitSpec, log: Any, task_instance: Any) -> str:
     """Return why the SOPS task is to be left running; empty when a user has ended or cleared the Airflow task."""
     task_id = spec.sops_task_id
     state: str | None = None
-    newest = ended = None
+    newest = ended = returned = None
     try:
         state = await ask_airflow(state_in_airflow, task_instance)
         kill = kill_of(state)
         if kill is Kill.ENDED:
             newest = await ask_airflow(xcom_in_airflow, task_instance, TASK_ID_KEY)
             ended = await ask_airflow(xcom_in_airflow, task_instance, WAIT_ENDED_KEY)
+            if state == "success":  # only a task that has ended well by itself has returned something
+                returned = await ask_airflow(xcom_in_airflow, task_instance, XCOM_RETURN_KEY)
     except Exception as error:  # whatever the way to Airflow raises
         log.warning("Airflow could not be asked why this wait is told to stop: %s", type(error).__name__)
         return why_left_running(task_id, None)
@@ -93,6 +98,6 @@ async def _why_not_revoked(spec: WaitSpec, log: Any, task_instance: Any) -> str:
         return f"SOPS task {task_id} is left running: the cleared Airflow task takes it up again."
     if newest not in (None, task_id):
         return f"SOPS task {task_id} is left as it is: this Airflow task has gone on with SOPS task {newest}."
-    if ended == task_id:
+    if ended == task_id or returned is not None:
         return f"SOPS task {task_id} is left as it is: the wait for it had ended before, by no user's hand."
     return ""

@@ -151,6 +151,17 @@ def _check_source(command: list[str]) -> None:
     assert command[1:] == [".venv/bin/activate"]
 
 
+def _check_export(command: list[str]) -> None:
+    # test_newcomer sets those of the page Install; test_tests_pass has the like of the others
+    names = r"(AIRFLOW_HOME|AIRFLOW__[A-Z]+__[A-Z_]+|PYTHONPATH)"
+    assert all(re.fullmatch(rf"{names}=[\w~/-]+", setting) for setting in command[1:])
+
+
+def _check_python(command: list[str]) -> None:
+    # test_tests_pass runs it
+    assert command[1:] == ["-m", "pytest"]
+
+
 CHECKED_ONLY: dict[str, Callable[[list[str]], None]] = {
     "make": _check_make,
     "pip": _check_pip,
@@ -158,6 +169,8 @@ CHECKED_ONLY: dict[str, Callable[[list[str]], None]] = {
     "cd": _check_cd,
     "mkdir": _check_mkdir,
     "source": _check_source,
+    "export": _check_export,
+    "python": _check_python,
 }
 
 

@@ -55,7 +55,14 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     home = tmp_path_factory.mktemp("home")
     (port,) = free_ports(1)
     known = airflow_environ(home, port)
-    return {name: value for name, value in known.items() if not name.endswith(_SPARED)} | {"HOME": str(home)}
+    spared = {name: value for name, value in known.items() if not name.endswith(_SPARED)}
+    return spared | _exported() | {"HOME": str(home)}
+
+
+def _exported() -> dict[str, str]:
+    """Return what the page Install sets in each terminal."""
+    (command,) = [block.text for block in _way() if block.text.startswith("export AIRFLOW__")]
+    return dict(setting.split("=") for setting in command.split()[1:])
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +76,7 @@ def done(fake: FakeSops, environ: dict[str, str]) -> str:
         text = lead_to(fake, block.text)
         if block.language == "python":
             _save(text, environ)
-        elif text.startswith(("mkdir ", "airflow ", "AIRFLOW__")) and "standalone" not in text:
+        elif text.startswith(("mkdir ", "airflow ")) and "standalone" not in text:
             printed = _run(text, environ)
     return printed
 

@@ -352,6 +352,17 @@ class TestKilled:
         assert self.state(sops) == "RUNNING"
         assert "had ended before, by no user's hand" in "\n".join(self.lines)
 
+    def test_a_task_that_has_returned_its_outputs_was_not_marked_by_a_user(
+        self, sops: FakeSops, trigger: SopsTaskTrigger
+    ) -> None:
+        """`dag.test()` leaves a trigger behind, which a triggerer ends; the id may be another task's meanwhile."""
+        trigger.task_instance.state = "success"  # type: ignore[union-attr]
+        trigger.task_instance.xcoms["return_value"] = {}  # type: ignore[union-attr]
+        asyncio.run(trigger.on_kill())
+        assert self.state(sops) == "RUNNING"
+        assert sops.count("operate_task") == 0
+        assert "had ended before, by no user's hand" in "\n".join(self.lines)
+
     def test_what_a_later_try_runs_is_not_its_concern(self, sops: FakeSops, trigger: SopsTaskTrigger) -> None:
         trigger.task_instance.state = "failed"  # type: ignore[union-attr]
         trigger.task_instance.xcoms["sops_task_id"] = trigger.spec.sops_task_id + 1  # type: ignore[union-attr]
