@@ -25,6 +25,8 @@ class Activity:
     skippable: bool
     #: a task may be made without it
     optional: bool = True
+    #: what its plugin is given: name -> ``{"value": …}``
+    inputs: Mapping[str, Any] = field(default_factory=dict)
     #: of a gateway: the flows out of it, each with the name of where it leads
     ways: Mapping[str, str] = field(default_factory=dict)
 
@@ -35,17 +37,19 @@ def activities(tree: Mapping[str, Any], path: tuple[str, ...] = (), stack: tuple
         return
     for node_id, node in _dicts(tree, "activities"):
         component = node.get("component")
-        code = component.get("code") if isinstance(component, dict) else None
+        component = component if isinstance(component, dict) else {}
+        inputs = component.get("data")
         yield Activity(
             id=node_id,
             name=text_of(node.get("name")),
-            plugin=text_of(code or node.get("type")),
+            plugin=text_of(component.get("code") or node.get("type")),
             path=path,
             stack=stack,
             # the second names are those before SOPS 3.6.4
             retryable=node.get("retryable", node.get("can_retry")) is not False,
             skippable=node.get("skippable", node.get("isSkipped")) is not False,
             optional=node.get("optional") is not False,
+            inputs=inputs if isinstance(inputs, dict) else {},
         )
         if isinstance(node.get("pipeline"), dict):
             inner_path, inner_stack = (*path, text_of(node.get("name") or node_id)), (*stack, node_id)

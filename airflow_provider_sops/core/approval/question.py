@@ -129,23 +129,9 @@ def _variables(detail: TaskDetail, produced: dict[str, object]) -> Iterable[tupl
 
 def _described_in_tree(detail: TaskDetail, node: PauseNode) -> str:
     """Return the description as it stands in the tree, with its variables unrendered."""
-    found = _raw_node(detail.pipeline_tree, node.id)
-    for part in ("component", "data", "description"):
-        value = found.get(part)
-        found = value if isinstance(value, dict) else {}
-    return text_of(found.get("value"), LONGEST_DESCRIPTION)
-
-
-def _raw_node(tree: object, node_id: str, depth: int = 0) -> dict[str, object]:
-    nodes = tree.get("activities") if isinstance(tree, dict) and depth < 20 else None
-    for own_id, node in nodes.items() if isinstance(nodes, dict) else ():
-        if not isinstance(node, dict):
-            continue
-        if own_id == node_id:
-            return node
-        if found := _raw_node(node.get("pipeline"), node_id, depth + 1):
-            return found
-    return {}
+    inputs = next((one.inputs for one in activities(detail.pipeline_tree) if one.id == node.id), {})
+    description = inputs.get("description")
+    return text_of(description.get("value"), LONGEST_DESCRIPTION) if isinstance(description, dict) else ""
 
 
 def _read_produced(project: Project, detail: TaskDetail, status: TaskStatus) -> Flow[dict[str, object]]:
