@@ -159,7 +159,7 @@ def _check_export(command: list[str]) -> None:
 
 def _check_python(command: list[str]) -> None:
     # test_tests_pass runs it
-    assert command[1:] == ["-m", "pytest"]
+    assert command[1:] == ["-m", "pytest", "~/airflow/tests"]
 
 
 CHECKED_ONLY: dict[str, Callable[[list[str]], None]] = {
