@@ -58,16 +58,6 @@ def numbers(release: str) -> tuple[int, ...]:
     return tuple(int(part) for part in release.split("."))
 
 
-def has(release: str, what: str) -> bool:
-    """Return whether a release has something.
-
-    :param release: e.g. ``"3.28"``, which stands for its last one.
-    :param what: a key of :data:`SINCE`; anything else is in every release.
-    """
-    since = numbers(SINCE.get(what, "0"))
-    return numbers(release) >= since[: len(numbers(release))]
-
-
 def since(what: str) -> str:
     """Say since which release SOPS has something, to be put behind its name in an error.
 
