@@ -67,7 +67,7 @@ def test_the_wheel_is_complete(tmp_path: Path) -> None:
     source = {
         str(path.relative_to(ROOT))
         for path in package.rglob("*")
-        if path.is_file() and path.suffix in (".css", ".html", ".js", ".py", ".toml", ".typed")
+        if path.is_file() and path.suffix in (".css", ".html", ".js", ".json", ".py", ".toml", ".typed")
     }
     assert {name for name in names if name.startswith("airflow_provider_sops/")} == source
     assert "airflow_provider_sops/py.typed" in names
