@@ -39,7 +39,13 @@ def test_a_wrong_argument_is_named(arguments: dict[str, Any], said: str) -> None
 def test_equal_orders_are_equal_however_they_are_given() -> None:
     moment = datetime.datetime(2026, 11, 22, 13, 3, 25, tzinfo=datetime.UTC)
     one = make_watch_spec(
-        name="test", template_ids=101, template_names="a", states="FINISHED", since=moment, bk_biz_id="", poll_interval=1
+        name="test",
+        template_ids=101,
+        template_names="a",
+        states="FINISHED",
+        since=moment,
+        bk_biz_id="",
+        poll_interval=1,
     )
     same = make_watch_spec(
         name="test", template_ids=["101", 101], template_names=["a", "a"], since=moment.isoformat()
