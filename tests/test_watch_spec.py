@@ -47,9 +47,7 @@ def test_equal_orders_are_equal_however_they_are_given() -> None:
         bk_biz_id="",
         poll_interval=1,
     )
-    same = make_watch_spec(
-        name="test", template_ids=["101", 101], template_names=["a", "a"], since=moment.isoformat()
-    )
+    same = make_watch_spec(name="test", template_ids=["101", 101], template_names=["a", "a"], since=moment.isoformat())
     assert one == same
     assert one.since_moment == moment
     assert one.bk_biz_id is None
