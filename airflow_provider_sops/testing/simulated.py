@@ -271,12 +271,14 @@ class SimulatedSops:
         :param template: id or name.
         :param endpoint: address that is posted to.
         :param settings: events, headers, authorization, retry_times, interval and timeout; see
-            :class:`~airflow_provider_sops.testing.templates.Webhook`.
+            :class:`~airflow_provider_sops.testing.templates.webhook.Webhook`.
         :raises KeyError: no such template.
         :raises ValueError: a setting cannot be so, or this release of SOPS has no webhooks.
         """
+        webhook = Webhook(endpoint, **settings)
         with self.site.lock:
-            self.site.set_webhook(self.site.template(template), Webhook(endpoint, **settings))
+            self.site.bring_up()  # of what has happened so far, nothing is posted
+            self.site.set_webhook(self.site.template(template), webhook)
 
     def remove_webhook(self, template: int | str) -> None:
         """Take its webhook from a template.

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+from tests.operators.conftest import die
+
 
 @dataclass
 class Detail:
@@ -39,6 +41,15 @@ class RequiredActions:
     #: called when a triggerer has read a response, before it goes on
     on_look: Callable[[], object] = lambda: None
     away: bool = False
+
+    def die_when_asked(self) -> None:
+        """Let the worker die, once, when it has asked."""
+
+        def kill() -> None:
+            self.on_ask = lambda: None
+            die()
+
+        self.on_ask = kill
 
     def send(self, msg: Any) -> Any:
         """Take a message of a worker's or a triggerer's code."""

@@ -37,16 +37,6 @@ def killed_at_leg(task: Approval, number: int) -> None:
     task.before_leg = kill
 
 
-def killed_when_asked(actions: RequiredActions) -> None:
-    """Let the worker be killed when it has asked, once."""
-
-    def kill() -> None:
-        actions.on_ask = lambda: None
-        die()
-
-    actions.on_ask = kill
-
-
 def callbacks(world: World, task: Approval) -> int:
     """How many callbacks have come to a task."""
     return sum(
@@ -70,7 +60,7 @@ def test_a_retry_finds_an_open_question_and_notifies_nobody_again(
 ) -> None:
     calls: list[int] = []
     task = approval(store=store, notifiers=[lambda context: calls.append(1)])
-    killed_when_asked(actions)
+    actions.die_when_asked()
     assert type(task.run().error) is Died  # asked, and killed before it has deferred
     world.later(60, lambda: actions.answer("Approve"))
     assert task.run().outcome["answered_by"] == "alice"
@@ -81,7 +71,7 @@ def test_an_answer_given_between_two_tries_is_found(
     world: World, approval: Make, actions: RequiredActions, store: Store | None
 ) -> None:
     task = approval(store=store)
-    killed_when_asked(actions)
+    actions.die_when_asked()
     assert type(task.run().error) is Died
     actions.answer("Approve")
     assert task.run().outcome["answered_by"] == "alice"
@@ -138,7 +128,7 @@ def test_with_a_store_a_clear_asks_anew_also_when_retries_were_edited(
 
 def test_the_time_for_an_answer_goes_on_over_retries(world: World, approval: Make, actions: RequiredActions) -> None:
     task = approval(store=Store(), response_timeout=300, on_timeout="approve")
-    killed_when_asked(actions)
+    actions.die_when_asked()
     began = world.now
     task.run()
     world.sleep(200)
@@ -150,7 +140,7 @@ def test_without_a_store_the_time_for_an_answer_begins_anew_with_a_retry(
     world: World, approval: Make, actions: RequiredActions
 ) -> None:
     task = approval(response_timeout=300, on_timeout="approve")
-    actions.on_ask = lambda: (setattr(actions, "on_ask", lambda: None), die())
+    actions.die_when_asked()
     task.run()
     world.sleep(200)
     began = world.now
@@ -174,7 +164,7 @@ def test_a_retry_asks_nothing_while_airflow_does_not_say_whether_a_question_is_o
     world: World, approval: Make, actions: RequiredActions
 ) -> None:
     task = approval()
-    actions.on_ask = lambda: (setattr(actions, "on_ask", lambda: None), die())
+    actions.die_when_asked()
     task.run()
     actions.away = True
     world.later(100, lambda: setattr(actions, "away", False))
@@ -219,7 +209,7 @@ def test_a_store_that_does_not_answer_is_told_and_does_no_harm(
     world: World, approval: Make, actions: RequiredActions, can_be_read: bool
 ) -> None:
     task = approval(store=Away(can_be_read=can_be_read))
-    actions.on_ask = lambda: (setattr(actions, "on_ask", lambda: None), die())
+    actions.die_when_asked()
     assert type(task.run().error) is Died
     world.later(60, lambda: actions.answer("Approve"))
     assert task.run().outcome["answered_by"] == "alice"
@@ -235,7 +225,7 @@ def test_an_answer_to_a_question_of_before_a_clear_is_not_taken(
 ) -> None:
     # the first try has asked about an earlier SOPS task; cleared with it, the new one has not come to its node
     task = approval(max_outage=600)
-    killed_when_asked(actions)
+    actions.die_when_asked()
     task.run()
     task.clear()
     task.arguments["sops_task_id"] = world.fake.create_task("Pause for a person")

@@ -13,7 +13,7 @@ from airflow_provider_sops.core.approval.prepared_answers import PreparedAnswers
 from airflow_provider_sops.exceptions import SopsApprovalRejectedException, SopsApprovalTimeoutException
 from tests.approval.airflow_task import Approval
 from tests.approval.required_actions import RequiredActions
-from tests.operators.conftest import Died, World, die
+from tests.operators.conftest import Died, World
 
 Make = Callable[..., Approval]
 
@@ -223,7 +223,7 @@ def test_in_dag_test_nobody_can_be_asked_for_long(
     task = approval(**arguments)
     task.in_dag_test = True
     if phase == "retry":
-        actions.on_ask = lambda: (setattr(actions, "on_ask", lambda: None), die())
+        actions.die_when_asked()
         assert type(task.run().error) is Died
     began = world.now
     task.run()

@@ -165,6 +165,18 @@ def test_a_webhook_can_be_replaced_and_removed(fake: FakeSops) -> None:
         assert _history(fake, silent) == []
 
 
+def test_what_was_before_a_webhook_is_not_posted(fake: FakeSops) -> None:
+    with Receiver() as receiver:
+        before = fake.create_task()
+        fake.advance(60)
+        fake.set_webhook("Two steps with outputs", receiver.url)
+        after = fake.create_task()
+        fake.advance(60)
+        posts = receiver.wait_for(1)
+        assert [post.json()["delivery_id"] for post in posts] == [after]
+    assert fake.task(before).state == "FINISHED"
+
+
 def test_tasks_of_others_and_children_are_told_of_too(fake: FakeSops) -> None:
     """Whoever has started them: a child task is one of its own template."""
     with Receiver() as receiver:
