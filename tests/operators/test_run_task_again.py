@@ -452,7 +452,11 @@ class TestSearch:
         store.values["sops_task"] = broken
         one = task.run()
         assert one.outcome["EXIT"] == "0"
-        told = "cannot be read: the backend is away" if broken == "unreadable" else "holds something else under 'sops_task'"
+        told = (
+            "cannot be read: the backend is away"
+            if broken == "unreadable"
+            else "holds something else under 'sops_task'"
+        )
         assert f"Airflow's task state store {told}" in one.log
         assert world.started() == [first]
 

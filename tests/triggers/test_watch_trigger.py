@@ -31,7 +31,7 @@ needs_stores = pytest.mark.skipif(not HAS_STORES, reason="assets have stores fro
 
 
 class Supervisor:
-    """Stands for a triggerer's supervisor and Airflow's database: it takes the messages that Airflow's own code sends."""
+    """Stands for a triggerer's supervisor and Airflow's database: takes the messages that Airflow's own code sends."""
 
     def __init__(self) -> None:
         self.variables: dict[str, str] = {}
@@ -50,7 +50,8 @@ class Supervisor:
             raise AirflowRuntimeError(self._error("API_SERVER_ERROR"))
         if kind == "GetVariable":
             value = self.variables.get(msg.key)
-            return self._error("VARIABLE_NOT_FOUND") if value is None else comms.VariableResult(key=msg.key, value=value)
+            found = None if value is None else comms.VariableResult(key=msg.key, value=value)
+            return found or self._error("VARIABLE_NOT_FOUND")
         if kind == "PutVariable":
             self.variables[msg.key] = msg.value
             return None
@@ -111,8 +112,9 @@ class Trigger:
         assert path == "airflow_provider_sops.triggers.sops.SopsTaskEndedTrigger"
         trigger = SopsTaskEndedTrigger(**json.loads(json.dumps(arguments)))
         trigger.spec = trigger.spec._replace(poll_interval=INTERVAL)
-        trigger._log = logging.Logger("trigger")  # noqa: LOG001 (in no tree)
-        trigger._log.addHandler(_Lines(self.lines))
+        log = logging.Logger("trigger")  # noqa: LOG001 (in no tree)
+        log.addHandler(_Lines(self.lines))
+        trigger._log = log  # type: ignore[assignment]
         if self.assets:
             from airflow.sdk import Asset
 
