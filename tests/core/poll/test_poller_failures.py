@@ -12,6 +12,7 @@ import pytest
 
 from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.project import Project
+from airflow_provider_sops.core.poll import notify_subscriptions
 from airflow_provider_sops.core.poll.poller import Poller
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.core.status_reading import read_status
@@ -140,5 +141,24 @@ def test_retry_after_is_honoured(site: Site) -> None:
             await until(lambda: subscription.error is None)
             answered = next(request for request in site.fake.requests if request.number > refused.number)
             assert answered.time - refused.time >= 2
+
+    run(test)
+
+
+def test_a_fault_of_the_provider_ends_as_everyones_error_and_reading_goes_on(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test() -> None:
+        ids = [site.fake.create_task("Long sleep") for _ in range(3)]
+        async with site.waiting(*ids) as subscriptions:
+            await until(lambda: states(subscriptions) == {TaskState.RUNNING})
+            with monkeypatch.context() as broken:
+                broken.setattr(notify_subscriptions.models, "tasks_status_items", lambda answer: answer["no such key"])
+                await until(lambda: all(subscription.error is not None for subscription in subscriptions))
+                told = subscriptions[0].error
+            assert told is not None
+            assert "reading the states failed inside the provider: TypeError: " in str(told)
+            assert isinstance(told.__cause__, TypeError)
+            await until(lambda: all(subscription.error is None for subscription in subscriptions))
 
     run(test)
