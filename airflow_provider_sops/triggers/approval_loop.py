@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -183,6 +182,8 @@ class ApprovalLoop:
         if (event := await self._look(now)) is not None or self._look_failed:  # at the last moment, or not known yet
             return event
         in_time = state.deadline is not None and now >= state.deadline
+        if not in_time:
+            self._state = state.but(deadline=None)  # it is not that time which is over
         if state.on_timeout == "fail" or not in_time:
             return await self._closed(Found.TIMEOUT, REJECT, "nobody has answered in time")
         option = APPROVE if state.on_timeout == "approve" else REJECT
@@ -201,8 +202,6 @@ class ApprovalLoop:
         if self._state.asked and self._in_triggerer:
             try:
                 await required_actions.respond(self._state.ti_id, option, {CLOSED_KEY: why})
-            except asyncio.CancelledError:
-                raise
             except Exception as error:  # whatever the way to Airflow raises; the task ends all the same
                 self._log.warning("The question in Airflow could not be closed: %s", type(error).__name__)
         return make_event(found, self._state, ended)

@@ -36,6 +36,8 @@ class RequiredActions:
     on_ask: Callable[[], object] = lambda: None
     #: called with each response of a user
     on_answer: Callable[[dict[str, Any]], object] = lambda response: None
+    #: called when a triggerer has read a response, before it goes on
+    on_look: Callable[[], object] = lambda: None
     away: bool = False
 
     def send(self, msg: Any) -> Any:
@@ -54,7 +56,9 @@ class RequiredActions:
             return None
         if isinstance(msg, comms.GetHITLDetailResponse):
             detail = self.details.get(str(msg.ti_id))
-            return self._response(detail) if detail else refuse(404)
+            response = self._response(detail) if detail else None
+            self.on_look()
+            return response or refuse(404)
         if isinstance(msg, comms.UpdateHITLDetail):
             detail = self.details.get(str(msg.ti_id)) or refuse(404)
             if detail.response is not None:

@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
+from airflow_provider_sops.core.approval.prepared_answers import PreparedAnswers
 from airflow_provider_sops.exceptions import SopsApprovalRejectedException, SopsApprovalTimeoutException
 from tests.approval.airflow_task import Approval
 from tests.approval.required_actions import RequiredActions
-from tests.operators.conftest import World
+from tests.operators.conftest import Died, World, die
 
 Make = Callable[..., Approval]
 
@@ -161,6 +163,88 @@ def test_an_answer_at_the_last_moment_counts(world: World, approval: Make, actio
     task.resumes = False
     world.later(299.9, lambda: actions.answer("Approve"))
     assert task.run().outcome["answered_by"] == "alice"
+
+
+@pytest.mark.parametrize("answer", ["Reject", None])
+def test_an_answer_between_the_last_look_and_the_end_of_the_time_counts(
+    world: World, approval: Make, actions: RequiredActions, answer: str | None
+) -> None:
+    task = approval(response_timeout=303, on_timeout="approve")
+    task.resumes = False
+    end = world.now + 303  # when no other look is due
+
+    def answer_now() -> None:
+        if world.now >= end and answer and actions.detail.response is None:
+            actions.answer(answer)
+        elif world.now >= end and not answer:
+            actions.details.clear()  # as of a task instance that is not there any more
+
+    actions.on_look = answer_now
+    task.run()
+    if answer:
+        assert type(task.error) is SopsApprovalRejectedException
+        assert "alice has rejected" in str(task.error)
+    else:
+        assert task.outcome["answered_in"] == "timeout"
+    assert "could not be asked" not in task.log
+
+
+def test_a_time_that_is_over_holds_though_airflow_does_not_take_the_response(
+    world: World, approval: Make, actions: RequiredActions
+) -> None:
+    task = approval(response_timeout=303, on_timeout="approve")
+    end = world.now + 303  # when no other look is due
+    actions.on_look = lambda: setattr(actions, "away", world.now >= end)
+    assert task.run().outcome["answered_in"] == "timeout"
+    assert task.log.count("Airflow could not be asked for an answer") == 1
+    assert actions.detail.response is None
+    assert task.sent() == 1
+
+
+@pytest.mark.parametrize("phase", ["first try", "retry"])
+@pytest.mark.parametrize(
+    ("arguments", "seconds", "said"),
+    [
+        ({}, 60, r"dag.test\(\) can ask nobody"),
+        ({"response_timeout": 30, "on_timeout": "approve"}, 30, None),
+        ({"response_timeout": 300, "on_timeout": "approve"}, 60, r"dag.test\(\) can ask nobody"),
+    ],
+    ids=["any time", "a short time", "a long time"],
+)
+def test_in_dag_test_nobody_can_be_asked_for_long(
+    world: World,
+    approval: Make,
+    actions: RequiredActions,
+    arguments: dict[str, Any],
+    seconds: float,
+    said: str | None,
+    phase: str,
+) -> None:
+    task = approval(**arguments)
+    task.in_dag_test = True
+    if phase == "retry":
+        actions.on_ask = lambda: (setattr(actions, "on_ask", lambda: None), die())
+        assert type(task.run().error) is Died
+    began = world.now
+    task.run()
+    # a retry looks first for half a minute whether the call of an earlier try takes effect
+    assert seconds <= world.now - began < seconds + (45 if phase == "retry" else 15)
+    if said is None:
+        assert task.outcome["answered_in"] == "timeout"
+    else:
+        with pytest.raises(SopsApprovalTimeoutException, match=said):
+            task.outcome  # noqa: B018
+    assert actions.detail.response is None, "dag.test() has no supervisor that could be told"
+
+
+def test_an_answer_that_was_prepared_for_dag_test_is_taken(
+    world: World, approval: Make, sops_answers: PreparedAnswers
+) -> None:
+    sops_answers.reject(by="the test")
+    task = approval()
+    task.in_dag_test = True
+    assert type(task.run().error) is SopsApprovalRejectedException
+    assert "the test has rejected" in str(task.error)
 
 
 def test_a_question_is_open_when_airflow_does_not_answer_for_a_time(
