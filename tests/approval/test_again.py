@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_provider_sops.exceptions import SopsApprovalRejectedException
+from airflow_provider_sops.exceptions import SopsApprovalRejectedException, SopsApprovalTimeoutException
 from airflow_provider_sops.triggers import approval_loop
 from tests.approval.airflow_task import Approval, KilledTriggerer
 from tests.approval.required_actions import RequiredActions
+from tests.approval.test_both_ways import LONG_AFTER, create
 from tests.operators.airflow_task import Store
 from tests.operators.conftest import Died, World, die
 
@@ -132,6 +134,90 @@ def test_the_time_for_an_answer_goes_on_over_retries(world: World, approval: Mak
     world.sleep(200)
     assert task.run().outcome["answered_in"] == "timeout"
     assert world.now - began < 400
+
+
+def test_without_a_store_the_time_for_an_answer_begins_anew_with_a_retry(
+    world: World, approval: Make, actions: RequiredActions
+) -> None:
+    task = approval(response_timeout=300, on_timeout="approve")
+    actions.on_ask = lambda: (setattr(actions, "on_ask", lambda: None), die())
+    task.run()
+    world.sleep(200)
+    began = world.now
+    assert task.run().outcome["answered_in"] == "timeout"
+    assert 300 <= world.now - began < 400
+    assert actions.asked == 1
+
+
+def test_a_retry_after_nobody_has_answered_in_time_asks_anew(
+    world: World, approval: Make, actions: RequiredActions, store: Store | None
+) -> None:
+    task = approval(response_timeout=300, store=store)
+    assert type(task.run().error) is SopsApprovalTimeoutException
+    assert actions.closed
+    world.later(60, lambda: actions.answer("Approve"))
+    assert task.run().outcome["answered_by"] == "alice"
+    assert (actions.asked, task.phases) == (2, ["answer", "look", "answer"])
+
+
+def test_a_retry_asks_nothing_while_airflow_does_not_say_whether_a_question_is_open(
+    world: World, approval: Make, actions: RequiredActions
+) -> None:
+    task = approval()
+    actions.on_ask = lambda: (setattr(actions, "on_ask", lambda: None), die())
+    task.run()
+    actions.away = True
+    world.later(100, lambda: setattr(actions, "away", False))
+    world.later(200, lambda: actions.answer("Approve"))
+    assert task.run().outcome["answered_by"] == "alice"
+    assert (actions.asked, callbacks(world, task)) == (1, 1)
+
+
+def test_a_retry_does_not_take_what_an_earlier_try_has_confirmed_for_confirmed_in_sops(
+    world: World, approval: Make, actions: RequiredActions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = approval(sops_task_id=create(world, tmp_path, LONG_AFTER))
+    killed = kill_at(monkeypatch, "operate_node", 1, "after")
+    world.later(60, lambda: actions.answer("Approve"))
+    assert type(task.run().error) is Died
+    assert killed
+    actions.away = True
+    world.later(100, lambda: setattr(actions, "away", False))
+    result = task.run().outcome
+    assert (result["answered_in"], result["answered_by"]) == ("airflow", "alice")
+    assert callbacks(world, task) == 1
+
+
+class Away(Store):
+    """A task state store whose backend does not answer."""
+
+    def __init__(self, *, can_be_read: bool) -> None:
+        super().__init__()
+        self.can_be_read = can_be_read
+
+    def get(self, key: str, default: Any = None) -> Any:
+        if not self.can_be_read:
+            raise RuntimeError("the backend is away")
+        return super().get(key, default)
+
+    def set(self, key: str, value: Any) -> None:
+        raise RuntimeError("the backend is away")
+
+
+@pytest.mark.parametrize("can_be_read", [True, False])
+def test_a_store_that_does_not_answer_is_told_and_does_no_harm(
+    world: World, approval: Make, actions: RequiredActions, can_be_read: bool
+) -> None:
+    task = approval(store=Away(can_be_read=can_be_read))
+    actions.on_ask = lambda: (setattr(actions, "on_ask", lambda: None), die())
+    assert type(task.run().error) is Died
+    world.later(60, lambda: actions.answer("Approve"))
+    assert task.run().outcome["answered_by"] == "alice"
+    assert "task state store cannot be written: the backend is away" in task.log
+    assert ("task state store cannot be read: the backend is away" in task.log) is not can_be_read
+    # without what was recorded, the numbers of the tries alone tell that a question may be open
+    assert actions.asked == (2 if can_be_read else 1)
+    assert callbacks(world, task) == 1
 
 
 def test_an_answer_to_a_question_of_before_a_clear_is_not_taken(

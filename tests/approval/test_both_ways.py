@@ -19,6 +19,22 @@ from tests.approval.required_actions import RequiredActions
 from tests.operators.conftest import World
 
 Make = Callable[..., Approval]
+#: After the pause node comes one that takes long.
+LONG_AFTER = """
+[[template]]
+id = 1
+name = "long after"
+
+  [[template.node]]
+  key = "confirm"
+  plugin = "pause_node"
+  inputs = { description = "" }
+
+  [[template.node]]
+  key = "sleep"
+  plugin = "sleep_timer"
+  inputs = { bk_timing = "3600", force_check = true }
+"""
 #: A node that fails, or goes on failing, beside the pause node.
 FAILS_BESIDE = """
 [[template]]
@@ -41,6 +57,14 @@ flow = [["confirm", "broken"]]
 """
 
 
+def create(world: World, tmp_path: Path, template: str) -> int:
+    """Make a task of a template that is written here."""
+    file = tmp_path / "templates.toml"
+    file.write_text(template)
+    world.fake.site.templates[1] = FakeSops(templates=file).site.templates[1]
+    return world.fake.create_task(1)
+
+
 @pytest.mark.parametrize("told", [True, False])
 def test_confirmed_in_sops(world: World, approval: Make, actions: RequiredActions, told: bool) -> None:
     task = approval()
@@ -56,6 +80,33 @@ def test_confirmed_in_sops(world: World, approval: Make, actions: RequiredAction
     assert actions.detail.response is not None
     assert actions.detail.response["chosen_options"] == ["Approve"]
     assert task.sent() == 0
+
+
+def test_confirmed_in_sops_and_the_task_goes_on(
+    world: World, approval: Make, actions: RequiredActions, tmp_path: Path, resumes: bool
+) -> None:
+    task_id = create(world, tmp_path, LONG_AFTER)
+    task = approval(sops_task_id=task_id)
+    began = world.now
+    world.later(60, lambda: world.fake.operate_node(task_id, "confirm", "callback", user="wang"))
+    assert task.run().outcome["answered_by"] == "wang"
+    assert world.now - began < 120
+    assert world.fake.task(task_id).state == "RUNNING"
+    assert actions.closed
+    assert actions.detail.response is not None
+    assert actions.detail.response["params_input"] == {"_closed": "confirmed in SOPS"}
+
+
+def test_a_question_that_cannot_be_closed_ends_the_task_all_the_same(
+    world: World, approval: Make, actions: RequiredActions
+) -> None:
+    task = approval()
+    task_id = task.arguments["sops_task_id"]
+    world.later(55, lambda: setattr(actions, "away", True))
+    world.later(60, lambda: world.fake.operate_node(task_id, "confirm", "callback", user="wang"))
+    assert task.run().outcome["answered_by"] == "wang"
+    assert "The question in Airflow could not be closed: AirflowRuntimeError" in task.log
+    assert actions.detail.response is None
 
 
 def test_confirmed_in_sops_before_it_was_asked(world: World, approval: Make, actions: RequiredActions) -> None:
@@ -131,10 +182,7 @@ def test_no_such_task(approval: Make) -> None:
 @pytest.fixture
 def beside(world: World, tmp_path: Path) -> int:
     """A task of which a node fails after a minute, beside the pause node."""
-    file = tmp_path / "templates.toml"
-    file.write_text(FAILS_BESIDE)
-    world.fake.site.templates[1] = FakeSops(templates=file).site.templates[1]
-    return world.fake.create_task("fails beside")
+    return create(world, tmp_path, FAILS_BESIDE)
 
 
 def test_failed_meanwhile(world: World, approval: Make, actions: RequiredActions, beside: int) -> None:
