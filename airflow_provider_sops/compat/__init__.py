@@ -62,6 +62,7 @@ __all__ = [
     "link_key",
     "look_up_connection",
     "push_from_trigger",
+    "read_variable",
     "resumed_context",
     "state_in_airflow",
     "through_xcom",
@@ -314,6 +315,26 @@ def asset_stores(trigger: Any) -> list[Any]:
     """
     accessors = getattr(trigger, "asset_state_store", None)
     return [] if accessors is None else [store for _, store in sorted(accessors._by_name.items())]
+
+
+def read_variable(key: str) -> str | None:
+    """Read a Variable that a trigger has written, from a trigger (Airflow 3). To be called through :func:`ask_airflow`.
+
+    ``Variable.get`` of Airflow 3.1 and newer takes any error on the way for a Variable that is not there.
+
+    :return: ``None`` where there is none.
+    :raises Exception: whatever it is that Airflow raises on the way.
+    """
+    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+    from airflow.sdk.execution_time.comms import ErrorResponse, GetVariable
+    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+    answer: Any = SUPERVISOR_COMMS.send(GetVariable(key=key))
+    if not isinstance(answer, ErrorResponse):
+        return None if answer.value is None else str(answer.value)
+    if answer.error == ErrorType.VARIABLE_NOT_FOUND:
+        return None
+    raise AirflowRuntimeError(answer)
 
 
 def gauge(name: str, value: float, tags: Mapping[str, str]) -> None:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from airflow_provider_sops.compat import ask_airflow, asset_stores
+from airflow_provider_sops.compat import ask_airflow, asset_stores, read_variable
 
 
 class MemoryStore(Protocol):
@@ -36,7 +36,7 @@ class AirflowMemoryStore:
         for store in self._stores:
             if (value := await ask_airflow(store.get, self.key)) is not None:
                 return value
-        text = await ask_airflow(self._read_variable)
+        text = await ask_airflow(read_variable, self.key)
         try:
             return None if text is None else json.loads(text)
         except ValueError:
@@ -48,12 +48,6 @@ class AirflowMemoryStore:
             await ask_airflow(store.set, self.key, dict(value))
         if not self._stores:
             await ask_airflow(self._write_variable, json.dumps(value))
-
-    def _read_variable(self) -> str | None:
-        from airflow.sdk import Variable
-
-        text: str | None = Variable.get(self.key, default=None)
-        return text
 
     def _write_variable(self, text: str) -> None:
         from airflow.sdk import Variable
