@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_provider_sops.core.approval.pause_node import PauseNode, Place, find_pause_node, place_of
-from airflow_provider_sops.core.approval.question import escaped, make_question
+from airflow_provider_sops.core.approval.question import _described_in_tree, escaped, make_question
 from airflow_provider_sops.core.errors import SopsConfigError
 from airflow_provider_sops.core.models import NodeStatus, TaskDetail, TaskStatus
 from airflow_provider_sops.core.states import TaskState
@@ -153,6 +154,51 @@ def test_the_question_says_what_it_is_about(world: World, approval: Make, action
     assert SECRET not in json.dumps([detail.subject, detail.body, detail.params])
     assert "hunter2" not in detail.body
     assert "**Reject** fails this Airflow task" in detail.body
+
+
+@pytest.mark.parametrize("name", ["first", "second"])
+def test_where_no_node_can_be_read_the_tree_tells_what_its_author_wrote(
+    world: World, approval: Make, actions: RequiredActions, two: int, name: str
+) -> None:
+    world.fake.deny("get_task_node_detail")
+    if name == "second":
+        world.fake.advance(5)
+        world.fake.operate_node(two, "first", "callback")
+    task = approval(sops_task_id=two, sops_node_name=name)
+    world.later(60, lambda: actions.answer("Approve"))
+    assert task.run().outcome["answer"] == "Approve"
+    said = {"first": r"> roll out $\{version\} with".replace("$", r"\$"), "second": "> and now?"}[name]
+    assert said in actions.detail.body
+    assert SECRET not in actions.detail.body
+    assert r"build\-77" not in actions.detail.body, "which the node alone tells"
+
+
+def test_an_output_that_a_node_does_not_have_is_left_out(
+    world: World, approval: Make, actions: RequiredActions, two: int
+) -> None:
+    def without_outputs(request: Any) -> tuple[int, Any]:
+        answer = {"inputs": {}, "outputs": [{"key": "other", "value": "build-77", "preset": True}], "histories": []}
+        return 200, {"result": True, "code": 0, "data": {"id": request.params["node_id"], **answer}}
+
+    world.fake.faults.add("get_task_node_detail", kind="function", function=without_outputs, times=None)
+    world.later(60, lambda: actions.answer("Approve"))
+    assert approval(sops_task_id=two, sops_node_name="first").run().outcome["answer"] == "Approve"
+    assert "| Variable | Value |" in actions.detail.body
+    assert "build" not in actions.detail.body
+
+
+def test_a_description_is_looked_for_in_a_strange_tree_too() -> None:
+    inner = {"activities": {"n2": {"component": {"data": {"description": {"value": "and now?"}}}}}}
+    detail = detail_of({"n0": "no node", "n1": {"name": "inner", "pipeline": inner}, "n3": {"component": "none"}})
+    asked = {node_id: _described_in_tree(detail, PauseNode(node_id, "x")) for node_id in ("n2", "n3", "n4")}
+    assert asked == {"n2": "and now?", "n3": "", "n4": ""}
+
+
+def test_of_many_variables_it_says_how_many_more_there_are() -> None:
+    detail = replace(detail_of({}), constants={f"${{v{number}}}": {"value": "x"} for number in range(53)})
+    body = make_question(detail, PauseNode("n1", "one"), "").body
+    assert body.count("| x |") == 50
+    assert "… and 3 more." in body
 
 
 def test_a_pause_node_in_a_subprocess(world: World, approval: Make, actions: RequiredActions, two: int) -> None:
