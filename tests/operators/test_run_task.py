@@ -335,6 +335,13 @@ class TestStart:
         assert len(world.fake.tasks) == 1
         assert len(world.started()) == 1
 
+    def test_without_its_detail_the_error_has_no_page_and_says_the_rest(self, make_world: Callable[..., World]) -> None:
+        world = make_world(start_delay=None)
+        world.fake.deny("get_task_detail")
+        with pytest.raises(SopsTimedOutException, match="It may still start later") as caught:
+            AirflowTask({**TWO_STEPS, "start_timeout": 90}).run().outcome  # noqa: B018
+        assert "Task page" not in str(caught.value)
+
     @pytest.mark.parametrize("denied", [[], ["get_tasks_status"]])
     def test_a_function_task_waits_to_be_claimed(self, world: World, denied: list[str]) -> None:
         world.fake.deny(*denied)

@@ -36,6 +36,13 @@ class Unwritable(Store):
         raise RuntimeError("read only")
 
 
+class Unreadable(Store):
+    """A task state store whose backend does not answer."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        raise RuntimeError("the backend is away")
+
+
 @pytest.fixture(params=["in the worker, with a store", "deferred, without a store"])
 def airflow(request: pytest.FixtureRequest, triggerer: Triggerer) -> dict[str, Any]:
     """Where it waits, and whether Airflow has a task state store, which older ones do not have."""
@@ -435,6 +442,18 @@ class TestSearch:
         one = task.run()
         assert one.outcome["EXIT"] == "0"
         assert "task state store cannot be written: read only" in one.log
+        assert world.started() == [first]
+
+    @pytest.mark.parametrize("broken", ["unreadable", {"tag": "x"}, {"tag": "x", "generation": 1, "sops_task_id": "y"}])
+    def test_with_it_a_store_that_tells_nothing_does_no_harm(self, world: World, broken: Any) -> None:
+        store = Unreadable() if broken == "unreadable" else Store()
+        task = AirflowTask({**LONG, "constants": {"seconds": "100"}}, store=store)
+        first = dies(world, task)
+        store.values["sops_task"] = broken
+        one = task.run()
+        assert one.outcome["EXIT"] == "0"
+        told = "cannot be read: the backend" if broken == "unreadable" else "holds something else under 'sops_task'"
+        assert f"Airflow's task state store {told}" in one.log
         assert world.started() == [first]
 
     def test_without_it_such_a_store_leaves_nothing_running(self, world: World) -> None:
