@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
 
-from airflow_provider_sops.compat import ask_airflow
+from airflow_provider_sops.compat import HAS_ASSETS, ask_airflow, resumed_context, xcom_in_airflow
 from airflow_provider_sops.testing import FakeSops
 from airflow_provider_sops.triggers import shared_pollers
 
@@ -89,3 +90,25 @@ def test_connecting_asks_over_the_channel_alone(
     channel = asyncio.run(ask())
     assert channel.asked
     assert channel.foreign == 0
+
+
+def test_where_no_task_runs_none_is_resumed() -> None:
+    assert resumed_context() is None
+
+
+@pytest.mark.skipif(not HAS_ASSETS, reason="Airflow 2 has no supervisor")
+def test_a_trigger_reads_an_xcom_of_a_task_instance_that_it_knows_by_its_ids(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.sdk.execution_time import comms, task_runner
+
+    asked: list[Any] = []
+
+    class Supervisor:
+        def send(self, msg: Any) -> Any:
+            asked.append(msg)
+            return comms.XComResult(key=msg.key, value=50001)
+
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Supervisor(), raising=False)
+    ti = SimpleNamespace(dag_id="deploy", task_id="wait", run_id="run", map_index=3)
+    assert xcom_in_airflow(ti, "sops_task_id") == 50001
+    (msg,) = asked
+    assert (msg.key, msg.dag_id, msg.task_id, msg.run_id, msg.map_index) == ("sops_task_id", "deploy", "wait", "run", 3)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_sops.compat.api_server import look_up_connection_in_api_server, team_of
-from airflow_provider_sops.connection import Site, choose_project
+from airflow_provider_sops.connection import DEFAULT_CONN_ID, Site, choose_project
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.run.tag import Tag
 from airflow_provider_sops.core.text import read_int
@@ -164,6 +164,11 @@ def _written_arguments(session: Session, key: Mapping[str, Any]) -> Mapping[str,
         return None
     partial = getattr(operator, "partial_kwargs", None)
     values = {name: partial.get(name) if partial is not None else getattr(operator, name, None) for name in names}
+    if partial is not None and _OURS not in partial:
+        # of a mapped task Airflow keeps what was given alone, and no defaults
+        expanded = getattr(getattr(operator, "expand_input", None), "value", None)
+        if isinstance(expanded, Mapping) and _OURS not in expanded:
+            values[_OURS] = DEFAULT_CONN_ID
     return {name: None if isinstance(value, str) and "{" in value else value for name, value in values.items()}
 
 

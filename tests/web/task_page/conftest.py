@@ -106,11 +106,13 @@ def add_instance(
     xcoms: dict[str, Any] | None = None,
     max_tries: int = 0,
     earlier: tuple[int, ...] = (),
+    is_rendered: bool = True,
 ) -> None:
     """Put a task instance into Airflow's database.
 
     :param arguments: its rendered fields; by default those of a sensor.
     :param earlier: the ``max_tries`` of tries before.
+    :param is_rendered: Airflow still has its rendered fields.
     """
     from airflow.models.dagrun import DagRun
     from airflow.models.renderedtifields import RenderedTaskInstanceFields
@@ -141,7 +143,8 @@ def add_instance(
             }
             session.execute(insert(TaskInstanceHistory.__table__).values(**history))
         fields = {"sops_conn_id": "sops_default", "bk_biz_id": None, "scope": None} if arguments is None else arguments
-        session.execute(insert(RenderedTaskInstanceFields.__table__).values(**key, rendered_fields=fields))
+        if is_rendered:
+            session.execute(insert(RenderedTaskInstanceFields.__table__).values(**key, rendered_fields=fields))
         for name, value in (xcoms or {}).items():
             session.execute(
                 insert(XComModel.__table__).values(**key, dag_run_id=run, key=name, value=json.loads(json.dumps(value)))
