@@ -481,3 +481,27 @@ def test_the_command_makes_an_older_sops() -> None:
             assert FakeSopsClient(process.stdout.readline().strip()).status()["release"] == "3.6.22"
         finally:
             process.terminate()
+
+
+@pytest.mark.parametrize("release", ["3.5.5", "3.3"])
+def test_the_first_engine_neither_starts_nor_operates_what_nobody_has_claimed(release: str) -> None:
+    with FakeSops(release=release) as fake:
+        call = Caller(fake)
+        task_id = fake.create_task(start=False, flow_type="common_func")
+        answers = [
+            call("start_task", task_id),
+            *(call("operate_task", task_id, action=do) for do in ("pause", "revoke")),
+        ]
+        assert [answer["result"] for answer in answers] == [False] * 3
+        assert all("current_flow:func_claim" in answer["message"] for answer in answers)
+        assert (fake.task(task_id).state, fake.task(task_id).reserved) == ("CREATED", False)
+        fake.claim(task_id)
+        fake.advance(60)
+        assert fake.task(task_id).state == "FINISHED"
+        assert "current_flow:finished cannot be started" in call("start_task", task_id)["message"]
+
+
+def test_a_count_by_what_the_database_does_not_have_is_refused() -> None:
+    with FakeSops() as fake:
+        answer = Caller(fake)("query_task_count", group_by="status", conditions={"name": "x", "color": "red"})
+    assert (answer["result"], "Cannot resolve keyword 'color' into field" in answer["message"]) == (False, True)
