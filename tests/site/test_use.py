@@ -88,7 +88,7 @@ def test_tabs(page: Page, url: str, language: str, shown: str, tab: str) -> None
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize(("name", "count"), [("architecture", 1), ("design", 2)])
+@pytest.mark.parametrize(("name", "count"), [("architecture", 1), ("design", 3)])
 def test_drawings_are_drawn(page: Page, url: str, name: str, count: int, language: str) -> None:
     page.goto(url + address(name, language))
     drawings = page.locator("div.mermaid")
