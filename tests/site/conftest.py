@@ -74,11 +74,14 @@ def page(_browser_page: Page, url: str, troubles: list[str]) -> Iterator[Page]:
         if message.type == "error":
             troubles.append(message.text)
 
-    listeners = {"request": on_request, "response": on_response, "pageerror": on_error, "console": on_console}
-    for event, listener in listeners.items():
-        page.on(event, listener)
+    page.on("request", on_request)
+    page.on("response", on_response)
+    page.on("pageerror", on_error)
+    page.on("console", on_console)
     yield page
-    for event, listener in listeners.items():
-        page.remove_listener(event, listener)
+    page.remove_listener("request", on_request)
+    page.remove_listener("response", on_response)
+    page.remove_listener("pageerror", on_error)
+    page.remove_listener("console", on_console)
     page.goto("about:blank")
     assert troubles == []

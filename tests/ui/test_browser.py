@@ -100,7 +100,9 @@ def fill_in_the_connection(page: Page, site: Standalone, fake: FakeSopsClient) -
         form.get_by_role("button", name="Save").click()
     expect(page.get_by_role("cell", name="sops_default")).to_be_visible()
     wanted = dict.fromkeys(EXTRA_FIELDS) | {"bk_username": "admin", "bk_biz_id": 2 if airflow_version >= "3.2" else "2"}
-    assert json.loads(posted.value.post_data_json["extra"]) == wanted
+    saved = posted.value.post_data_json
+    assert saved is not None
+    assert json.loads(saved["extra"]) == wanted
 
 
 def press_test(page: Page) -> None:
