@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -93,17 +93,24 @@ class Watch:
                 assert payload.keys() == {"version", "watch", "ended_tasks"}
                 self.events.append(json.loads(json.dumps(payload["ended_tasks"])))
 
-        watching = asyncio.create_task(collect())
         try:
-            for step in steps:
-                async with asyncio.timeout(30):
-                    while await asyncio.to_thread(step) is False:
-                        assert not watching.done(), watching.exception()
-                        await asyncio.sleep(0.02)
+            await do_while(collect(), steps)
         finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
             loop.close()
+
+
+async def do_while(watching: Coroutine[Any, Any, None], steps: tuple[Callable[[], Any], ...]) -> None:
+    """Do the steps while something watches, and end it then: a step that returns a bool is asked until it is true."""
+    task = asyncio.create_task(watching)
+    try:
+        for step in steps:
+            async with asyncio.timeout(30):
+                while await asyncio.to_thread(step) is False:
+                    assert not task.done(), task.exception()
+                    await asyncio.sleep(0.02)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from airflow_provider_sops.testing import FakeSops
 from airflow_provider_sops.triggers import shared_pollers, watch
 from airflow_provider_sops.triggers.sops import SopsTaskEndedTrigger
 from tests.tasks import _Lines
-from tests.triggers.test_watch import INTERVAL, connected, quick, two_looks  # noqa: F401 (fixtures)
+from tests.triggers.test_watch import INTERVAL, connected, do_while, quick, two_looks  # noqa: F401 (fixtures)
 
 if not HAS_ASSETS:
     pytest.skip("Airflow 2 has no watchers", allow_module_level=True)
@@ -125,16 +125,7 @@ class Trigger:
                 assert event.payload["watch"] == "test"
                 self.ids += [ended["sops_task_id"] for ended in event.payload["ended_tasks"]]
 
-        watching = asyncio.create_task(collect())
-        try:
-            for step in steps:
-                async with asyncio.timeout(30):
-                    while await asyncio.to_thread(step) is False:
-                        assert not watching.done(), watching.exception()
-                        await asyncio.sleep(0.02)
-        finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+        await do_while(collect(), steps)
         assert not shared_pollers._pollers.get(asyncio.get_running_loop()), "its poller was let go"
 
 
