@@ -6,8 +6,8 @@ SHELL := bash
 .DELETE_ON_ERROR:
 
 # Each supported Airflow has its file in constraints/, made from the list in tools/constraints.py.
-newest = $(lastword $(shell ls constraints/$(1)-*.txt | sed 's/.*-//; s/\.txt$$//' | sort -V))
-oldest = $(firstword $(shell ls constraints/$(1)-*.txt | sed 's/.*-//; s/\.txt$$//' | sort -V))
+versions = $(shell ls constraints/$(1)-*.txt | sed 's/.*-//; s/\.txt$$//' | sort -V)
+newest = $(lastword $(call versions,$(1)))
 AIRFLOW ?= $(call newest,airflow)
 VENV ?= .venv
 UV_VERSION := 0.13.9
@@ -84,7 +84,7 @@ coverage: ## all tests, measured, with what Airflow 2.11 alone runs: fails if a 
 	@$(BIN)/python tools/coverage_floor.py build/coverage.json
 
 # Some of compat/ and the widgets of connection_form.py run on no newer Airflow.
-OLDEST = $(call oldest,airflow)
+OLDEST = $(firstword $(call versions,airflow))
 OF_OLDEST := tests/form tests/test_compat.py tests/test_provider_info.py tests/e2e tests/dag_runs
 
 .PHONY: measure

@@ -125,6 +125,7 @@ class Responder:
             self._delayed.append((None if seconds is None else self.site.clock.now() + seconds, act))
 
     def through_endpoint(self, incoming: Incoming, request: Request, faults: Mapping[str, Fault]) -> Reply:
+        """What the call's endpoint answers: a refusal of its own, or what SOPS says."""
         address = incoming.address
         endpoint, api = address.endpoint, address.api
         if api is None or address.name in self.access.removed:

@@ -275,10 +275,8 @@ class SimulatedSops:
         :raises KeyError: no such template.
         :raises ValueError: a setting cannot be so, or this release of SOPS has no webhooks.
         """
-        webhook = Webhook(endpoint, **settings)
         with self.site.lock:
-            self.site.bring_up()  # of what has happened so far, nothing is posted
-            self.site.set_webhook(self.site.template(template), webhook)
+            self.site.set_webhook(self.site.template(template), Webhook(endpoint, **settings))
 
     def remove_webhook(self, template: int | str) -> None:
         """Take its webhook from a template.

@@ -140,9 +140,8 @@ class Site(Hooks):
         left_out = sorted(excluded)
         key = (template.id, *left_out)
         if key not in self._graphs:
-            tree = template.graph.tree
-            if left_out:
-                tree = without_nodes(tree, left_out)
+            whole = template.graph.tree
+            tree = without_nodes(whole, left_out) if left_out else whole
             self._graphs[key] = compile_tree(without_unused_constants(tree), template.behaviours)
         return self._graphs[key]
 
@@ -179,6 +178,7 @@ class Site(Hooks):
         """
         if not self.release.has("apply_webhook_configs"):
             raise ValueError(f"SOPS {self.release.name} has no webhooks")
+        self.bring_up()  # what has happened so far goes where it went until now
         template.webhook = webhook
         self.outbox.watch()
 

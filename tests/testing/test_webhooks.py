@@ -177,6 +177,18 @@ def test_what_was_before_a_webhook_is_not_posted(fake: FakeSops) -> None:
     assert fake.task(before).state == "FINISHED"
 
 
+def test_what_was_before_it_is_removed_is_still_posted(fake: FakeSops) -> None:
+    with Receiver() as receiver:
+        fake.set_webhook("Two steps with outputs", receiver.url)
+        with fake.site.lock:  # nobody looks at the task meanwhile
+            task_id = fake.create_task()
+            fake.advance(60)
+            fake.remove_webhook("Two steps with outputs")
+        fake.advance(1)
+        (post,) = receiver.wait_for(1)
+    assert post.json()["delivery_id"] == task_id
+
+
 def test_tasks_of_others_and_children_are_told_of_too(fake: FakeSops) -> None:
     """Whoever has started them: a child task is one of its own template."""
     with Receiver() as receiver:
