@@ -197,6 +197,7 @@ def task_id(sops: FakeSops, connect: Connect, api_type: str) -> int:
     return sops.create_task("Long sleep")
 
 
+@pytest.mark.usefixtures("no_collection")
 @pytest.mark.parametrize("name", REFUSALS)
 def test_an_error_in_the_worker(sops: FakeSops, task_id: int, name: str) -> None:
     fault, kind, says = REFUSALS[name]
@@ -216,6 +217,7 @@ def test_an_error_in_the_worker(sops: FakeSops, task_id: int, name: str) -> None
     assert works in (True, False)
 
 
+@pytest.mark.usefixtures("no_collection")
 @pytest.mark.parametrize("name", REFUSALS)
 def test_an_error_in_the_triggerer(sops: FakeSops, task_id: int, name: str, caplog: pytest.LogCaptureFixture) -> None:
     fault = REFUSALS[name][0]

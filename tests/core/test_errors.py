@@ -474,6 +474,7 @@ def one_sops() -> Iterator[FakeSops]:
         yield fake
 
 
+@pytest.mark.usefixtures("no_collection")
 @pytest.mark.parametrize(("refusal", "endpoint"), CASES)
 def test_an_error_says_what_happened_and_what_to_do(one_sops: FakeSops, refusal: Refusal, endpoint: str) -> None:
     sops = one_sops

@@ -275,6 +275,7 @@ MALFORMED = [
 ]
 
 
+@pytest.mark.usefixtures("no_collection")
 @pytest.mark.parametrize("raw", MALFORMED)
 def test_what_is_no_webhook_is_refused(api_server: str, hook: FakeSops, raw: bytes) -> None:
     assert post(api_server, data=raw, json=None).status_code == 400

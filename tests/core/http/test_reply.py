@@ -16,6 +16,7 @@ def reply(body: bytes = b"", /, **headers: str) -> HttpReply:
     return HttpReply(200, {name.replace("_", "-"): value for name, value in headers.items()}, body)
 
 
+@pytest.mark.usefixtures("no_collection")
 @pytest.mark.parametrize(
     ("body", "read"),
     [
