@@ -24,7 +24,7 @@ from airflow_provider_sops.operator_arguments import (
 )
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
+    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context, XComArg
 
 #: Seconds between two reads of the SOPS task: for so long SOPS answers from its cache.
 _POLL_INTERVAL = 10.0
@@ -91,9 +91,9 @@ class SopsApprovalOperator(Templated, BaseOperator):
     def __init__(
         self,
         *,
-        sops_task_id: int | str,
-        sops_node_name: str | None = None,
-        sops_node_id: str | None = None,
+        sops_task_id: int | str | XComArg,
+        sops_node_name: str | XComArg | None = None,
+        sops_node_id: str | XComArg | None = None,
         on_reject: str = "fail",
         response_timeout: Duration | None = None,
         on_timeout: str = "fail",
@@ -105,9 +105,9 @@ class SopsApprovalOperator(Templated, BaseOperator):
         failed_grace: Duration | None = None,
         max_outage: Duration = 600.0,
         poll_interval: Duration = _POLL_INTERVAL,
-        bk_biz_id: int | str | None = None,
-        scope: str | None = None,
-        sops_conn_id: str = DEFAULT_CONN_ID,
+        bk_biz_id: int | str | XComArg | None = None,
+        scope: str | XComArg | None = None,
+        sops_conn_id: str | XComArg = DEFAULT_CONN_ID,
         **kwargs: Any,
     ) -> None:
         _check_airflow()
@@ -121,8 +121,8 @@ class SopsApprovalOperator(Templated, BaseOperator):
             max_outage=max_outage,
         )
         self.sops_task_id: Any = sops_task_id
-        self.sops_node_name = sops_node_name
-        self.sops_node_id = sops_node_id
+        self.sops_node_name: Any = sops_node_name
+        self.sops_node_id: Any = sops_node_id
         self.on_reject = on_reject
         self.response_timeout = None if response_timeout is None else as_seconds("response_timeout", response_timeout)
         self.on_timeout = on_timeout
@@ -130,9 +130,9 @@ class SopsApprovalOperator(Templated, BaseOperator):
         self.notifiers = [notifiers] if callable(notifiers) else list(notifiers or ())
         self.params = params_of(params)
         self.poll_interval = max(_POLL_INTERVAL, as_seconds("poll_interval", poll_interval))
-        self.bk_biz_id = bk_biz_id
-        self.scope = scope
-        self.sops_conn_id = sops_conn_id
+        self.bk_biz_id: Any = bk_biz_id
+        self.scope: Any = scope
+        self.sops_conn_id: Any = sops_conn_id
         self.note_given()
 
     @classmethod
@@ -158,7 +158,7 @@ class SopsApprovalOperator(Templated, BaseOperator):
         return ApprovalWork(self, context).resume(event, state)
 
 
-def _check_choices(sops_node_id: str | None, sops_node_name: str | None, on_reject: str, on_timeout: str) -> None:
+def _check_choices(sops_node_id: Any, sops_node_name: Any, on_reject: str, on_timeout: str) -> None:
     """Refuse what cannot be.
 
     :raises ValueError: names the argument.

@@ -13,7 +13,7 @@ from airflow_provider_sops.links.sops import SopsTaskLink, push_task_url
 from airflow_provider_sops.operator_arguments import TASK, Field, Templated, listed, read_texts
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
+    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context, XComArg
 
 
 class SopsGetTaskOutputsOperator(Templated, BaseOperator):
@@ -44,20 +44,20 @@ class SopsGetTaskOutputsOperator(Templated, BaseOperator):
     def __init__(
         self,
         *,
-        sops_task_id: int | str,
-        keys: Iterable[str] | None = None,
-        bk_biz_id: int | str | None = None,
-        scope: str | None = None,
-        sops_conn_id: str = DEFAULT_CONN_ID,
+        sops_task_id: int | str | XComArg,
+        keys: Iterable[str] | XComArg | None = None,
+        bk_biz_id: int | str | XComArg | None = None,
+        scope: str | XComArg | None = None,
+        sops_conn_id: str | XComArg = DEFAULT_CONN_ID,
         assume_finished: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.sops_task_id: Any = sops_task_id
         self.keys = listed(keys)
-        self.bk_biz_id = bk_biz_id
-        self.scope = scope
-        self.sops_conn_id = sops_conn_id
+        self.bk_biz_id: Any = bk_biz_id
+        self.scope: Any = scope
+        self.sops_conn_id: Any = sops_conn_id
         self.assume_finished = assume_finished
         self.note_given()
 

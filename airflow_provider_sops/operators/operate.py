@@ -22,7 +22,7 @@ from airflow_provider_sops.operator_arguments import (
 )
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
+    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context, XComArg
 
     from airflow_provider_sops.core.models import TaskDetail
     from airflow_provider_sops.hooks.sops import SopsHook
@@ -54,19 +54,19 @@ class SopsOperateTaskOperator(Templated, BaseOperator):
     def __init__(
         self,
         *,
-        sops_task_id: int | str,
-        action: str,
-        bk_biz_id: int | str | None = None,
-        scope: str | None = None,
-        sops_conn_id: str = DEFAULT_CONN_ID,
+        sops_task_id: int | str | XComArg,
+        action: str | XComArg,
+        bk_biz_id: int | str | XComArg | None = None,
+        scope: str | XComArg | None = None,
+        sops_conn_id: str | XComArg = DEFAULT_CONN_ID,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.sops_task_id: Any = sops_task_id
-        self.action = action
-        self.bk_biz_id = bk_biz_id
-        self.scope = scope
-        self.sops_conn_id = sops_conn_id
+        self.action: Any = action
+        self.bk_biz_id: Any = bk_biz_id
+        self.scope: Any = scope
+        self.sops_conn_id: Any = sops_conn_id
         self.note_given()
 
     def execute(self, context: Context) -> None:
@@ -128,33 +128,33 @@ class SopsOperateNodeOperator(Templated, BaseOperator):
     def __init__(
         self,
         *,
-        sops_task_id: int | str,
-        action: str,
-        sops_node_id: str | None = None,
-        sops_node_name: str | None = None,
-        data: Mapping[str, Any] | None = None,
-        inputs: Mapping[str, Any] | None = None,
-        flow_id: str | None = None,
+        sops_task_id: int | str | XComArg,
+        action: str | XComArg,
+        sops_node_id: str | XComArg | None = None,
+        sops_node_name: str | XComArg | None = None,
+        data: Mapping[str, Any] | XComArg | None = None,
+        inputs: Mapping[str, Any] | XComArg | None = None,
+        flow_id: str | XComArg | None = None,
         node_timeout: Duration = 60.0,
-        bk_biz_id: int | str | None = None,
-        scope: str | None = None,
-        sops_conn_id: str = DEFAULT_CONN_ID,
+        bk_biz_id: int | str | XComArg | None = None,
+        scope: str | XComArg | None = None,
+        sops_conn_id: str | XComArg = DEFAULT_CONN_ID,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if (sops_node_id is None) == (sops_node_name is None):
             raise ValueError("sops_node_id, sops_node_name: give one of them")
         self.sops_task_id: Any = sops_task_id
-        self.action = action
-        self.sops_node_id = sops_node_id
-        self.sops_node_name = sops_node_name
-        self.data = data
-        self.inputs = inputs
-        self.flow_id = flow_id
+        self.action: Any = action
+        self.sops_node_id: Any = sops_node_id
+        self.sops_node_name: Any = sops_node_name
+        self.data: Any = data
+        self.inputs: Any = inputs
+        self.flow_id: Any = flow_id
         self.node_timeout = as_seconds("node_timeout", node_timeout)
-        self.bk_biz_id = bk_biz_id
-        self.scope = scope
-        self.sops_conn_id = sops_conn_id
+        self.bk_biz_id: Any = bk_biz_id
+        self.scope: Any = scope
+        self.sops_conn_id: Any = sops_conn_id
         self.note_given()
 
     def execute(self, context: Context) -> None:

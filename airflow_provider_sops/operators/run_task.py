@@ -33,7 +33,7 @@ from airflow_provider_sops.operator_arguments import (
 )
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
+    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context, XComArg
 
     from airflow_provider_sops.hooks.sops import SopsHook
     from airflow_provider_sops.operators.run_attempt import RunAttempt
@@ -123,19 +123,19 @@ class SopsRunTaskOperator(Templated, BaseOperator):
     def __init__(
         self,
         *,
-        template_id: int | str | None = None,
-        template_name: str | None = None,
-        template_source: str = "business",
-        task_name: str | None = None,
-        constants: Mapping[str, Any] | None = None,
-        flow_type: str | None = None,
-        exclude_task_nodes_id: Iterable[str] | None = None,
-        execute_task_nodes_id: Iterable[str] | None = None,
-        template_schemes_id: int | str | Iterable[int | str] | None = None,
-        simplify_vars: Iterable[str] | None = None,
-        bk_biz_id: int | str | None = None,
-        scope: str | None = None,
-        sops_conn_id: str = DEFAULT_CONN_ID,
+        template_id: int | str | XComArg | None = None,
+        template_name: str | XComArg | None = None,
+        template_source: str | XComArg = "business",
+        task_name: str | XComArg | None = None,
+        constants: Mapping[str, Any] | XComArg | None = None,
+        flow_type: str | XComArg | None = None,
+        exclude_task_nodes_id: Iterable[str] | XComArg | None = None,
+        execute_task_nodes_id: Iterable[str] | XComArg | None = None,
+        template_schemes_id: int | str | Iterable[int | str] | XComArg | None = None,
+        simplify_vars: Iterable[str] | XComArg | None = None,
+        bk_biz_id: int | str | XComArg | None = None,
+        scope: str | XComArg | None = None,
+        sops_conn_id: str | XComArg = DEFAULT_CONN_ID,
         wait_for_completion: bool = True,
         deferrable: bool | None = None,
         poll_interval: Duration = STATUS_CACHE_SECONDS,
@@ -160,18 +160,18 @@ class SopsRunTaskOperator(Templated, BaseOperator):
         check_choice("on_retry", on_retry, ("rerun", "retry_failed_nodes"))
         check_choice("on_clear", on_clear, ("new", "reattach"))
         self.template_id: Any = template_id
-        self.template_name = template_name
-        self.template_source = template_source
-        self.task_name = task_name
-        self.constants = constants
-        self.flow_type = flow_type
+        self.template_name: Any = template_name
+        self.template_source: Any = template_source
+        self.task_name: Any = task_name
+        self.constants: Any = constants
+        self.flow_type: Any = flow_type
         self.exclude_task_nodes_id = listed(exclude_task_nodes_id)
         self.execute_task_nodes_id = listed(execute_task_nodes_id)
         self.template_schemes_id = listed(template_schemes_id)
         self.simplify_vars = listed(simplify_vars)
-        self.bk_biz_id = bk_biz_id
-        self.scope = scope
-        self.sops_conn_id = sops_conn_id
+        self.bk_biz_id: Any = bk_biz_id
+        self.scope: Any = scope
+        self.sops_conn_id: Any = sops_conn_id
         self.wait_for_completion = wait_for_completion
         if deferrable is None:
             deferrable = conf.getboolean("operators", "default_deferrable", fallback=False)

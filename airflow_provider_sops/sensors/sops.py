@@ -26,7 +26,7 @@ from airflow_provider_sops.links.sops import SopsTaskLink, push_task_url
 from airflow_provider_sops.operator_arguments import WAIT, Duration, Field, Templated, listed, make_policy
 
 if TYPE_CHECKING:
-    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context
+    from airflow.providers.common.compat.sdk import BaseOperatorLink, Context, XComArg
 
     from airflow_provider_sops.hooks.sops import SopsHook
     from airflow_provider_sops.sensors.sensor_wait import SensorWait
@@ -92,10 +92,10 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
     def __init__(
         self,
         *,
-        sops_task_id: int | str,
-        bk_biz_id: int | str | None = None,
-        scope: str | None = None,
-        sops_conn_id: str = DEFAULT_CONN_ID,
+        sops_task_id: int | str | XComArg,
+        bk_biz_id: int | str | XComArg | None = None,
+        scope: str | XComArg | None = None,
+        sops_conn_id: str | XComArg = DEFAULT_CONN_ID,
         allowed_states: Iterable[str] = (TaskState.FINISHED.value,),
         on_failed: str = "fail",
         failed_grace: Duration | None = None,
@@ -105,7 +105,7 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
         deferrable: bool | None = None,
         poke_interval: Duration | None = None,
         push_outputs: bool = False,
-        keys: Iterable[str] | None = None,
+        keys: Iterable[str] | XComArg | None = None,
         end_from_trigger: bool | None = None,
         start_from_trigger: bool = False,
         **kwargs: Any,
@@ -122,9 +122,9 @@ class SopsTaskSensor(Templated, BaseSensorOperator):
         self.sops_task_id: Any = sops_task_id
         self.push_outputs = push_outputs
         self.keys = listed(keys)
-        self.bk_biz_id = bk_biz_id
-        self.scope = scope
-        self.sops_conn_id = sops_conn_id
+        self.bk_biz_id: Any = bk_biz_id
+        self.scope: Any = scope
+        self.sops_conn_id: Any = sops_conn_id
         self.deferrable = deferrable
         # as it was given: Airflow refuses one that is true where it has listeners
         self.end_from_trigger = end_from_trigger

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, assert_type
 
+from airflow.providers.common.compat.sdk import XComArg
 from pendulum import DateTime
 
 from airflow_provider_sops.assets import EndedTask, ended_tasks
@@ -23,6 +24,7 @@ from airflow_provider_sops.exceptions import (
 )
 from airflow_provider_sops.hooks.sops import SopsHook
 from airflow_provider_sops.operators.sops import (
+    SopsApprovalOperator,
     SopsGetTaskOutputsOperator,
     SopsOperateNodeOperator,
     SopsOperateTaskOperator,
@@ -75,6 +77,20 @@ def operators() -> None:
     SopsOperateTaskOperator(task_id="pause", sops_task_id=50001, action="pause")
     SopsOperateNodeOperator(task_id="retry", sops_task_id=50001, action="retry", sops_node_name="restart")
     SopsOperateTaskOperator(task_id="pause", sops_task_id=50001)  # type: ignore[call-arg]
+
+
+def what_is_templated_may_come_from_another_task(given: XComArg, run: SopsRunTaskOperator) -> None:
+    SopsTaskSensor(task_id="wait", sops_task_id=given, bk_biz_id=given, scope=given, sops_conn_id=given)
+    SopsTaskSensor(task_id="wait", sops_task_id=run.output, push_outputs=True, keys=given)
+    SopsGetTaskOutputsOperator(task_id="outputs", sops_task_id=given, keys=given)
+    SopsRunTaskOperator(task_id="run", template_id=given, constants=given, template_schemes_id=given)
+    SopsRunTaskOperator(task_id="run", template_name=given, task_name=given, execute_task_nodes_id=given)
+    SopsOperateTaskOperator(task_id="operate", sops_task_id=given, action=given)
+    SopsOperateNodeOperator(
+        task_id="retry", sops_task_id=given, action="retry", sops_node_id=given, inputs=given, data=given
+    )
+    SopsApprovalOperator(task_id="approve", sops_task_id=given, sops_node_name=given)
+    SopsTaskSensor(task_id="wait", sops_task_id=50001, on_failed=given)  # type: ignore[arg-type]
 
 
 def outputs(events: Mapping[Any, Iterable[Any]]) -> None:

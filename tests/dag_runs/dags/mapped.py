@@ -35,4 +35,4 @@ with DAG("mapped", schedule=None, start_date=pendulum.datetime(2024, 1, 1)):
     wait >> outputs
     gather(outputs.output["IP"])
     one = first(wanted)  # type: ignore[arg-type]
-    outputs >> SopsGetTaskOutputsOperator(task_id="one", sops_task_id=one)  # type: ignore[arg-type]
+    outputs >> SopsGetTaskOutputsOperator(task_id="one", sops_task_id=one)

@@ -47,9 +47,9 @@ with DAG("rendered", schedule=None, start_date=pendulum.datetime(2024, 1, 1), re
         return [["IP"], None]
 
     none = nothing()
-    SopsGetTaskOutputsOperator(task_id="none_keys", sops_task_id=FINISHED, keys=none)  # type: ignore[arg-type]
-    SopsTaskSensor(task_id="none_business", sops_task_id=FINISHED, bk_biz_id=none)  # type: ignore[arg-type]
-    SopsRunTaskOperator(task_id="none_template", template_id=none)  # type: ignore[arg-type]
+    SopsGetTaskOutputsOperator(task_id="none_keys", sops_task_id=FINISHED, keys=none)
+    SopsTaskSensor(task_id="none_business", sops_task_id=FINISHED, bk_biz_id=none)
+    SopsRunTaskOperator(task_id="none_template", template_id=none)
     SopsRunTaskOperator(task_id="no_constants", template_id=101, constants="{{ [] }}")  # type: ignore[arg-type]
     SopsRunTaskOperator(task_id="no_nodes", template_id=101, execute_task_nodes_id="{{ [] }}")
     SopsTaskSensor(task_id="no_business", sops_task_id=FINISHED, bk_biz_id="{{ '' }}", soft_fail=True)

@@ -53,7 +53,7 @@ with DAG("beside", schedule=None, start_date=START):
         found = ti.xcom_pull("run", key="sops_task_id")  # type: ignore[attr-defined]
         return PokeReturnValue(is_done=found is not None, xcom_value=found)
 
-    approve = SopsApprovalOperator(task_id="approve", sops_task_id=started())  # type: ignore[arg-type]
+    approve = SopsApprovalOperator(task_id="approve", sops_task_id=started())
 
     @task
     def report(answer: object) -> object:
