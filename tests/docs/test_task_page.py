@@ -11,7 +11,7 @@ from airflow_provider_sops.web import task_page_words as words
 from tests.docs.blocks import ROOT
 
 MESSAGES = [
-    *(value[0] for name, value in vars(words).items() if name.isupper() and isinstance(value, tuple) and name[0] != "_"),
+    *(text[0] for name, text in vars(words).items() if re.fullmatch("[A-Z][A-Z_]*", name) and isinstance(text, tuple)),
     *(what.format(connection="connection …", api="…") for _, what, _ in words._SENTENCES),
 ]
 
