@@ -6,10 +6,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, SubElement
 
 from markdown import Extension, Markdown
 from markdown.treeprocessors import Treeprocessor
+from markdown.util import AtomicString
 from mkdocs.plugins import CombinedEvent, event_priority
 
 #: Comments mark the tabs, since those are invisible elsewhere; the text between them is that of the page.
@@ -17,6 +18,8 @@ _TAB = re.compile(r"^<!-- tab: (.+) -->$", re.M)
 _TABS_END = re.compile(r"^<!-- tabs end -->$", re.M)
 #: A role of Sphinx in a docstring, such as :class:`~module.Name` or :mod:`words <module>`, as it stands in the HTML.
 _ROLE = re.compile(r":(?:attr|class|data|func|meth|mod):<code>(?:([^<]*?) &lt;)?(~?)([\w.]+)(?:&gt;)?</code>")
+#: where a long name may be broken: after ``_``, ``/`` and ``.``, but not before ``.py``
+_END_OF_A_PART = re.compile(r"(?<=\w[_/])(?=[A-Za-z])|(?<=\w\.)(?=[A-Za-z]\w{3})")
 _BASES = re.compile(r'(<p class="doc doc-class-bases">\s*)Bases: ')
 
 
@@ -38,7 +41,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     return "".join(parts)
 
 
-class _CellLabels(Treeprocessor):
+class _Tables(Treeprocessor):
     """Each cell knows the heading of its column: on a narrow screen a row becomes a list (``site.css``)."""
 
     def run(self, root: Element) -> None:
@@ -49,12 +52,24 @@ class _CellLabels(Treeprocessor):
             for row in table.iter("tr"):
                 for label, cell in zip(labels, row.findall("td"), strict=False):
                     cell.set("data-label", label)
+            for code in table.iter("code"):
+                _let_names_break(code)
 
 
-class _CellLabelsExtension(Extension):
+def _let_names_break(code: Element) -> None:
+    """Let a long name go on in the next line after a ``_``, ``.`` or ``/``, and nowhere else."""
+    first, *others = _END_OF_A_PART.split(code.text or "")
+    if not others or len(code):
+        return
+    code.text = AtomicString(first)
+    for other in others:
+        SubElement(code, "wbr").tail = AtomicString(other)
+
+
+class _TablesExtension(Extension):
     def extendMarkdown(self, md: Markdown) -> None:
-        # after the inline Markdown of the headings (20)
-        md.treeprocessors.register(_CellLabels(md), "cell_labels", 5)
+        # after the inline Markdown of the cells (20)
+        md.treeprocessors.register(_Tables(md), "tables_to_read", 5)
 
 
 def on_post_page(output: str, **_: Any) -> str:
@@ -100,7 +115,7 @@ def _tell_the_language(config: Any) -> None:
 @event_priority(-200)
 def _set_extensions(config: Any) -> None:
     """Add our extension; of those that each language adds anew, keep the last, which knows its language."""
-    extensions = [*config.markdown_extensions, _CellLabelsExtension()]
+    extensions = [*config.markdown_extensions, _TablesExtension()]
     last = {extension if isinstance(extension, str) else type(extension): extension for extension in extensions}
     config.markdown_extensions[:] = list(last.values())
 
