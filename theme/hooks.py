@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement
@@ -12,6 +14,7 @@ from markdown import Extension, Markdown
 from markdown.treeprocessors import Treeprocessor
 from markdown.util import AtomicString
 from mkdocs.plugins import CombinedEvent, event_priority
+from mkdocs.utils import write_file
 
 #: Comments mark the tabs, since those are invisible elsewhere; the text between them is that of the page.
 _TAB = re.compile(r"^<!-- tab: (.+) -->$", re.M)
@@ -20,6 +23,11 @@ _TABS_END = re.compile(r"^<!-- tabs end -->$", re.M)
 _ROLE = re.compile(r":(?:attr|class|data|func|meth|mod):<code>(?:([^<]*?) &lt;)?(~?)([\w.]+)(?:&gt;)?</code>")
 #: where a long name may be broken: after ``_``, ``/`` and ``.``, but not before ``.py``
 _END_OF_A_PART = re.compile(r"(?<=\w[_/])(?=[A-Za-z])|(?<=\w\.)(?=[A-Za-z]\w{3})")
+#: what a reader who searches most likely wants, and what least
+_SEARCH_BOOST = {
+    **{"wait": 3, "run": 2, "operate": 2, "outputs": 2, "connect": 2},
+    **{"architecture": 0.5, "design": 0.25, "reference": 0.5},
+}
 _BASES = re.compile(r'(<p class="doc doc-class-bases">\s*)Bases: ')
 
 
@@ -28,6 +36,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     opened = False
     if page.file.name == "index":
         page.meta["hide"] = ["navigation", "toc"]
+    # not in the pages, whose front matter is shown where Markdown is
+    page.meta["search"] = {"boost": _SEARCH_BOOST.get(page.file.name.partition("-")[0], 1)}
 
     def open_tab(match: re.Match[str]) -> str:
         nonlocal opened
@@ -73,12 +83,27 @@ class _TablesExtension(Extension):
 
 
 def on_post_page(output: str, **_: Any) -> str:
-    """Drop the links to the other language from the head of a page.
+    """Drop the links to the other language from the head of a page, and let it search in its own language.
 
-    The theme's script takes them for the roots of sites of their own, and asks each for a site map. The one site map
-    names both languages of each page.
+    The theme's script takes those links for the roots of sites of their own, and asks each for a site map. The one site
+    map names both languages of each page. The script finds the index of the search below what it has for the root.
     """
-    return re.sub(r'\s*<link rel="alternate"[^>]* hreflang=[^>]*>', "", output)
+    output = re.sub(r'\s*<link rel="alternate"[^>]* hreflang=[^>]*>', "", output)
+    return output.replace('"base": "..",', '"base": ".",')
+
+
+@event_priority(-200)
+def on_post_build(config: Any) -> None:
+    """Make an index for each language of the one that the plug-ins have written by now."""
+    file = "search/search_index.json"
+    index = json.loads(Path(config.site_dir, file).read_text(encoding="utf-8"))
+    docs = defaultdict(list)
+    for doc in index["docs"]:
+        folder, _, doc["location"] = doc["location"].rpartition("/")
+        docs[folder].append(doc)
+    for folder in docs:
+        own = json.dumps({**index, "docs": docs[folder]}, separators=(",", ":"))
+        write_file(own.encode(), str(Path(config.site_dir, folder, file)))
 
 
 def on_page_content(html: str, page: Any, **_: Any) -> str:

@@ -38,6 +38,36 @@ def test_search_finds_words(page: Page, url: str, language: str, words: str, fou
     expect(page.locator(".md-search-result mark").first).to_be_attached()
 
 
+@pytest.mark.parametrize(
+    ("language", "words", "first"),
+    [
+        ("en", "sensor", "wait.html"),
+        ("en", "on_clear", "run.html"),
+        ("en", "outputs", "outputs.html"),
+        ("zh", "占用 worker", "zh/wait.html"),
+        ("zh", "on_clear", "zh/run.html"),
+        ("zh", "输出参数", "zh/outputs.html"),
+        ("zh", "ApiPermissions", "zh/design.html"),  # is there in English only
+    ],
+)
+def test_search_finds_the_best_first_and_nothing_in_the_other_language(
+    page: Page, url: str, language: str, words: str, first: str
+) -> None:
+    page.goto(url + address("install", language))
+    _search(page, words)
+    results = page.locator(".md-search-result__list > li > a.md-search-result__link")
+    expect(results.first).to_have_attribute("href", re.compile(f"^{re.escape(url + first)}"))
+    found = [link.removeprefix(url) for link in results.evaluate_all("links => links.map(link => link.href)")]
+    assert [link for link in found if link.startswith("zh/") != (language == "zh")] == []
+
+
+def test_a_name_is_one_word_to_the_search(page: Page, url: str) -> None:
+    page.goto(url + address("install", "en"))
+    _search(page, "on_clear")
+    expect(page.locator(".md-search-result mark").first).to_have_text("on_clear")
+    assert set(page.locator(".md-search-result mark").all_inner_texts()) <= {"on_clear", ""}
+
+
 def test_search_does_not_find_what_is_not_there(page: Page, url: str) -> None:
     page.goto(url + address("install", "zh"))
     _search(page, "饕餮")
