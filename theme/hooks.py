@@ -66,6 +66,18 @@ class _Tables(Treeprocessor):
                 _let_names_break(code)
 
 
+class _Pictures(Treeprocessor):
+    """Each picture that is not a link leads to its own file, where it is as large as it was taken."""
+
+    def run(self, root: Element) -> None:
+        for parent in [*root.iter()]:
+            for index, child in enumerate(parent):
+                if child.tag == "img" and parent.tag != "a":
+                    link = parent[index] = Element("a", {"class": "picture", "href": child.get("src", "")})
+                    link.tail, child.tail = child.tail, None
+                    link.append(child)
+
+
 def _let_names_break(code: Element) -> None:
     """Let a long name go on in the next line after a ``_``, ``.`` or ``/``, and nowhere else."""
     first, *others = _END_OF_A_PART.split(code.text or "")
@@ -76,10 +88,11 @@ def _let_names_break(code: Element) -> None:
         SubElement(code, "wbr").tail = AtomicString(other)
 
 
-class _TablesExtension(Extension):
+class _OurExtension(Extension):
     def extendMarkdown(self, md: Markdown) -> None:
-        # after the inline Markdown of the cells (20)
+        # after the inline Markdown (20), and before MkDocs makes addresses of paths (0)
         md.treeprocessors.register(_Tables(md), "tables_to_read", 5)
+        md.treeprocessors.register(_Pictures(md), "pictures_to_open", 5)
 
 
 def on_post_page(output: str, **_: Any) -> str:
@@ -90,6 +103,13 @@ def on_post_page(output: str, **_: Any) -> str:
     """
     output = re.sub(r'\s*<link rel="alternate"[^>]* hreflang=[^>]*>', "", output)
     return output.replace('"base": "..",', '"base": ".",')
+
+
+def on_post_template(output: str, template_name: str, config: Any) -> str:
+    """Keep the one page for all that is not there as the English site has it: another language's would replace it."""
+    if template_name != "404.html":
+        return output
+    return on_post_page(output) if config.theme["language"] == "en" else ""
 
 
 @event_priority(-200)
@@ -140,7 +160,7 @@ def _tell_the_language(config: Any) -> None:
 @event_priority(-200)
 def _set_extensions(config: Any) -> None:
     """Add our extension; of those that each language adds anew, keep the last, which knows its language."""
-    extensions = [*config.markdown_extensions, _TablesExtension()]
+    extensions = [*config.markdown_extensions, _OurExtension()]
     last = {extension if isinstance(extension, str) else type(extension): extension for extension in extensions}
     config.markdown_extensions[:] = list(last.values())
 

@@ -49,6 +49,7 @@ TORN = r"""() => {
 }"""
 HEADINGS = """() => [...document.querySelectorAll("article :is(h1, h2, h3, h4, h5, h6)")]
     .map((heading) => [Number(heading.tagName[1]), heading.textContent.trim()])"""
+PICTURES_WITHOUT_LINK = "() => [...document.querySelectorAll('article :not(a) > img')].map((picture) => picture.src)"
 LINKS = "() => [...document.querySelectorAll('a[href]')].map((link) => link.href)"
 IDS = "() => [...document.querySelectorAll('[id]')].map((element) => element.id)"
 
@@ -68,6 +69,7 @@ def test_a_page_fits_and_its_headings_and_links_are_right(
         page.set_viewport_size({"width": width, "height": 800})
         _check_that_it_fits(page, width)
     _check_headings(page)
+    assert page.evaluate(PICTURES_WITHOUT_LINK) == []
     ids = page.evaluate(IDS)
     assert sorted(ids) == sorted(set(ids))
     for link in dict.fromkeys(page.evaluate(LINKS)):

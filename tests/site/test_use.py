@@ -8,7 +8,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.site.pages import LANGUAGES, address
+from tests.site.pages import BASE, LANGUAGES, address
 
 
 def _search(page: Page, words: str) -> None:
@@ -84,6 +84,34 @@ def test_the_first_screen_says_and_shows_what_it_is(page: Page, url: str, langua
         assert box["y"] + box["height"] <= 800, what
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_first_heading_has_no_empty_line(page: Page, url: str, language: str) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto(url + address("index", language))
+    below = page.locator("article h1").evaluate(
+        """heading => {
+            const text = document.createRange();
+            text.selectNode(heading.firstChild);
+            return heading.getBoundingClientRect().bottom - text.getBoundingClientRect().bottom;
+        }"""
+    )
+    assert below < 10
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_where_no_page_is_both_languages_say_so(page: Page, url: str, troubles: list[str], language: str) -> None:
+    missing = url + "zh/deeper/not-there.html"
+    page.goto(missing)
+    expect(page).to_have_title(re.compile("404.*页面不存在"))
+    page.locator(f'article a[href="{BASE}{address("index", language)}"]').click()
+    expect(page).to_have_url(url + address("index", language))
+    expect(page.locator("html")).to_have_attribute("lang", language)
+    # all that is missing is what is meant to be
+    assert troubles[:1] == [f"missing: {missing}"]
+    assert [trouble for trouble in troubles[1:] if "status of 404" not in trouble] == []
+    troubles.clear()
+
+
 def test_code_is_coloured_and_can_be_copied(page: Page, url: str) -> None:
     page.goto(url + address("wait", "en"))
     block = page.locator(".language-python.highlight").first
@@ -127,6 +155,10 @@ def test_drawings_are_drawn(page: Page, url: str, name: str, count: int, languag
         box = drawing.bounding_box()
         assert box
         assert box["height"] > 100
+        for width in (1280, 390):
+            page.set_viewport_size({"width": width, "height": 800})
+            drawn = drawing.locator("svg").evaluate("svg => svg.clientWidth / svg.viewBox.baseVal.width")
+            assert drawn * 16 > 11, "its words are too small"
 
 
 @pytest.mark.parametrize(("language", "heading"), [("en", "Parameters:"), ("zh", "参数：")])
