@@ -28,7 +28,11 @@ _SEARCH_BOOST = {
     **{"wait": 3, "run": 2, "operate": 2, "outputs": 2, "connect": 2},
     **{"architecture": 0.5, "design": 0.25, "reference": 0.5},
 }
-_BASES = re.compile(r'(<p class="doc doc-class-bases">\s*)Bases: ')
+_BASES = re.compile(r'<p class="doc doc-class-bases">\s*Bases: (.*?)</p>', re.S)
+#: an exception that a docstring names in its list
+_RAISED = re.compile(r'(?<=<li class="doc-section-item field-body">)\s*<code>(Sops\w+)</code>')
+#: the dash between a type, where there is none, and its description
+_NO_TYPE = re.compile(r'(<li class="doc-section-item field-body">)\s*–')
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
@@ -127,22 +131,34 @@ def on_post_build(config: Any) -> None:
 
 
 def on_page_content(html: str, page: Any, **_: Any) -> str:
-    """Make links of the roles in docstrings, and translate the one word that mkdocstrings leaves in English."""
-    html = _with_links(html)
-    return html if page.file.locale != "zh" else _BASES.sub(r"\1基类：", html)
-
-
-def _with_links(html: str) -> str:
+    """Make links of the roles in docstrings, and leave out what says nothing to a reader."""
     anchors = set(re.findall(r' id="([\w.]+)"', html))
+    html = _BASES.sub(lambda match: _with_public_bases(match, anchors, page.file.locale), html)
+    html = _NO_TYPE.sub(r"\1", html)
+    html = _RAISED.sub(
+        r'<autoref identifier="airflow_provider_sops.exceptions.\1" optional><code>\1</code></autoref>', html
+    )
+    return _ROLE.sub(lambda match: _link_of_role(match, anchors), html)
 
-    def link(match: re.Match[str]) -> str:
-        words, short, path = match.groups()
-        shown = words or f"<code>{path.rpartition('.')[2] if short else path}</code>"
-        # a name alone is one of the same page
-        found = [path] if path in anchors else [anchor for anchor in anchors if anchor.endswith(f".{path}")]
-        return f'<a href="#{found[0]}">{shown}</a>' if len(found) == 1 else shown
 
-    return _ROLE.sub(link, html)
+def _with_public_bases(bases: re.Match[str], anchors: set[str], locale: str) -> str:
+    """Keep the base classes that are in the reference or come from elsewhere."""
+    shown = []
+    for base in re.findall(r"<code>.*?</code>", bases[1]):
+        own = re.search(r'"(airflow_provider_sops\.[\w.]+)"', base)
+        if not own or own[1] in anchors:
+            shown.append(base)
+    # the one word that mkdocstrings does not translate
+    words = "基类：" if locale == "zh" else "Bases: "
+    return f'<p class="doc doc-class-bases">{words}{", ".join(shown)}</p>' if shown else ""
+
+
+def _link_of_role(role: re.Match[str], anchors: set[str]) -> str:
+    words, short, path = role.groups()
+    shown = words or f"<code>{path.rpartition('.')[2] if short else path}</code>"
+    # a name alone is one of the same page; any other may be on another page of the reference
+    found = [path] if "." in path else [anchor for anchor in anchors if anchor.endswith(f".{path}")]
+    return f'<autoref identifier="{found[0]}" optional>{shown}</autoref>' if len(found) == 1 else shown
 
 
 @event_priority(100)
@@ -152,9 +168,9 @@ def _tell_the_language(config: Any) -> None:
     config.theme["language"] = language
     # the handler, and with it what it has collected, is made anew for each language
     catalogue = Path(config.docs_dir, language, "docstrings.toml")
-    extension = {"theme/docstrings.py": {"catalogue": str(catalogue)}}
+    translated = [{"theme/docstrings.py": {"catalogue": str(catalogue)}}] if catalogue.is_file() else []
     options = config.plugins["mkdocstrings"].config.handlers["python"]["options"]
-    options["extensions"] = [extension] if catalogue.is_file() else []
+    options["extensions"] = ["theme/signatures.py", *translated]
 
 
 @event_priority(-200)

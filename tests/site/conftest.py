@@ -16,7 +16,6 @@ from playwright.sync_api import ConsoleMessage, Error, Page, Request, Response, 
 from tests.site.pages import BASE, SITE
 from tests.ui.browser import browser_page
 
-
 #: the theme hides what a drawing is made of
 _OPEN_DRAWINGS = """const attach = Element.prototype.attachShadow;
 Element.prototype.attachShadow = function (how) { return attach.call(this, { ...how, mode: "open" }); };"""

@@ -32,7 +32,8 @@ TORN = r"""() => {
         const range = document.createRange();
         range.setStart(node, start);
         range.setEnd(node, end);
-        return new Set([...range.getClientRects()].filter((box) => box.width).map((box) => Math.round(box.bottom))).size;
+        const boxes = [...range.getClientRects()].filter((box) => box.width);
+        return new Set(boxes.map((box) => Math.round(box.bottom))).size;
     };
     const torn = [];
     for (const cell of document.querySelectorAll("article td, article th")) {

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.site.pages import BASE, LANGUAGES, address
+from tests.site.pages import BASE, LANGUAGES, address, names
 
 
 def _search(page: Page, words: str) -> None:
@@ -161,10 +162,35 @@ def test_drawings_are_drawn(page: Page, url: str, name: str, count: int, languag
             assert drawn * 16 > 11, "its words are too small"
 
 
+REFERENCE = [name for name in names() if name.startswith("reference-")]
+
+
 @pytest.mark.parametrize(("language", "heading"), [("en", "Parameters:"), ("zh", "参数：")])
 def test_the_reference_is_in_the_language_of_its_page(page: Page, url: str, language: str, heading: str) -> None:
-    page.goto(url + address("reference", language))
-    assert page.get_by_text(heading, exact=True).count() > 20
+    page.goto(url + address("reference-operators", language))
+    assert page.get_by_text(heading, exact=True).count() > 5
     link = page.locator("article .doc-contents a.autorefs-internal", has_text="SopsException").first
-    assert link.evaluate("link => link.pathname") == page.evaluate("location.pathname")
+    assert link.evaluate("link => link.href.split('#')[0]") == url + address("reference-exceptions", language)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("name", REFERENCE)
+def test_the_reference_says_values_and_names_nothing_private(page: Page, url: str, name: str, language: str) -> None:
+    page.goto(url + address(name, language))
     assert page.get_by_text(re.compile(r":(attr|class|data|func|meth|mod):")).count() == 0
+    for item in page.locator("article .doc-section-item").all_inner_texts():
+        if default := re.search(r"(?:default:|默认：)\s*(.+?)\)\s*(?:–|$)", item):
+            ast.literal_eval(default[1])
+        assert not item.lstrip().startswith("–"), item
+    for base in page.locator("article .doc-class-bases code").all():
+        # those of the package are links, since they are in the reference
+        inside = base.locator("[title^='airflow_provider_sops.'], [href*='#airflow_provider_sops.']")
+        assert inside.count() == inside.and_(page.locator("a")).count(), base.inner_text()
+
+
+@pytest.mark.parametrize("name", ["SopsTaskEndedTrigger", "WaitSpec"])
+def test_the_reference_has_the_arguments_that_python_does_not_show(page: Page, url: str, name: str) -> None:
+    page.goto(url + address("reference-triggers", "en"))
+    parameters = page.locator(f"article .doc-class:has(> [id$='.{name}']) .doc-section-item").all_inner_texts()
+    (interval,) = [item for item in parameters if item.startswith("poll_interval")]
+    assert re.match(r"poll_interval \((Duration, default: 10\.0 |float)\)", " ".join(interval.split()))
