@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Puts values in the place of the names of constants, and shows arguments that Python's own signature does not have."""
+"""Puts values in the place of the names of constants, and shows the arguments of a named tuple."""
 
 from __future__ import annotations
 
@@ -24,9 +24,6 @@ from griffe import (
     Parameters,
 )
 
-#: whose constructors hand all that they are given to a function, which checks it
-_CHECKED_BY = {"triggers.sops.SopsTaskEndedTrigger": "watch_spec.make_watch_spec"}
-
 
 class Signatures(Extension):
     """Makes the signatures say what a caller wants to know."""
@@ -34,9 +31,6 @@ class Signatures(Extension):
     def on_package(self, *, pkg: Module, **_: Any) -> None:
         """Complete all signatures of a package that has been read."""
         self._package = pkg
-        for path, function in _CHECKED_BY.items():
-            constructor = pkg[path]["__init__"]
-            constructor.parameters = Parameters(*list(constructor.parameters)[:1], *pkg[function].parameters)
         self._complete(pkg)
 
     def _complete(self, found: Object) -> None:
