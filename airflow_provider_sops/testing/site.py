@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_sops.testing import answers
-from airflow_provider_sops.testing.answers import Project
+from airflow_provider_sops.testing.answers.projects import Project
+from airflow_provider_sops.testing.answers.status import created_status
+from airflow_provider_sops.testing.answers.times import local_time
 from airflow_provider_sops.testing.engine import engine_v1
 from airflow_provider_sops.testing.engine.clock import Clock
 from airflow_provider_sops.testing.engine.node import Node, all_specs
@@ -40,7 +41,7 @@ class Replica:
     """A web process of the site with the caches of its own."""
 
     cache: dict[tuple[Any, ...], tuple[float, Any]] = field(default_factory=dict)
-    created: dict[str, Any] = field(default_factory=answers.created_status)  # one dict for all, as in SOPS
+    created: dict[str, Any] = field(default_factory=created_status)  # one dict for all, as in SOPS
 
 
 class Site(Hooks):
@@ -251,7 +252,7 @@ class Site(Hooks):
         wanted = node.inputs.get("subprocess") or {}
         template = self.template(wanted.get("subprocess_name", ""))
         constants = {key_of(name): value for name, value in (wanted.get("constants") or {}).items()}
-        moment = (answers.local_time(at) or "")[:19]
+        moment = local_time(at)[:19]
         child = self.create_task(
             name=f"{template.name}_{moment.translate(str.maketrans('', '', '- :'))}",
             project_id=task.project_id,

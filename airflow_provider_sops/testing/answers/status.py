@@ -111,8 +111,8 @@ def times_of(own: Flow | Node, now: float) -> dict[str, Any]:
     """The times in a row."""
     return {
         "elapsed_time": elapsed(own.start, own.finish, now),
-        "start_time": local_time(own.start, None),
-        "finish_time": local_time(own.finish, None),
+        "start_time": local_time(own.start) or None,
+        "finish_time": local_time(own.finish) or None,
     }
 
 

@@ -48,7 +48,6 @@ def _own_activity(task: Task, graph: Graph, activity: dict[str, Any]) -> dict[st
     inner = graph.nodes[activity["id"]].graph
     if inner is not None:
         own["pipeline"] = _own_tree(task, inner, own["id"])
-    own["labels"] = own.pop("labels")  # the last one
     return own
 
 

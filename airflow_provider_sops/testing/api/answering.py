@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from airflow_provider_sops.testing.answers import Project
+from airflow_provider_sops.testing.answers.projects import Project
 from airflow_provider_sops.testing.api.call import Call
 from airflow_provider_sops.testing.api.permissions import ask_iam
 from airflow_provider_sops.testing.refusals import (

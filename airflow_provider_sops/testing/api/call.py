@@ -7,8 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_sops.testing.answers import Project
-from airflow_provider_sops.testing.api.flags import boolean
+from airflow_provider_sops.testing.answers.projects import Project
 from airflow_provider_sops.testing.engine.task import Task
 from airflow_provider_sops.testing.refusals import Answer
 from airflow_provider_sops.testing.releases import Release
@@ -66,16 +65,6 @@ class Call:
     def flag(self, name: str) -> bool:
         """A flag of get_task_status: anything but an empty value counts, also ``0`` and ``false``."""
         return bool(self.query.get(name))
-
-    def get_bool(self, name: str) -> bool | None:
-        """A real boolean parameter.
-
-        :raises Stop: it is none.
-        """
-        value = self.query.get(name)
-        if value is None or value == "":
-            return None
-        return boolean(name, value)
 
     @property
     def params(self) -> Mapping[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_sops.testing import answers
 from airflow_provider_sops.testing.answers import shapes
+from airflow_provider_sops.testing.answers.tree import pipeline_tree
 from airflow_provider_sops.testing.api.call import Call
 from airflow_provider_sops.testing.engine.task import Task
 from airflow_provider_sops.testing.refusals import NOT_FOUND, PARAMETER, Stop, missing, refusal
@@ -31,10 +31,10 @@ def business(call: Call) -> str:
     return f"business[bk_biz_id={call.project.bk_biz_id}]"
 
 
-def find_template(call: Call, project_part: str) -> Template:
+def find_template(call: Call, comma: str = ",") -> Template:
     """The template of the call, if its project may see it and it is not deleted.
 
-    :param project_part: how the project stands in the refusal.
+    :param comma: what stands in the refusal between the project's ids.
     :raises Stop: there is none.
     """
     template = call.site.templates.get(call.ids["template_id"])
@@ -48,7 +48,8 @@ def find_template(call: Call, project_part: str) -> Template:
         if common:
             message = f"common template[id={call.ids['template_id']}] does not exist"
         else:
-            place = f"project[{project_part}]" if call.release.has("scope") else business(call)
+            project = f"project[project_id={call.project.id}{comma}biz_id={call.project.bk_biz_id}]"
+            place = project if call.release.has("scope") else business(call)
             message = f"template[id={call.ids['template_id']}] of {place} does not exist"
         raise Stop(refusal(message, NOT_FOUND))
     return template
@@ -56,7 +57,7 @@ def find_template(call: Call, project_part: str) -> Template:
 
 def tree_of(call: Call, task: Task) -> dict[str, Any]:
     """The tree of a task, as this release gives it."""
-    return shapes.tree_of(call.release, answers.pipeline_tree(task))
+    return shapes.tree_of(call.release, pipeline_tree(task))
 
 
 def posted_graph(call: Call, tree: Any, *, draw: bool = True) -> Graph:
