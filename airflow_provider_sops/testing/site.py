@@ -86,15 +86,6 @@ class Site(Hooks):
         rights = self.users.get(user, ())
         return rights == ALL_RIGHTS or ALL_RIGHTS in rights or action in rights
 
-    def project_of(self, scope_id: int, scope: str) -> Project | None:
-        """The project for the id that stands in the ``bk_biz_id`` place.
-
-        :param scope: ``cmdb_biz``: a business; anything else: a project.
-        """
-        if scope == "cmdb_biz":
-            return next((project for project in self.projects.values() if project.bk_biz_id == scope_id), None)
-        return self.projects.get(scope_id)
-
     def task(self, task_id: int) -> Task | None:
         """A task, brought up to the present."""
         task = self.tasks.get(task_id)

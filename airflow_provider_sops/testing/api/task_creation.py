@@ -53,8 +53,9 @@ def _check_schema(params: dict[str, Any], and_start: bool, release: Release) -> 
 
 
 def _schema(and_start: bool, release: Release) -> dict[str, Any]:
+    longest_name = 100 if release.has("create_task.name of 100 characters") else 50
     properties: dict[str, Any] = {
-        "name": {"type": "string", "minLength": 1, "maxLength": release.longest_name},
+        "name": {"type": "string", "minLength": 1, "maxLength": longest_name},
         "flow_type": {"type": "string", "enum": ["common", "common_func"]},
         "constants": {"type": "object"},
         "exclude_task_nodes_id": {"type": "array"},

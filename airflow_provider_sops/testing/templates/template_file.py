@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,12 @@ def load_templates(path: str | Path | None = None, *, independent: bool = True) 
             raise TemplateError(f"template {name!r} is its own subprocess: {' -> '.join([*under_way, name])}")
         if name not in templates:
             under_way.append(name)
-            templates[name] = _template(rows[name], find)
+            try:
+                templates[name] = _template(rows[name], find)
+            except TemplateError:
+                raise
+            except (KeyError, TypeError, ValueError) as error:  # of its webhook, of JSON, of what SOPS' tree needs
+                raise TemplateError(f"template {name!r}: {error!r}") from error
             under_way.pop()
         return templates[name]
 
@@ -54,15 +60,6 @@ def load_templates(path: str | Path | None = None, *, independent: bool = True) 
 
 
 def _template(row: Mapping[str, Any], find: Callable[[str], Template]) -> Template:
-    try:
-        return _made_template(row, find)
-    except TemplateError:
-        raise
-    except (KeyError, TypeError, ValueError) as error:  # of its webhook, of JSON, of what SOPS' tree needs
-        raise TemplateError(f"template {row['name']!r}: {error!r}") from error
-
-
-def _made_template(row: Mapping[str, Any], find: Callable[[str], Template]) -> Template:
     template_id = row["id"]
     behaviours: dict[str, Behaviour] = {}
     tree = _tree(row, behaviours)
@@ -147,15 +144,10 @@ def _activity(node: Mapping[str, Any], template_id: int, behaviours: dict[str, B
 
 
 def _behaviour(node: Mapping[str, Any]) -> Behaviour:
-    fail = node.get("fail", 0)
-    return Behaviour(
-        seconds=node.get("seconds"),
-        fail=None if fail == "always" else int(fail),
-        fail_unless=node.get("fail_unless"),
-        message=node.get("message", "failed"),
-        outputs=node.get("outputs", {}),
-        failed_outputs=node.get("failed_outputs", {}),
-    )
+    given = {field.name: node[field.name] for field in fields(Behaviour) if field.name in node}
+    if given.get("fail") == "always":
+        given["fail"] = None
+    return Behaviour(**given)
 
 
 def _constant(item: Mapping[str, Any], index: int, template_id: int) -> dict[str, Any]:

@@ -171,10 +171,8 @@ def without_unused_constants(tree: dict[str, Any]) -> dict[str, Any]:
     constants = tree["constants"]
     used: set[str] = set()
     for activity in tree["activities"].values():
-        used |= references({key: item["value"] for key, item in activity.get("component", {}).get("data", {}).items()})
-        used |= references(
-            {key: item["value"] for key, item in activity.get("pipeline", {}).get("constants", {}).items()}
-        )
+        for given in (activity.get("component", {}).get("data", {}), activity.get("pipeline", {}).get("constants", {})):
+            used |= references([item["value"] for item in given.values()])
     used |= {
         key
         for key, constant in constants.items()
