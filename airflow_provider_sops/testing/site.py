@@ -20,11 +20,10 @@ from airflow_provider_sops.testing.engine.task import Hooks, Task
 from airflow_provider_sops.testing.posts import callbacks, webhooks
 from airflow_provider_sops.testing.posts.outbox import Outbox
 from airflow_provider_sops.testing.releases import Release
-from airflow_provider_sops.testing.templates.template import Behaviour, Graph, Template
+from airflow_provider_sops.testing.templates.template import Graph, Template
 from airflow_provider_sops.testing.templates.template_file import load_templates
 from airflow_provider_sops.testing.templates.trees import (
     compile_tree,
-    complete,
     without_nodes,
     without_unused_constants,
 )
@@ -136,16 +135,6 @@ class Site(Hooks):
             tree = without_nodes(whole, left_out) if left_out else whole
             self._graphs[key] = compile_tree(without_unused_constants(tree), template.behaviours)
         return self._graphs[key]
-
-    def posted_graph(self, tree: Any, *, draw: bool = True) -> Graph:
-        """Graph of a tree that a caller has posted.
-
-        :param draw: give the tree places and lines to be drawn with.
-        :raises KeyError: a part that SOPS needs is missing; its name is the error's argument.
-        """
-        behaviours: dict[str, Behaviour] = {}
-        complete(tree, behaviours, lambda template_id: self.templates[int(template_id)], draw=draw)
-        return compile_tree(tree, behaviours)
 
     def add_template(self, name: str, project_id: int, graph: Graph, description: str = "") -> Template:
         """Add a template."""

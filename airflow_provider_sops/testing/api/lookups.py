@@ -5,12 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_sops.testing.answers import shapes
-from airflow_provider_sops.testing.answers.tree import pipeline_tree
 from airflow_provider_sops.testing.api.call import Call
 from airflow_provider_sops.testing.engine.task import Task
 from airflow_provider_sops.testing.refusals import NOT_FOUND, PARAMETER, Stop, missing, refusal
-from airflow_provider_sops.testing.templates.template import Graph, Template
+from airflow_provider_sops.testing.templates.template import Behaviour, Graph, Template
+from airflow_provider_sops.testing.templates.trees import compile_tree, complete
 
 
 def find_task(call: Call, words: str = "TaskFlowInstance matching query does not exist.") -> Task:
@@ -55,19 +54,16 @@ def find_template(call: Call, comma: str = ",") -> Template:
     return template
 
 
-def tree_of(call: Call, task: Task) -> dict[str, Any]:
-    """The tree of a task, as this release gives it."""
-    return shapes.tree_of(call.release, pipeline_tree(task))
-
-
 def posted_graph(call: Call, tree: Any, *, draw: bool = True) -> Graph:
     """The graph of a tree that the caller has posted.
 
     :param draw: give the tree places and lines to be drawn with.
     :raises Stop: a part of it is missing.
     """
+    behaviours: dict[str, Behaviour] = {}
     try:
-        return call.site.posted_graph(tree, draw=draw)
+        complete(tree, behaviours, lambda template_id: call.site.templates[int(template_id)], draw=draw)
+        return compile_tree(tree, behaviours)
     except (KeyError, TypeError, AttributeError) as error:
         message = f"[API] {call.api.name} get invalid pipeline_tree: {error}"
         raise Stop(refusal(message, PARAMETER, data=None), traced=False) from None

@@ -8,8 +8,10 @@ from typing import Any
 
 import jsonschema
 
+from airflow_provider_sops.testing.answers import shapes
+from airflow_provider_sops.testing.answers.tree import pipeline_tree
 from airflow_provider_sops.testing.api.call import BIZ, TASK, TEMPLATE, Call, as_api
-from airflow_provider_sops.testing.api.lookups import find_task, find_template, posted_graph, tree_of
+from airflow_provider_sops.testing.api.lookups import find_task, find_template, posted_graph
 from airflow_provider_sops.testing.api.permissions import require
 from airflow_provider_sops.testing.engine.task import Task
 from airflow_provider_sops.testing.posts import callbacks
@@ -122,7 +124,8 @@ def _make(call: Call, graph: Graph, **more: Any) -> Task:
 
 
 def _made(call: Call, task: Task) -> Answer:
-    data = {"task_id": task.id, "task_url": call.site.task_url(task), "pipeline_tree": tree_of(call, task)}
+    tree = shapes.tree_of(call.release, pipeline_tree(task))
+    data = {"task_id": task.id, "task_url": call.site.task_url(task), "pipeline_tree": tree}
     return {"result": True, "data": data, "code": 0}
 
 

@@ -87,7 +87,7 @@ def _relabelled(tree: dict[str, Any], place: str) -> tuple[dict[str, Any], dict[
 
 
 def lay_out(tree: dict[str, Any]) -> None:
-    """Return a tree the lines and places that SOPS draws it with (a created task's tree has them)."""
+    """Give a tree the lines and places that SOPS draws it with (a created task's tree has them)."""
     tree["line"] = [
         {
             "id": flow["id"],
