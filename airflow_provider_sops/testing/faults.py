@@ -28,7 +28,6 @@ KINDS = {
     "function": "`function(request)` gives the answer: (status, body), or None to go on as usual",
 }
 LOGIN_PAGE = "<!DOCTYPE html><html><head><title>登录</title></head><body><form>Please log in</form></body></html>"
-_ALIASES = {"old_answer": "stale"}
 
 
 @dataclass(slots=True, eq=False)
@@ -79,7 +78,6 @@ class Faults:
         :param task_id: only requests for this task; for ``poison``, the task that spoils its batch.
         :raises ValueError: no such kind.
         """
-        kind = _ALIASES.get(kind, kind)
         if kind not in KINDS:
             raise ValueError(f"no fault {kind!r}; there are {', '.join(KINDS)}")
         if "reads" in options:

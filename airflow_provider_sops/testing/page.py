@@ -59,7 +59,7 @@ def task_page(task: Task, project: Project, now: float) -> str:
         f'<table class="facts">{rows}</table>'
         f"<h2>Outputs</h2>{_outputs(task)}"
         "<h2>Nodes</h2><table><tr><th>Node</th><th>Plugin</th><th>State</th><th>Started</th><th>Ended</th></tr>"
-        f"{''.join(_node_rows(task, task.pipeline, 0))}</table></body></html>"
+        f"{''.join(_node_rows(task, task.flow.root, 0))}</table></body></html>"
     )
 
 

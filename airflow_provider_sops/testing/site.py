@@ -93,11 +93,11 @@ class Site(Hooks):
         return task
 
     def _bring_up(self, task: Task) -> None:
-        task.run(self.clock.now())
+        task.flow.run(self.clock.now())
         done = 0
         while done < len(task.child_ids):  # the end of a child task lets its parent go on, perhaps to the next child
             self._bring_up(self.tasks[task.child_ids[done]])
-            task.run(self.clock.now())
+            task.flow.run(self.clock.now())
             done += 1
 
     def bring_up(self) -> None:

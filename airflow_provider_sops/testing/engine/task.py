@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from airflow_provider_sops.testing.engine import operations
 from airflow_provider_sops.testing.engine.flow import Flow
-from airflow_provider_sops.testing.engine.node import Node, Pipeline, all_specs, id_in_task, walk
+from airflow_provider_sops.testing.engine.node import Node, all_specs, id_in_task, walk
 from airflow_provider_sops.testing.refusals import INVALID_OPERATION, Refused
 from airflow_provider_sops.testing.templates.ids import node_id
 from airflow_provider_sops.testing.templates.template import Graph, Spec
@@ -121,21 +121,16 @@ class Task:
         return self.flow.state
 
     @property
-    def pipeline(self) -> Pipeline:
-        """What the engine has reached of its graph."""
-        return self.flow.root
-
-    @property
     def nodes(self) -> dict[str, Node]:
         """Every node reached so far by id, those of subprocesses included."""
-        return {node.id: node for node in walk(self.pipeline)}
+        return {node.id: node for node in walk(self.flow.root)}
 
     def node(self, name: str) -> Node:
         """The reached node with this name.
 
         :raises KeyError: none has it.
         """
-        for node in walk(self.pipeline):
+        for node in walk(self.flow.root):
             if node.name == name:
                 return node
         raise KeyError(name)
@@ -163,10 +158,6 @@ class Task:
         raise KeyError(name)
 
     # ---- through time ----
-
-    def run(self, now: float) -> None:
-        """Handle all events that are due."""
-        self.flow.run(now)
 
     def queue_start(self, now: float, user: str, delay: float | None) -> None:
         """Queue a start, as start_task does: a worker takes it up later, or never.
@@ -198,7 +189,7 @@ class Task:
 
     def _finish(self, at: float) -> None:
         # SOPS gives outputs in no order that a caller could rely on.
-        values = sorted(self.pipeline.outputs().items(), key=lambda item: node_id(self.id, item[0]))
+        values = sorted(self.flow.root.outputs().items(), key=lambda item: node_id(self.id, item[0]))
         names = {key: constant["name"] for key, constant in self.graph.constants.items()}
         self.outputs = [{"key": key, "value": value, "name": names[key]} for key, value in values]
         self._end(at)
