@@ -12,6 +12,7 @@ import urllib.parse
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.message import Message
 from typing import Any
 
 from airflow_provider_sops.testing.api import APIS, Api
@@ -111,7 +112,7 @@ class Incoming:
     path: str
     query: dict[str, str]
     raw: bytes
-    headers: dict[str, str]
+    headers: Message  # whose names may be in any case
     params: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -230,7 +231,7 @@ def credentials(incoming: Incoming) -> dict[str, str]:
     :raises Refusal: the header is not what it should be.
     """
     endpoint = incoming.address.endpoint
-    header = next((text for name, text in incoming.headers.items() if name.lower() == "x-bkapi-authorization"), None)
+    header = incoming.headers["X-Bkapi-Authorization"]
     given: Any = {} if endpoint == GATEWAY else incoming.params
     if header is not None and endpoint != ESB:
         try:

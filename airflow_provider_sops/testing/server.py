@@ -97,7 +97,7 @@ class Handler(BaseHTTPRequestHandler):
         if address is None:
             self._send(self._page(parts.path, query))
             return
-        incoming = Incoming(address, self.command, parts.path, query, raw, dict(self.headers.items()))
+        incoming = Incoming(address, self.command, parts.path, query, raw, self.headers)
         try:
             reply, kinds = self.server.fake.responder.respond(incoming, self.number)
         except Drop:
