@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 __all__ = ["Faults"]
@@ -40,11 +40,11 @@ class Fault:
     """
 
     kind: str
-    api: str | None = None
-    times: int | None = 1
-    after: int = 0
-    task_id: int | None = None
-    options: dict[str, Any] = field(default_factory=dict)
+    api: str | None
+    times: int | None
+    after: int
+    task_id: int | None
+    options: dict[str, Any]
     hits: int = 0
 
     def get(self, option: str, default: Any = None) -> Any:

@@ -20,10 +20,11 @@ from airflow_provider_sops.testing.engine.task import Hooks, Task
 from airflow_provider_sops.testing.posts import callbacks, webhooks
 from airflow_provider_sops.testing.posts.outbox import Outbox
 from airflow_provider_sops.testing.releases import Release
-from airflow_provider_sops.testing.templates.template import Graph, Template
+from airflow_provider_sops.testing.templates.template import Behaviour, Graph, Template
 from airflow_provider_sops.testing.templates.template_file import load_templates
 from airflow_provider_sops.testing.templates.trees import (
     compile_tree,
+    complete,
     without_nodes,
     without_unused_constants,
 )
@@ -54,11 +55,11 @@ class Site(Hooks):
         self,
         *,
         release: Release,
-        templates: str | Path | None = None,
-        replicas: int = 1,
-        caches: bool = True,
-        users: Mapping[str, Collection[str] | str] | None = None,
-        start_delay: float | None = 0.1,
+        templates: str | Path | None,
+        replicas: int,
+        caches: bool,
+        users: Mapping[str, Collection[str] | str],
+        start_delay: float | None,
     ) -> None:
         self.release = release
         self.lock = threading.RLock()
@@ -68,7 +69,7 @@ class Site(Hooks):
         loaded = load_templates(templates, independent=release.has("independent subprocesses"))
         self.templates = {template.id: template for template in loaded}
         self.tasks: dict[int, Task] = {}
-        self.users: dict[str, Collection[str] | str] = dict(users or {})
+        self.users: dict[str, Collection[str] | str] = dict(users)
         self.replicas = [Replica() for _ in range(max(1, replicas))]
         self.caches = caches
         self.start_delay = start_delay
@@ -83,7 +84,7 @@ class Site(Hooks):
     def may(self, user: str, action: str) -> bool:
         """Whether a user has an IAM action."""
         rights = self.users.get(user, ())
-        return rights == ALL_RIGHTS or ALL_RIGHTS in rights or action in rights
+        return ALL_RIGHTS in rights or action in rights
 
     def task(self, task_id: int) -> Task | None:
         """A task, brought up to the present."""
@@ -94,11 +95,9 @@ class Site(Hooks):
 
     def _bring_up(self, task: Task) -> None:
         task.flow.run(self.clock.now())
-        done = 0
-        while done < len(task.child_ids):  # the end of a child task lets its parent go on, perhaps to the next child
-            self._bring_up(self.tasks[task.child_ids[done]])
+        for child_id in task.child_ids:  # the end of a child task lets its parent go on, perhaps to the next child
+            self._bring_up(self.tasks[child_id])
             task.flow.run(self.clock.now())
-            done += 1
 
     def bring_up(self) -> None:
         """Bring all tasks up to the present."""
@@ -135,6 +134,16 @@ class Site(Hooks):
             tree = without_nodes(whole, left_out) if left_out else whole
             self._graphs[key] = compile_tree(without_unused_constants(tree), template.behaviours)
         return self._graphs[key]
+
+    def posted_graph(self, tree: Any, *, draw: bool = True) -> Graph:
+        """Graph of a tree that a caller has posted.
+
+        :param draw: give the tree places and lines to be drawn with.
+        :raises KeyError: a part that SOPS needs is missing; its name is the error's argument.
+        """
+        behaviours: dict[str, Behaviour] = {}
+        complete(tree, behaviours, lambda template_id: self.templates[int(template_id)], draw=draw)
+        return compile_tree(tree, behaviours)
 
     def add_template(self, name: str, project_id: int, graph: Graph, description: str = "") -> Template:
         """Add a template."""
@@ -219,7 +228,7 @@ class Site(Hooks):
             looks_first = self.release.has("revoke looks first")
             engine_v1.operate_unstarted(task, self.clock.now(), user, action, looks_first=looks_first)
 
-    def revive_worker(self, delay: float = 0.1) -> None:
+    def revive_worker(self, delay: float) -> None:
         """A worker lives again: what is queued is taken up now, what comes after ``delay``."""
         self.start_delay = delay
         for task in self.tasks.values():

@@ -44,11 +44,11 @@ class Call:
     raw: bytes
     path: str
     replica: Replica
-    stale: bool = False
-    racing: Callable[[Task], bool] = lambda task: False
-    poisoned: Collection[int] = ()
-    closed: bool = False
-    denial_status: int = 200
+    stale: bool
+    racing: Callable[[Task], bool]
+    poisoned: Collection[int]
+    closed: bool
+    denial_status: int
     body: dict[str, Any] = field(default_factory=dict)
     project: Project = NO_PROJECT
 

@@ -8,8 +8,7 @@ from typing import Any
 from airflow_provider_sops.testing.api.call import Call
 from airflow_provider_sops.testing.engine.task import Task
 from airflow_provider_sops.testing.refusals import NOT_FOUND, PARAMETER, Stop, missing, refusal
-from airflow_provider_sops.testing.templates.template import Behaviour, Graph, Template
-from airflow_provider_sops.testing.templates.trees import compile_tree, complete
+from airflow_provider_sops.testing.templates.template import Graph, Template
 
 
 def find_task(call: Call, words: str = "TaskFlowInstance matching query does not exist.") -> Task:
@@ -60,10 +59,8 @@ def posted_graph(call: Call, tree: Any, *, draw: bool = True) -> Graph:
     :param draw: give the tree places and lines to be drawn with.
     :raises Stop: a part of it is missing.
     """
-    behaviours: dict[str, Behaviour] = {}
     try:
-        complete(tree, behaviours, lambda template_id: call.site.templates[int(template_id)], draw=draw)
-        return compile_tree(tree, behaviours)
+        return call.site.posted_graph(tree, draw=draw)
     except (KeyError, TypeError, AttributeError) as error:
         message = f"[API] {call.api.name} get invalid pipeline_tree: {error}"
         raise Stop(refusal(message, PARAMETER, data=None), traced=False) from None
