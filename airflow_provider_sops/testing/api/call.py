@@ -71,6 +71,11 @@ class Call:
         """What is asked with: the query of a GET, the body of a POST."""
         return self.body if self.api.method == "POST" else self.query
 
+    def task(self, task_id: int) -> Task | None:
+        """A task of the project."""
+        task = self.site.task(task_id)
+        return task if task is not None and task.project_id == self.project.id else None
+
     @property
     def is_common(self) -> bool:
         """Whether it is about common templates."""

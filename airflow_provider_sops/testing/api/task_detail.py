@@ -22,8 +22,8 @@ from airflow_provider_sops.testing.templates.template import Spec
 def get_task_detail(call: Call) -> Answer:
     """A task with its tree, times and outputs. Has no state."""
     with_history = query_flag(call, "include_webhook_history")
-    task = call.site.task(call.ids["task_id"])
-    if task is None or task.project_id != call.project.id:
+    task = call.task(call.ids["task_id"])
+    if task is None:
         return _no_detail(call)
     data = task_detail(task, call.project, call.site.task_url(task), call.now, racing=call.racing(task))
     if with_history:

@@ -8,7 +8,7 @@ import json
 from airflow_provider_sops.testing.answers import shapes
 from airflow_provider_sops.testing.answers.templates import template_constants, template_row, template_tree
 from airflow_provider_sops.testing.api.call import BIZ, TEMPLATE, Call, as_api
-from airflow_provider_sops.testing.api.lookups import find_template, posted_graph
+from airflow_provider_sops.testing.api.lookups import find_template, posted_graph, visible_templates
 from airflow_provider_sops.testing.api.parameters import query_flag, zone_of
 from airflow_provider_sops.testing.posts import webhooks
 from airflow_provider_sops.testing.refusals import NOT_FOUND, Answer, Crash, refusal
@@ -36,7 +36,6 @@ def get_user_project_list(call: Call) -> Answer:
 def get_template_list(call: Call) -> Answer:
     """Templates of a project, or the common ones."""
     zone = zone_of(call)
-    common = call.is_common
     wanted: set[int] | None = None
     if call.query.get("id_in"):
         try:
@@ -46,12 +45,8 @@ def get_template_list(call: Call) -> Answer:
     keyword = call.query.get("name_keyword", "")
     rows = [
         template_row(template, call.project, call.site.created, zone)
-        for template in sorted(call.site.templates.values(), key=lambda template: -template.id)
-        if template.common == common
-        and not template.deleted
-        and (common or template.project_id == call.project.id)
-        and (wanted is None or template.id in wanted)
-        and keyword.lower() in template.name.lower()
+        for template in sorted(visible_templates(call), key=lambda template: -template.id)
+        if (wanted is None or template.id in wanted) and keyword.lower() in template.name.lower()
     ]
     return {"result": True, "data": rows, "code": 0}
 
