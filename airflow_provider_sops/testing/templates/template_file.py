@@ -7,6 +7,7 @@ import json
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -37,26 +38,26 @@ def load_templates(path: str | Path | None = None, *, independent: bool = True) 
     if not independent:
         for node in (node for row in rows.values() for node in row["node"]):
             node["independent"] = False
+    inner = {name: [node["subprocess"] for node in row["node"] if _is_inner(node)] for name, row in rows.items()}
+    try:
+        order = list(TopologicalSorter(inner).static_order())  # what stands in another one first
+    except CycleError as error:
+        way = error.args[1][::-1]
+        raise TemplateError(f"template {way[0]!r} is its own subprocess: {' -> '.join(way)}") from error
     templates: dict[str, Template] = {}
-    under_way: list[str] = []
-
-    def find(name: str) -> Template:
+    for name in order:
         if name not in rows:
             raise TemplateError(f"no template {name!r}")
-        if name in under_way:
-            raise TemplateError(f"template {name!r} is its own subprocess: {' -> '.join([*under_way, name])}")
-        if name not in templates:
-            under_way.append(name)
-            try:
-                templates[name] = _template(rows[name], find)
-            except TemplateError:
-                raise
-            except (KeyError, TypeError, ValueError) as error:  # of its webhook, of JSON, of what SOPS' tree needs
-                raise TemplateError(f"template {name!r}: {error!r}") from error
-            under_way.pop()
-        return templates[name]
+        try:
+            templates[name] = _template(rows[name], templates.__getitem__)
+        except (KeyError, TypeError, ValueError) as error:  # of its webhook, of JSON, of what SOPS' tree needs
+            raise TemplateError(f"template {name!r}: {error!r}") from error
+    return [templates[name] for name in rows]
 
-    return [find(name) for name in rows]
+
+def _is_inner(node: Mapping[str, Any]) -> bool:
+    """Whether a node is a subprocess in the task's own tree."""
+    return "subprocess" in node and not node.get("independent")
 
 
 def _template(row: Mapping[str, Any], find: Callable[[str], Template]) -> Template:
@@ -116,7 +117,7 @@ def _activity(node: Mapping[str, Any], template_id: int, behaviours: dict[str, B
     }
     constants = node.get("constants", {})
     child = node.get("subprocess")
-    if child and not node.get("independent"):
+    if _is_inner(node):
         return activity | {
             "type": "SubProcess",
             "template_id": child,
