@@ -105,10 +105,10 @@ def _create(call: Call, and_start: bool) -> Task:
     else:
         graph = call.site.graph(template, _excluded(call, template, params))
     version = "" if and_start else params.get("callback_version", "")
-    return _make(call, graph, template=template, callback_url=callback_url, callback_version=version)
+    return _new_task(call, graph, template=template, callback_url=callback_url, callback_version=version)
 
 
-def _make(call: Call, graph: Graph, **more: Any) -> Task:
+def _new_task(call: Call, graph: Graph, **more: Any) -> Task:
     params = call.body
     task = call.site.create_task(
         name=params["name"],
@@ -123,7 +123,7 @@ def _make(call: Call, graph: Graph, **more: Any) -> Task:
     return task
 
 
-def _made(call: Call, task: Task) -> Answer:
+def _answer_with(call: Call, task: Task) -> Answer:
     tree = shapes.tree_of(call.release, pipeline_tree(task))
     data = {"task_id": task.id, "task_url": call.site.task_url(task), "pipeline_tree": tree}
     return {"result": True, "data": data, "code": 0}
@@ -133,7 +133,7 @@ def _made(call: Call, task: Task) -> Answer:
 def create_task(call: Call) -> Answer:
     """Make a task of a template."""
     task = _create(call, and_start=False)
-    answer = _made(call, task)
+    answer = _answer_with(call, task)
     if task.flow_type == "common_func":
         answer["data"]["function_task_claim_url"] = answer["data"]["task_url"].replace("/taskflow/", "/function/")
     return answer
@@ -145,7 +145,7 @@ def create_and_start_task(call: Call) -> Answer:
     task = _create(call, and_start=True)
     call.site.start_task(task, call.user)
     task.note(call.now, call.user, "start")
-    return _made(call, task)
+    return _answer_with(call, task)
 
 
 @as_api("POST", BIZ)
@@ -158,7 +158,7 @@ def fast_create_task(call: Call) -> Answer:
     require(call, "project_fast_create_task")
     if "name" not in call.body:
         raise Stop(refusal("invalid params: 'name'", PARAMETER))
-    return _made(call, _make(call, graph))
+    return _answer_with(call, _new_task(call, graph))
 
 
 @as_api("POST", TASK, "task_edit")

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tasks of a project, and how many they are. Conditions of query_task_count are the public source's."""
+"""The tasks of a project, and how many they are.
+
+Of query_task_count the answer by status is measured, the conditions are the public source's.
+"""
 
 from __future__ import annotations
 

@@ -26,13 +26,12 @@ def _start(call: Call, task: Task, more: Answer, more_at_once: Answer) -> Answer
     :param more_at_once: the same of the first engine.
     """
     task.note(call.now, call.user, "start")
-    if not call.release.has("engine v2"):
-        call.site.start_task(task, call.user)
-        # the code of a failure, although it has succeeded
-        return {"result": True, "message": "success", "code": OPERATION_FAILED, **more_at_once}
-    if task.is_started:
+    at_once = not call.release.has("engine v2")
+    if task.is_started and not at_once:
         return refusal("task already started", INVALID_OPERATION)
     call.site.start_task(task, call.user)
+    if at_once:  # with the code of a failure, although it has succeeded
+        return {"result": True, "message": "success", "code": OPERATION_FAILED, **more_at_once}
     return {"result": True, "code": 0, **more}
 
 
