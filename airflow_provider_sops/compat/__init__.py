@@ -362,14 +362,18 @@ def push_from_trigger(
     from airflow.providers.common.compat.sdk import XCom
     from airflow.sdk.bases.xcom import BaseXCom
 
-    (XCom if through_backend else BaseXCom).set(
+    xcoms: Any = XCom if through_backend else BaseXCom
+    if mapped_length is not None and hasattr(xcoms, "_push"):  # Airflow 3.4, whose set() takes no length
+        xcoms._push(ti, key, value, mapped_length=mapped_length)
+        return
+    xcoms.set(
         key=key,
         value=value,
         dag_id=ti.dag_id,
         task_id=ti.task_id,
         run_id=ti.run_id,
         map_index=-1 if ti.map_index is None else ti.map_index,
-        _mapped_length=mapped_length,
+        **({} if mapped_length is None else {"_mapped_length": mapped_length}),
     )
 
 
