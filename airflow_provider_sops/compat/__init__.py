@@ -36,6 +36,7 @@ __all__ = [
     "CLEARING_RAISES_MAX_TRIES",
     "END_FROM_TRIGGER_SINCE",
     "HAS_ASSETS",
+    "HAS_LOOPS",
     "HAS_PARTITION_KEYS",
     "HAS_PLUGIN_TABS",
     "KILLS_REACH_TRIGGERS",
@@ -61,6 +62,7 @@ __all__ = [
     "is_unmapped",
     "link_key",
     "look_up_connection",
+    "loop_iteration",
     "push_from_trigger",
     "read_variable",
     "resumed_context",
@@ -94,6 +96,8 @@ HAS_PLUGIN_TABS = _airflow >= (3, 1)
 #: The first Airflow with assets, watchers, and plugins' own apps in its API server.
 ASSETS_SINCE = "3.0"
 HAS_ASSETS = _airflow >= (3, 0)
+#: Tasks can be in loops, and each try of a task has an id and XComs of its own.
+HAS_LOOPS = _airflow >= (3, 4)
 #: Events of assets can have partition keys.
 HAS_PARTITION_KEYS = _airflow >= (3, 2)
 
@@ -288,6 +292,12 @@ def is_mapped_over(operator: Any, ti: Any) -> bool:
     if getattr(ti, "is_mapped", False) or operator.get_dag() is None:
         return False
     return next(iter(operator.iter_mapped_dependants()), None) is not None
+
+
+def loop_iteration(context: Any) -> int | None:
+    """Return which iteration of a loop a task is in, from 0; its map index does not tell. ``None`` outside of loops."""
+    loop = context.get("loop") if HAS_LOOPS else None
+    return None if loop is None else int(loop.index)
 
 
 def has_listeners() -> bool:
