@@ -18,7 +18,7 @@ from airflow_provider_sops.connection import EXTRA_FIELDS
 from airflow_provider_sops.testing import FakeSopsClient
 from tests.live.airflow import ROOT, Standalone
 from tests.live.processes import wait_until
-from tests.ui.browser import Album, browser_page, log_in, tabs
+from tests.ui.browser import TABS_WIDTH, Album, browser_page, log_in, tabs
 
 DAG_ID = "sops_wait_and_use_outputs"
 TASK_NAME = "Check host 10.0.0.8"
@@ -106,6 +106,7 @@ def fill_in_the_connection(page: Page, site: Standalone, fake: FakeSopsClient) -
 
 
 def press_test(page: Page) -> None:
+    page.set_viewport_size({"width": TABS_WIDTH, "height": 800})  # what is said is laid out once
     page.reload()
     page.get_by_placeholder("Search Connections").fill("sops_default")  # other tests have their own
     expect(page.get_by_text("1 Connection", exact=True)).to_be_visible()
@@ -139,7 +140,7 @@ def watch_it_succeed(page: Page, site: Standalone, run_id: str) -> None:
     for task in ("wait", "use"):
         expect(page.get_by_text(task, exact=True).first).to_be_visible()
     instances = page.get_by_role("link", name="Task Instances"), page.get_by_text("SopsTaskSensor").first
-    ALBUM.take(page, "dag-run", *instances, height=900)
+    ALBUM.take(page, "dag-run", *instances, height=900, margin=4)
 
 
 def read_the_log(page: Page, task_page: str, task_id: int) -> None:
