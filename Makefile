@@ -10,8 +10,8 @@ versions = $(shell ls constraints/$(1)-*.txt | sed 's/.*-//; s/\.txt$$//' | sort
 newest = $(lastword $(call versions,$(1)))
 AIRFLOW ?= $(call newest,airflow)
 VENV ?= .venv
-UV_VERSION := 0.13.9
-MERMAID_VERSION := 11.17.2
+UV_VERSION := $(shell sed -n 's/^uv==//p' .github/publish.txt)
+MERMAID_VERSION := $(shell sed -n 's/.*"mermaid": "\([^"]*\)".*/\1/p' .github/package.json)
 CONSTRAINTS := constraints/airflow-$(AIRFLOW).txt
 BIN := $(VENV)/bin
 ARGS ?=
@@ -149,6 +149,7 @@ lint: env .venvs/lint/.ready ## ruff, mypy --strict, the layers, sizes, the diag
 .venvs/lint/.ready: .github/lint.txt | env
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venvs/lint
 	@$(BIN)/uv pip install --quiet --python .venvs/lint/bin/python --no-deps --requirements .github/lint.txt
+	@$(BIN)/uv pip check --quiet --python .venvs/lint/bin/python
 	@touch $@
 
 .PHONY: diagrams
@@ -196,9 +197,10 @@ test-docs: docs ## all pages of site/ in a real Chromium: both languages, wide a
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --requirements tests/ui/requirements.txt
 	@$(IN_TEMP_HOME) $(BIN)/python -m pytest tests/site $(ARGS)
 
-.venvs/docs/.ready: docs/requirements.txt Makefile | env
+.venvs/docs/.ready: docs/requirements.txt .github/package.json Makefile | env
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venvs/docs
 	@$(BIN)/uv pip install --quiet --python .venvs/docs/bin/python --no-deps --requirements docs/requirements.txt
+	@$(BIN)/uv pip check --quiet --python .venvs/docs/bin/python
 	@# what draws Mermaid's drawings in the reader's browser; npm checks what it gets against the registry's checksum
 	@PATH="$(abspath .venvs/docs/bin):$$PATH" npm pack --silent --pack-destination .venvs/docs mermaid@$(MERMAID_VERSION) >/dev/null
 	@tar -xzOf .venvs/docs/mermaid-$(MERMAID_VERSION).tgz package/dist/mermaid.min.js >theme/assets/mermaid.min.js
@@ -215,10 +217,14 @@ build: env ## wheel and sdist in dist/, each tried in an empty environment
 sbom: env ## what an environment with the wheel holds, in build/sbom.cdx.json (after make build)
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venvs/sbom
 	@$(BIN)/uv pip install --quiet --python .venvs/sbom/bin/python --no-deps --requirements .github/sbom.txt
+	@$(BIN)/uv pip check --quiet --python .venvs/sbom/bin/python
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venvs/wheel
 	@$(BIN)/uv pip install --quiet --python .venvs/wheel/bin/python --constraints $(CONSTRAINTS) dist/*.whl
 	@mkdir -p build
-	@.venvs/sbom/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-format JSON \
+	@# with the version, which the package itself knows
+	@version=$$($(BIN)/uv pip show --python .venvs/wheel/bin/python airflow-provider-sops 2>/dev/null | sed -n 's/^Version: //p'); \
+	sed "s/^dynamic = .*/version = \"$$version\"/" pyproject.toml >build/pyproject.toml
+	@.venvs/sbom/bin/cyclonedx-py environment --pyproject build/pyproject.toml --mc-type library --output-reproducible --output-format JSON \
 		--output-file build/sbom.cdx.json .venvs/wheel/bin/python
 	@echo "Wrote build/sbom.cdx.json"
 

@@ -26,7 +26,7 @@ CONFIG: Mapping[str, Any] = {
                     "the scheduler has taken in that the worker has deferred, Airflow takes the task for failed. "
                     "0 is off."
                 ),
-                "version_added": "1.0.0",
+                "version_added": "1.1.0",
                 "type": "float",
                 "example": "20",
                 "default": f"{DEFAULT_DEFERRAL_HOLD:g}",
@@ -37,7 +37,7 @@ CONFIG: Mapping[str, Any] = {
                     "another worker process; for all waits that do not set end_from_trigger themselves, wherever "
                     "nothing is lost by it."
                 ),
-                "version_added": "1.0.0",
+                "version_added": "1.1.0",
                 "type": "boolean",
                 "example": "True",
                 "default": "False",

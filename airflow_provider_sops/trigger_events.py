@@ -9,7 +9,8 @@ from typing import Any
 
 from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.errors import SopsError
-from airflow_provider_sops.core.models import TaskStatus, parse_time
+from airflow_provider_sops.core.models import TaskStatus
+from airflow_provider_sops.core.models.readers import parse_time
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.core.text import storable_value
 from airflow_provider_sops.core.wait.observation import Observation

@@ -39,18 +39,18 @@ class WatchSpec(NamedTuple):
     """
 
     name: str
-    template_ids: tuple[int, ...] = ()
-    template_names: tuple[str, ...] = ()
-    template_source: str = "business"
-    keyword: str = ""
-    create_method: str = ""
-    states: tuple[str, ...] = (TaskState.FINISHED.value,)
-    with_outputs: bool = True
-    since: str | None = None
-    bk_biz_id: int | None = None
-    scope: str | None = None
-    sops_conn_id: str = DEFAULT_CONN_ID
-    poll_interval: float = float(STATUS_CACHE_SECONDS)
+    template_ids: tuple[int, ...]
+    template_names: tuple[str, ...]
+    template_source: str
+    keyword: str
+    create_method: str
+    states: tuple[str, ...]
+    with_outputs: bool
+    since: str | None
+    bk_biz_id: int | None
+    scope: str | None
+    sops_conn_id: str
+    poll_interval: float
 
     def kwargs(self) -> dict[str, Any]:
         """Return the trigger's arguments, as a row can hold them: the same for equal orders."""

@@ -251,6 +251,8 @@ def test_a_number_that_decorates_ends_no_wait(
     sops.faults.add("get_task_status", **change(lambda status: {**ended, "children": children}))
     row = {"id": task_id, "name": "name", "start_time": end, "finish_time": end, "url": "", "status": ended}
     sops.faults.add("get_tasks_status", **say(200, {"result": True, "data": [row], "code": 0}))
+    detail = {"id": task_id, "name": "name", "start_time": end, "finish_time": end, "elapsed_time": number}
+    sops.faults.add("get_task_detail", **say(200, {"result": True, "data": detail, "code": 0}))
     ran = Ran(sensor(task_id))
     assert ran.error is None
     assert ran.result["elapsed_time"] == 0

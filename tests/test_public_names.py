@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_sops import exceptions
+from airflow_provider_sops.core import models
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -45,6 +46,10 @@ def test_all_that_a_public_module_offers_is_in_the_reference(name: str) -> None:
         assert listed <= set(module.__all__)
     else:
         assert listed == set(module.__all__)
+
+
+def test_results_are_public_and_what_reads_them_is_not() -> None:
+    assert all(inspect.isclass(getattr(models, name)) for name in models.__all__)
 
 
 def test_every_exception_is_public() -> None:

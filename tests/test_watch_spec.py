@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import datetime
 import json
+from inspect import signature
 from typing import Any
 
 import pytest
 
+from airflow_provider_sops.triggers.sops import SopsTaskEndedTrigger
 from airflow_provider_sops.watch_spec import WatchSpec, make_watch_spec
 
 
@@ -34,6 +36,10 @@ from airflow_provider_sops.watch_spec import WatchSpec, make_watch_spec
 def test_a_wrong_argument_is_named(arguments: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=f"^{said}"):
         make_watch_spec(**{"name": "test"} | arguments)
+
+
+def test_the_trigger_takes_the_arguments_of_an_order() -> None:
+    assert signature(SopsTaskEndedTrigger).parameters == signature(make_watch_spec).parameters
 
 
 def test_equal_orders_are_equal_however_they_are_given() -> None:

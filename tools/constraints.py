@@ -3,7 +3,8 @@
 
 Airflow leaves most of its dependencies open. With today's versions of them, some older releases install and then cannot
 run a task. So each release gets the newest set of the days in which it came out, on every supported Python, with
-one exception: common-compat, of which the provider needs a newer one than the older releases had.
+one exception: common-compat, of which the provider needs a newer one than the older releases had. One file serves all
+Pythons: what one Python has got, the next one gets too.
 
 Run it after a change of the dependencies (`make constraints`), then `make test-matrix`: installing is no proof.
 """
@@ -28,16 +29,18 @@ CUTOFFS = {
 NEWER = {"apache-airflow-providers-common-compat": "2026-11-20"}
 
 
-def compile_pins(airflow: str, python: str) -> set[str]:
-    """Resolve the project with its tools for one Airflow on one Python."""
+def compile_pins(airflow: str, python: str, chosen: set[str]) -> set[str]:
+    """Resolve the project with its tools for one Airflow on one Python, with the versions that others have got."""
     newer = [option for name, date in NEWER.items() for option in ("--exclude-newer-package", f"{name}={date}")]
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as wanted:
-        wanted.write(f"apache-airflow=={airflow}\n")
-        wanted.flush()
+    with tempfile.TemporaryDirectory() as folder:
+        wanted, constraints = Path(folder, "wanted.txt"), Path(folder, "constraints.txt")
+        wanted.write_text(f"apache-airflow=={airflow}\n")
+        constraints.write_text("\n".join(chosen))
         command = ["uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate", "--no-emit-index-url"]
-        sources = ["pyproject.toml", "--extra", "testing", "--group", "dev", wanted.name]
-        options = [*sources, "--python-version", python, "--exclude-newer", CUTOFFS[airflow], *newer]
-        done = subprocess.run([*command, *options], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+        sources = ["pyproject.toml", "--extra", "testing", "--group", "dev", str(wanted)]
+        options = ["--python-version", python, "--exclude-newer", CUTOFFS[airflow], *newer]
+        options += ["--constraints", str(constraints)]
+        done = subprocess.run([*command, *sources, *options], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     return set(done.stdout.split())
 
 
@@ -51,11 +54,7 @@ def main() -> None:
     for airflow in sys.argv[1:] or CUTOFFS:
         pins: set[str] = set()
         for python in PYTHONS:
-            pins |= compile_pins(airflow, python)
-        names = [name_of(pin) for pin in pins]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            sys.exit(f"Airflow {airflow}: one file can't serve all Pythons, they differ in {', '.join(twice)}")
+            pins |= compile_pins(airflow, python, pins)
         target = ROOT / "constraints" / f"airflow-{airflow}.txt"
         target.write_text("\n".join(sorted(pins, key=name_of)) + "\n")
         print(f"{target.relative_to(ROOT)}: {len(pins)} pins")

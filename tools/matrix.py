@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).resolve().parent.parent
 AIRFLOWS = sorted(
     (path.stem.removeprefix("airflow-") for path in Path(ROOT, "constraints").glob("airflow-*.txt")),
-    key=lambda version: [int(part) for part in version.split(".")],
+    key=lambda version: [int(part) for part in re.findall(r"\d+", version)],  # 3.4.0b2 too
 )
 PYTHONS = ("3.11", "3.12", "3.13")  # the first that is found serves every Airflow: 2.11 and 3.0 can't use 3.13
 EXECUTABLE = "import sys; print(sys.executable)"

@@ -36,7 +36,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         venv, environ = f"{home}/venv", {**os.environ, "AIRFLOW_HOME": f"{home}/airflow"}
         subprocess.run(["uv", "venv", "--quiet", "--python", sys.executable, venv], check=True)
-        install = ["uv", "pip", "install", "--quiet", "--python", venv, "--constraints", str(constraints), str(file)]
+        install = ["uv", "pip", "install", "--quiet", "--python", venv, "--constraints", str(constraints)]
+        install += ["--build-constraints", str(constraints), str(file)]
         subprocess.run(install, check=True)
         use = [f"{venv}/bin/python", "-W", "ignore", "-c", USE]
         subprocess.run(use, check=True, env=environ, cwd=home, stdout=subprocess.DEVNULL)

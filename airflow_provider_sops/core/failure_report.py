@@ -7,11 +7,11 @@ import json
 import re
 from collections.abc import Collection
 
-from airflow_provider_sops.core import errors, models
+from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.calls import nocache
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.call_flow import Flow
-from airflow_provider_sops.core.models import NodeDetail, NodeStatus, TaskDetail, TaskStatus
+from airflow_provider_sops.core.models import NodeDetail, NodeStatus, TaskDetail, TaskStatus, readers
 from airflow_provider_sops.core.pipeline_tree import Activity, activities
 from airflow_provider_sops.core.redact import scrub, scrub_values
 from airflow_provider_sops.core.remote_message import one_line
@@ -46,7 +46,7 @@ def explain(task_id: int, project: Project, status: TaskStatus | None) -> Flow[s
     detail = yield from _read_detail(task_id, project)
     secrets = detail.secret_values if detail else None
     by_id = {activity.id: activity for activity in activities(detail.pipeline_tree)} if detail else {}
-    failed = list(models.failed_leaves(status.nodes)) if status else []
+    failed = list(readers.failed_leaves(status.nodes)) if status else []
     if status:
         unlisted = [node_id for node_id in status.ex_data if node_id not in {node.id for node, _ in failed}]
         failed += [(NodeStatus(node_id, "", TaskState.FAILED), ()) for node_id in unlisted if not failed]
@@ -65,7 +65,7 @@ def explain(task_id: int, project: Project, status: TaskStatus | None) -> Flow[s
 def _read_status(task_id: int, project: Project, lines: list[str], known: TaskStatus | None) -> Flow[TaskStatus | None]:
     try:
         answer = yield project.call("get_task_status", task_id=task_id, with_ex_data="1", **nocache())
-        return models.task_status(answer)
+        return readers.task_status(answer)
     except errors.SopsError as error:
         lines.append(f"  Why it failed could not be read: {error}")
         return known
@@ -75,7 +75,7 @@ def _read_detail(task_id: int, project: Project) -> Flow[TaskDetail | None]:
     try:
         # its tree and address never change, so a cached answer will do
         answer = yield project.call("get_task_detail", task_id=task_id)
-        return models.task_detail(answer)
+        return readers.task_detail(answer)
     except errors.SopsError:
         return None
 
@@ -135,7 +135,7 @@ def read_node(
         node_id=node_id,
         component_code=activity.plugin if activity else None,
     )
-    return models.node_detail(answer)
+    return readers.node_detail(answer)
 
 
 def _cut(text: str, longest: int) -> str:

@@ -6,14 +6,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from airflow_provider_sops.core import errors, models
+from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.calls import nocache
 from airflow_provider_sops.core.api.catalogue import DETAIL_CACHE_SECONDS
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.api.refusals import just_started
 from airflow_provider_sops.core.call_flow import Flow
 from airflow_provider_sops.core.errors import perhaps_missing
-from airflow_provider_sops.core.models import TaskDetail, TaskStatus
+from airflow_provider_sops.core.models import TaskDetail, TaskStatus, readers
 from airflow_provider_sops.core.states import TaskState
 
 #: Errors that waiting does not mend: they end a wait at once.
@@ -75,7 +75,7 @@ def read_status(
                 raise
             denied = error
     answer = yield project.call("get_task_detail", task_id=task_id, **nocache(fresh))
-    detail = models.task_detail(answer)
+    detail = readers.task_detail(answer)
     keep(detail)
     if denied is not None and perhaps_missing(denied):
         # not the whole site is away; but it may have been, a moment ago
@@ -88,7 +88,7 @@ def read_status(
     if denied is not None:
         permissions.status = False
         notices.append(f"{DETAIL_ONLY_NOTICE} (What it said: {denied})")
-    return models.status_from_detail(detail)
+    return readers.status_from_detail(detail)
 
 
 def is_lacking(error: errors.SopsError) -> bool:
@@ -108,7 +108,7 @@ def _ask_status(
     try:
         answer = yield project.call("get_task_status", task_id=task_id, **nocache(fresh))
         permissions.answered = True
-        return models.task_status(answer)
+        return readers.task_status(answer)
     except errors.SopsApiError as error:
         permissions.answered = True
         if just_started(error):
@@ -118,8 +118,8 @@ def _ask_status(
         # only the detail of a deleted task still answers; one that never was here has none
         try:
             answer = yield project.call("get_task_detail", task_id=task_id, **nocache())
-            detail = models.task_detail(answer)
+            detail = readers.task_detail(answer)
         except errors.SopsError:
             raise error from error.__cause__
         keep(detail)
-        return replace(models.status_from_detail(detail), is_deleted=True)
+        return replace(readers.status_from_detail(detail), is_deleted=True)

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_sops.core import models
 from airflow_provider_sops.core.api.answer import Answer
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.call_flow import Flow
 from airflow_provider_sops.core.errors import SopsConfigError
-from airflow_provider_sops.core.models import TaskListItem
+from airflow_provider_sops.core.models import TaskListItem, readers
 from airflow_provider_sops.core.text import repr_of
 
 #: Most tasks of one answer of ``get_task_list``, whatever its ``limit`` says (measured on SOPS 3.34).
@@ -30,14 +29,14 @@ def list_tasks(
     """
     start = _number("offset", offset) if offset is not None else None
     if limit is None:
-        return models.task_list((yield project.call("get_task_list", offset=start, **filters)))
+        return readers.task_list((yield project.call("get_task_list", offset=start, **filters)))
     total, position = _number("limit", limit), start or 0
     found: dict[int, TaskListItem] = {}
     page: list[TaskListItem] = []
     size = min(TASKS_PER_PAGE, total)
     while len(found) < total:
         answer = yield project.call("get_task_list", limit=size, offset=position or None, **filters)
-        page, before = models.task_list(answer), page
+        page, before = readers.task_list(answer), page
         # a task that was created meanwhile moves the others, so that some are seen twice
         found |= {item.task_id: item for item in page}
         position += len(page)

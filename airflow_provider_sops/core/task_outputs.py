@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_sops.core import errors, models
+from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.calls import nocache
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.call_flow import Flow, Sleep
-from airflow_provider_sops.core.models import TaskDetail, TaskStatus
+from airflow_provider_sops.core.models import TaskDetail, TaskStatus, readers
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.core.status_reading import ApiPermissions, read_status
 from airflow_provider_sops.core.variables import bare_name, sops_key
@@ -81,14 +81,14 @@ def read_detail(task_id: int, project: Project) -> Flow[TaskDetail]:
     :raises SopsError: when SOPS gives no good answer.
     """
     answer = yield project.call("get_task_detail", task_id=task_id, **nocache())
-    return models.task_detail(answer)
+    return readers.task_detail(answer)
 
 
 def task_page(task_id: int, project: Project) -> Flow[str]:
     """Find the address of a task's page, for an error; empty where it cannot be read."""
     try:
         answer = yield project.call("get_task_detail", task_id=task_id)
-        return models.task_detail(answer).task_url
+        return readers.task_detail(answer).task_url
     except errors.SopsError:
         return ""
 

@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from airflow_provider_sops.core import errors, models
+from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.calls import nocache
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.call_flow import Flow
 from airflow_provider_sops.core.failure_report import log_tail, read_node
-from airflow_provider_sops.core.models import NodeDetail, TaskDetail, TaskListItem, TaskStatus
+from airflow_provider_sops.core.models import NodeDetail, TaskDetail, TaskListItem, TaskStatus, readers
 from airflow_provider_sops.core.pipeline_tree import Activity
 from airflow_provider_sops.core.remote_message import one_line
 from airflow_provider_sops.core.run.search import list_own, list_started
@@ -72,7 +72,7 @@ def read_task_view(
             # past the cache where that is known, or likely, to hold what was before a change
             fresh = detail is not None or status.has_ended
             answer = yield project.call("get_task_detail", task_id=task_id, **nocache(fresh))
-            detail = models.task_detail(answer)
+            detail = readers.task_detail(answer)
         except errors.SopsError as failure:
             error = failure
     return TaskView(status, detail, error, without_nodes=not permissions.status)

@@ -26,6 +26,7 @@ from airflow_provider_sops.core.http.client import SopsClient
 from airflow_provider_sops.core.http.connection_check import probe
 from airflow_provider_sops.core.http.network import route_to
 from airflow_provider_sops.core.http.retry import NO_RETRY, RetryPolicy
+from airflow_provider_sops.core.models import readers
 from airflow_provider_sops.core.task_lists import count_tasks, list_tasks
 from airflow_provider_sops.exceptions import airflow_errors
 from airflow_provider_sops.masking import maskable
@@ -207,7 +208,7 @@ class SopsHook(BaseHook):
 
         :param fresh: pass SOPS' cache, which else answers with what it knew up to 60 seconds ago.
         """
-        return self._read(models.task_detail, "get_task_detail", task_id=task_id, **nocache(fresh))
+        return self._read(readers.task_detail, "get_task_detail", task_id=task_id, **nocache(fresh))
 
     def get_task_status(
         self,
@@ -235,7 +236,7 @@ class SopsHook(BaseHook):
         # SOPS takes any value, "0" and "false" too, for yes
         set_flags = {name: "1" for name, value in flags.items() if value}
         return self._read(
-            models.task_status,
+            readers.task_status,
             "get_task_status",
             task_id=task_id,
             subprocess_id=subprocess_id,
@@ -255,7 +256,7 @@ class SopsHook(BaseHook):
         found: dict[int, models.TaskStatus] = {}
         for start in range(0, len(ids), MAX_IDS_PER_STATUS_CALL):
             found |= self._read(
-                models.tasks_status,
+                readers.tasks_status,
                 "get_tasks_status",
                 task_id_list=ids[start : start + MAX_IDS_PER_STATUS_CALL],
                 include_children_status=include_children_status or None,
@@ -287,14 +288,14 @@ class SopsHook(BaseHook):
 
         :param filters: as SOPS names them: ``template_source`` (``business`` or ``common``), ``name_keyword``, ….
         """
-        return self._read(models.template_list, "get_template_list", **filters)
+        return self._read(readers.template_list, "get_template_list", **filters)
 
     def get_template_info(self, template_id: int | str, **params: Any) -> models.Template:
         """Read a template with its nodes and variables.
 
         :param params: as SOPS names them: ``template_source`` (``business`` or ``common``).
         """
-        return self._read(models.template, "get_template_info", template_id=template_id, **params)
+        return self._read(readers.template, "get_template_info", template_id=template_id, **params)
 
     def create_task(
         self,
@@ -311,7 +312,7 @@ class SopsHook(BaseHook):
         :param params: as SOPS names them: ``flow_type``, ``template_source``, ``exclude_task_nodes_id``, ….
         """
         return self._read(
-            models.created_task,
+            readers.created_task,
             "create_task",
             template_id=template_id,
             name=name,
@@ -344,7 +345,7 @@ class SopsHook(BaseHook):
 
         :param params: as SOPS names them: ``component_code``, ``subprocess_stack`` (JSON list of node ids), ``loop``.
         """
-        return self._read(models.node_detail, "get_task_node_detail", task_id=task_id, node_id=node_id, **params)
+        return self._read(readers.node_detail, "get_task_node_detail", task_id=task_id, node_id=node_id, **params)
 
     def test_connection(self) -> tuple[bool, str]:
         """Say in one sentence whether a wait can work with the connection: host, credentials, permissions.

@@ -4,20 +4,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers import base
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_sops.compat import HAS_ASSETS, end_event
+from airflow_provider_sops.connection import DEFAULT_CONN_ID
+from airflow_provider_sops.core.api.catalogue import STATUS_CACHE_SECONDS
+from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.wait_spec import WaitSpec
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from airflow.triggers.base import BaseEventTrigger
 
     from airflow_provider_sops.approval_spec import ApprovalState
     from airflow_provider_sops.core.call_flow import Flow
+    from airflow_provider_sops.operator_arguments import Duration
     from airflow_provider_sops.watch_spec import WatchSpec
 else:
     BaseEventTrigger = getattr(base, "BaseEventTrigger", BaseTrigger)  # Airflow 2 has none
@@ -215,13 +221,43 @@ class SopsTaskEndedTrigger(BaseEventTrigger):
     :raises ValueError: an argument is wrong, or Airflow is older than 3.0.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        name: str,
+        template_ids: int | str | Iterable[int | str] = (),
+        template_names: str | Iterable[str] = (),
+        template_source: str = "business",
+        keyword: str = "",
+        create_method: str = "",
+        states: str | Iterable[str] = (TaskState.FINISHED.value,),
+        with_outputs: bool = True,
+        since: datetime | str | None = None,
+        bk_biz_id: int | str | None = None,
+        scope: str | None = None,
+        sops_conn_id: str = DEFAULT_CONN_ID,
+        poll_interval: Duration = float(STATUS_CACHE_SECONDS),
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         if not HAS_ASSETS:
             raise ValueError("SopsTaskEndedTrigger needs Airflow 3.0 or newer, which has AssetWatcher")
         from airflow_provider_sops.watch_spec import make_watch_spec
 
-        self.spec: WatchSpec = make_watch_spec(**kwargs)
+        self.spec: WatchSpec = make_watch_spec(
+            name=name,
+            template_ids=template_ids,
+            template_names=template_names,
+            template_source=template_source,
+            keyword=keyword,
+            create_method=create_method,
+            states=states,
+            with_outputs=with_outputs,
+            since=since,
+            bk_biz_id=bk_biz_id,
+            scope=scope,
+            sops_conn_id=sops_conn_id,
+            poll_interval=poll_interval,
+        )
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class and the arguments from which a triggerer makes the trigger again."""

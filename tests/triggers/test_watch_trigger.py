@@ -95,7 +95,8 @@ class Trigger:
     """A trigger in a triggerer, made anew from its row for each run."""
 
     def __init__(self, *assets: str, **arguments: Any) -> None:
-        self.row = SopsTaskEndedTrigger(**{"name": "test", "bk_biz_id": 2, "scope": "cmdb_biz"} | arguments).serialize()
+        given: dict[str, Any] = {"name": "test", "bk_biz_id": 2, "scope": "cmdb_biz", **arguments}
+        self.row = SopsTaskEndedTrigger(**given).serialize()
         self.assets = assets
         self.lines: list[str] = []
         self.ids: list[int] = []

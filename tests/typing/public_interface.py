@@ -15,6 +15,7 @@ from pendulum import DateTime
 
 from airflow_provider_sops.assets import EndedTask, ended_tasks
 from airflow_provider_sops.core import models
+from airflow_provider_sops.core.approval.prepared_answers import PreparedAnswers
 from airflow_provider_sops.core.variables import render
 from airflow_provider_sops.exceptions import (
     SopsApiException,
@@ -31,7 +32,10 @@ from airflow_provider_sops.operators.sops import (
     SopsRunTaskOperator,
 )
 from airflow_provider_sops.sensors.sops import SopsTaskSensor
-from airflow_provider_sops.testing import FakeSops, FakeSopsClient
+from airflow_provider_sops.testing import FakeSops, FakeSopsClient, Node, Refused, Request, Task
+from airflow_provider_sops.testing.faults import Faults
+from airflow_provider_sops.triggers.sops import SopsTaskEndedTrigger, SopsTaskTrigger
+from airflow_provider_sops.wait_spec import WaitSpec
 
 
 def hook(hook: SopsHook) -> None:
@@ -45,6 +49,11 @@ def hook(hook: SopsHook) -> None:
     assert_type(hook.create_task(1001, "deploy"), models.CreatedTask)
     assert_type(hook.get_task_node_detail(50001, "n1"), models.NodeDetail)
     assert_type(hook.test_connection(), tuple[bool, str])
+    assert_type(hook.call("get_template_schemes", template_id=1001), Any)
+    assert_type(hook.create_task(1001, "deploy").task_id, int)
+    hook.start_task(50001)
+    hook.operate_task(50001, "pause")
+    hook.operate_node(50001, "n1", "retry", inputs={"IP": "10.0.0.8"})
     hook.get_task_detail(None)  # type: ignore[arg-type]
 
 
@@ -77,6 +86,16 @@ def operators() -> None:
     SopsOperateTaskOperator(task_id="pause", sops_task_id=50001, action="pause")
     SopsOperateNodeOperator(task_id="retry", sops_task_id=50001, action="retry", sops_node_name="restart")
     SopsOperateTaskOperator(task_id="pause", sops_task_id=50001)  # type: ignore[call-arg]
+
+
+def triggers(ended: DateTime) -> None:
+    SopsTaskEndedTrigger(name="deployed", template_ids=[101], since=ended, poll_interval=timedelta(minutes=1))
+    SopsTaskEndedTrigger(name="deployed", template_names="Deploy", states=("FINISHED", "FAILED"))
+    SopsTaskEndedTrigger(template_ids=[101])  # type: ignore[call-arg]
+    SopsTaskEndedTrigger(name="deployed", template=101)  # type: ignore[call-arg]
+    trigger = SopsTaskTrigger(sops_task_id=50001, bk_biz_id=2, scope="cmdb_biz")
+    assert_type(trigger.spec, WaitSpec)
+    assert_type(trigger.spec.sops_task_id, int)
 
 
 def what_is_templated_may_come_from_another_task(given: XComArg, run: SopsRunTaskOperator) -> None:
@@ -113,4 +132,15 @@ def fake() -> None:
         assert_type(fake, FakeSops)
         assert_type(fake.create_task("Two steps with outputs"), int)
         assert_type(fake.url, str)
+        assert_type(fake.task(50001), Task)
+        assert_type(fake.task(50001).node("n1"), Node)
+        assert_type(fake.requests, list[Request])
+        assert_type(fake.faults, Faults)
+        fake.faults.add("get_task_status", kind="html", times=2)
     assert_type(FakeSopsClient("http://127.0.0.1:8000").count(), int)
+    assert issubclass(Refused, Exception)
+
+
+def fixtures(answers: PreparedAnswers) -> None:
+    answers.approve(by="alice")
+    answers.reject()

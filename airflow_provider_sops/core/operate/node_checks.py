@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from airflow_provider_sops.core import errors, models
+from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.calls import Call, nocache
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.call_flow import Flow
-from airflow_provider_sops.core.models import NodeStatus, TaskStatus
+from airflow_provider_sops.core.models import NodeStatus, TaskStatus, readers
 from airflow_provider_sops.core.operate.wording import CALL_BACK, named, refused, resume_action, resume_advice
 from airflow_provider_sops.core.pipeline_tree import activities
 from airflow_provider_sops.core.states import TaskState
@@ -56,7 +56,7 @@ def is_waiting_pause_node(project: Project, status: TaskStatus, node: NodeStatus
     try:
         # a tree never changes, so a cached answer will do
         answer = yield project.call("get_task_detail", task_id=status.task_id)
-        nodes = activities(models.task_detail(answer).pipeline_tree)
+        nodes = activities(readers.task_detail(answer).pipeline_tree)
     except errors.SopsError:
         return False
     return any(one.id == node.id and one.plugin == PAUSE_PLUGIN for one in nodes)
@@ -74,6 +74,6 @@ def _may_wait_for_callback(project: Project, status: TaskStatus, node: NodeStatu
         return True
     try:
         answer = yield project.call("get_tasks_manual_intervention_state", task_id_list=[status.task_id], **nocache())
-        return models.interventions(answer).get(status.task_id, False)
+        return readers.interventions(answer).get(status.task_id, False)
     except errors.SopsError:
         return True

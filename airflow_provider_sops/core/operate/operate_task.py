@@ -9,7 +9,8 @@ from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.calls import Call
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.call_flow import Flow, LogLine
-from airflow_provider_sops.core.models import TaskStatus, failed_leaves
+from airflow_provider_sops.core.models import TaskStatus
+from airflow_provider_sops.core.models.readers import failed_leaves
 from airflow_provider_sops.core.operate.lost_answers import may_have_happened
 from airflow_provider_sops.core.operate.revoke import NOT_STARTED
 from airflow_provider_sops.core.operate.wording import named, refused, resume_advice

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from airflow_provider_sops.core import errors, models
+from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.call_flow import Flow, LogLine, Sleep
 from airflow_provider_sops.core.errors import looks_missing
-from airflow_provider_sops.core.models import NodeStatus, TaskStatus, failed_leaves
+from airflow_provider_sops.core.models import NodeStatus, TaskStatus, readers
+from airflow_provider_sops.core.models.readers import failed_leaves
 from airflow_provider_sops.core.operate.errors import RunAborted
 from airflow_provider_sops.core.operate.lost_answers import SEND_PAUSE, SENDS, may_have_happened
 from airflow_provider_sops.core.operate.wording import NO_OPERATE_NODE, named
@@ -31,7 +32,7 @@ def retry_failed_nodes(project: Project, task_id: int, permissions: ApiPermissio
     if status.state is not TaskState.FAILED:
         return [LogLine(f"SOPS task {task_id} goes on by itself: {status.state}.")]
     answer = yield project.call("get_task_detail", task_id=task_id)
-    by_id = {activity.id: activity for activity in activities(models.task_detail(answer).pipeline_tree)}
+    by_id = {activity.id: activity for activity in activities(readers.task_detail(answer).pipeline_tree)}
     failed = [node for node, _ in failed_leaves(status.nodes)]
     _check_retryable(status, failed, by_id)
     lines = []

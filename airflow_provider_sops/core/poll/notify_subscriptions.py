@@ -6,8 +6,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 
-from airflow_provider_sops.core import errors, models
+from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.answer import Answer
+from airflow_provider_sops.core.models import readers
 from airflow_provider_sops.core.poll.polled_task import PolledTask
 
 #: Waits that are woken before the event loop runs them: many may start or end together.
@@ -35,7 +36,7 @@ async def deliver_batch(tasks: Iterable[PolledTask], answer: Answer) -> list[Pol
     :return: the tasks that it leaves out: unknown, another project's, or not yet on this replica.
     :raises errors.SopsInvalidAnswerError: it is no such answer.
     """
-    items = models.tasks_status_items(answer)
+    items = readers.tasks_status_items(answer)
     left_out: list[PolledTask] = []
     breaks = Breaks()
     for task in tasks:
@@ -43,12 +44,12 @@ async def deliver_batch(tasks: Iterable[PolledTask], answer: Answer) -> list[Pol
         if item is None:
             left_out.append(task)
             continue
-        task.paused = models.is_paused_item(item)
-        signature = models.status_signature(item, with_nodes=task.watched)
+        task.paused = readers.is_paused_item(item)
+        signature = readers.status_signature(item, with_nodes=task.watched)
         if signature == task.signature:
             continue
         try:
-            task.deliver(models.status_of_item(answer, item), signature)
+            task.deliver(readers.status_of_item(answer, item), signature)
         except errors.SopsError as error:
             task.deliver_error(error)
         await breaks.after_news()

@@ -12,12 +12,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from airflow_provider_sops.core import errors, models
+from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.calls import nocache
 from airflow_provider_sops.core.api.sops_releases import SINCE
 from airflow_provider_sops.core.call_flow import Flow, LogLine
 from airflow_provider_sops.core.errors import SopsConfigError
-from airflow_provider_sops.core.models import Template
+from airflow_provider_sops.core.models import Template, readers
 from airflow_provider_sops.core.pipeline_tree import Activity, activities
 from airflow_provider_sops.core.run.task_run import TaskRun
 from airflow_provider_sops.core.run.task_spec import NODE_FIELDS, SCHEMES, TaskSpec
@@ -107,7 +107,7 @@ def _read_tree(run: TaskRun, task_spec: TaskSpec, task_id: int) -> Flow[Mapping[
         if not task_spec.node_fields:
             return {}
         raise errors.advised(error, f"{cannot} Grant the API, or clear the Airflow task.") from error.__cause__
-    tree = models.task_detail(answer).pipeline_tree
+    tree = readers.task_detail(answer).pipeline_tree
     if "activities" not in tree and task_spec.node_fields:
         since = f"SOPS has it since {SINCE['get_task_detail.pipeline_tree']}"
         raise answer.wrong(f"it has no pipeline_tree ({since}). {cannot} Clear the Airflow task")

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from airflow_provider_sops.core import errors, models
+from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.calls import Call
 from airflow_provider_sops.core.api.catalogue import MAX_TASK_NAME, MAX_TASK_NAME_BEFORE
 from airflow_provider_sops.core.call_flow import Flow, LogLine, Sleep
+from airflow_provider_sops.core.models import readers
 from airflow_provider_sops.core.operate.lost_answers import may_have_happened
 from airflow_provider_sops.core.run.created_task_check import compare
 from airflow_provider_sops.core.run.search import SearchResult, search
@@ -34,7 +35,7 @@ def create(run: TaskRun, generation: int) -> Flow[int]:
             raise
         # a SOPS before 3.6.31 refuses the name; any other reason is refused once more
         answer, name = (yield _create_call(run, checked, shorter)), shorter
-    created = models.created_task(answer)
+    created = readers.created_task(answer)
     run.state.created[created.task_id] = created
     yield LogLine(f"Created SOPS task {created.task_id} {name!r}. {created.task_url}".rstrip())
     return created.task_id

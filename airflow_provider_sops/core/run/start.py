@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from airflow_provider_sops.core import errors, models
+from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.calls import nocache
 from airflow_provider_sops.core.call_flow import Flow, LogLine, Sleep
+from airflow_provider_sops.core.models import readers
 from airflow_provider_sops.core.operate.errors import RunAborted
 from airflow_provider_sops.core.operate.lost_answers import SEND_PAUSE, SENDS, may_have_happened
 from airflow_provider_sops.core.operate.revoke import NOT_STARTED, revoke
@@ -113,7 +114,7 @@ def _waits_for_claim(run: TaskRun, task_id: int) -> Flow[bool]:
     flow = ""
     try:
         answer = yield run.project.call("get_tasks_status", task_id_list=[task_id], **nocache())
-        status = models.tasks_status(answer).get(task_id)
+        status = readers.tasks_status(answer).get(task_id)
         flow = status.current_flow if status else ""
     except errors.SopsError:
         pass

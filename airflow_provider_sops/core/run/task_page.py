@@ -3,17 +3,17 @@
 
 from __future__ import annotations
 
-from airflow_provider_sops.core import errors, models
+from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.call_flow import Flow
-from airflow_provider_sops.core.models import TaskDetail
+from airflow_provider_sops.core.models import TaskDetail, readers
 
 
 def read_detail(project: Project, task_id: int) -> Flow[TaskDetail | None]:
     """Read a task's detail; ``None`` where SOPS does not give it."""
     try:
         answer = yield project.call("get_task_detail", task_id=task_id)
-        return models.task_detail(answer)
+        return readers.task_detail(answer)
     except errors.SopsError:
         return None
 

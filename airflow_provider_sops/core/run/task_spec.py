@@ -8,11 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_sops.core import models
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.call_flow import Flow
 from airflow_provider_sops.core.errors import SopsConfigError
-from airflow_provider_sops.core.models import Template
+from airflow_provider_sops.core.models import Template, readers
 from airflow_provider_sops.core.pipeline_tree import Activity, activities
 from airflow_provider_sops.core.text import storable
 
@@ -54,7 +53,7 @@ def find_template(project: Project, name: str, source: str) -> Flow[int]:
     """
     template_source = source if source != "business" else None
     answer = yield project.call("get_template_list", name_keyword=name, template_source=template_source)
-    named = models.template_list(answer)
+    named = readers.template_list(answer)
     matches = [template for template in named if template.name == storable(name)]
     if len(matches) == 1:
         return matches[0].template_id
@@ -66,7 +65,7 @@ def find_template(project: Project, name: str, source: str) -> Flow[int]:
         )
     if not named:
         answer = yield project.call("get_template_list", template_source=template_source)
-        named = models.template_list(answer)
+        named = readers.template_list(answer)
     names = sorted({template.name for template in named})
     near = difflib.get_close_matches(name, names, n=5, cutoff=0.4) or [other for other in names if name in other][:5]
     raise SopsConfigError(

@@ -6,11 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from airflow_provider_sops.core import models
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.call_flow import Flow, LogLine, Secrets
 from airflow_provider_sops.core.errors import SopsConfigError
-from airflow_provider_sops.core.models import Template
+from airflow_provider_sops.core.models import Template, readers
 from airflow_provider_sops.core.redact import secret_texts
 from airflow_provider_sops.core.run.task_spec import NODE_FIELDS, TaskSpec, called, find_template, node_ids
 from airflow_provider_sops.core.status_reading import REFUSED
@@ -67,7 +66,7 @@ def _read_template(
         text = f"The names of the {what} are not checked, as the template may not be read. {error}"
         yield LogLine(text, warning=True)
         return None
-    return models.template(answer)
+    return readers.template(answer)
 
 
 def password_values(task_spec: TaskSpec, template: Template) -> list[str]:

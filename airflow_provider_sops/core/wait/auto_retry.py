@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_sops.core.models import TaskStatus, failed_leaves
+from airflow_provider_sops.core.models import TaskStatus
+from airflow_provider_sops.core.models.readers import failed_leaves
 from airflow_provider_sops.core.text import DEEPEST
 
 #: The most retries, and the longest time before one in seconds; SOPS cuts down what is set higher.

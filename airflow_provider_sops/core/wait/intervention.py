@@ -5,10 +5,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from airflow_provider_sops.core import errors, models
+from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.api.sops_releases import SINCE
 from airflow_provider_sops.core.call_flow import Flow, LogLine
+from airflow_provider_sops.core.models import readers
 from airflow_provider_sops.core.status_reading import is_lacking
 
 
@@ -25,7 +26,7 @@ def read_intervention(project: Project, task_id: int, task_url: str) -> Flow[Int
     """Ask whether a task waits for a person; errors end nothing, as only the log is concerned."""
     try:
         answer = yield project.call("get_tasks_manual_intervention_state", task_id_list=[task_id])
-        waits = models.interventions(answer).get(task_id, False)
+        waits = readers.interventions(answer).get(task_id, False)
     except errors.SopsError as error:
         lacking = is_lacking(error)
         if not lacking or isinstance(error, errors.SopsApiPermissionError):

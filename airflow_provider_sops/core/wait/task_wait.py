@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from airflow_provider_sops.core import errors, models
+from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.calls import nocache
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.api.sops_releases import SINCE
 from airflow_provider_sops.core.call_flow import Flow, LogLine
-from airflow_provider_sops.core.models import TaskDetail, TaskStatus
+from airflow_provider_sops.core.models import TaskDetail, TaskStatus, readers
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.core.status_reading import ApiPermissions, is_denied, read_status
 from airflow_provider_sops.core.wait.auto_retry import LONGEST_WINDOW, retry_window
@@ -137,7 +137,7 @@ class TaskWait:
         """
         try:
             answer = yield self.project.call("get_task_status", task_id=self.task_id)
-            return self._changes(self._named(models.task_status(answer)), now, has_nodes=True)
+            return self._changes(self._named(readers.task_status(answer)), now, has_nodes=True)
         except errors.SopsNotFoundError:
             yield from self._find_deleted()
             return []
@@ -180,7 +180,7 @@ class TaskWait:
         """Read the detail for the task's address and the names of its nodes; a wait can do without."""
         try:
             answer = yield self.project.call("get_task_detail", task_id=self.task_id)
-            self._keep(models.task_detail(answer))
+            self._keep(readers.task_detail(answer))
         except errors.SopsError:
             return
 
@@ -201,7 +201,7 @@ class TaskWait:
         flags = dict.fromkeys(_FLAGS, "1") if status.state is TaskState.FAILED else {}
         try:
             answer = yield self.project.call("get_task_status", task_id=self.task_id, **flags, **nocache())
-            fresh = models.task_status(answer)
+            fresh = readers.task_status(answer)
         except errors.SopsNotFoundError:  # deleted just now, or a batch does not tell
             fresh = yield from read_status(
                 self.project, self.task_id, self.permissions, [], fresh=True, keep=self._keep
@@ -241,7 +241,7 @@ class TaskWait:
     def _ask_detail(self, status: TaskStatus) -> Flow[tuple[TaskStatus, Verdict]]:
         """FINISHED for long without an end time: a fresh detail decides."""
         answer = yield self.project.call("get_task_detail", task_id=self.task_id, **nocache())
-        detail = models.task_detail(answer)
+        detail = readers.task_detail(answer)
         self._keep(detail)
         if detail.finish_time is None:
             return status, Verdict(
@@ -258,7 +258,7 @@ class TaskWait:
             return status
         try:
             answer = yield self.project.call("get_task_detail", task_id=self.task_id, **nocache())
-            detail = models.task_detail(answer)
+            detail = readers.task_detail(answer)
         except errors.SopsError:
             return status
         self._keep(detail)

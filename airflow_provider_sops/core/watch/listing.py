@@ -7,10 +7,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from airflow_provider_sops.core import models
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.call_flow import Flow
-from airflow_provider_sops.core.models import TaskListItem
+from airflow_provider_sops.core.models import TaskListItem, readers
 from airflow_provider_sops.core.task_lists import TASKS_PER_PAGE
 from airflow_provider_sops.core.watch.watch_memory import LONGEST_WATCH
 
@@ -34,7 +33,7 @@ def list_newest(project: Project, params: dict[str, Any]) -> Flow[tuple[int, flo
     :raises SopsError: when SOPS gives no good answer.
     """
     answer = yield project.call("get_task_list", limit=1, without_count=True, **params)
-    return max((item.task_id for item in models.task_list(answer)), default=0), answer.answered_at
+    return max((item.task_id for item in readers.task_list(answer)), default=0), answer.answered_at
 
 
 def list_candidates(
@@ -73,7 +72,7 @@ def _list_while(
         answer = yield project.call(
             "get_task_list", limit=TASKS_PER_PAGE, offset=offset or None, without_count=True, **params
         )
-        page = models.task_list(answer)
+        page = readers.task_list(answer)
         news = [item for item in page if item.task_id not in found]
         found |= {item.task_id: item for item in page}
         offset += len(page)

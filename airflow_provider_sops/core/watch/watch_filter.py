@@ -7,11 +7,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_sops.core import models
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.call_flow import Flow
 from airflow_provider_sops.core.errors import SopsConfigError
-from airflow_provider_sops.core.models import TaskListItem
+from airflow_provider_sops.core.models import TaskListItem, readers
 
 #: How ``get_task_list`` calls the sources of templates.
 _SOURCE_IN_LIST = {"business": "project", "common": "common"}
@@ -76,7 +75,7 @@ def find_templates(project: Project, watch_filter: WatchFilter) -> Flow[frozense
     for name in watch_filter.template_names:
         source = watch_filter.template_source
         answer = yield project.call("get_template_list", template_source=source, name_keyword=name)
-        ids = [item.template_id for item in models.template_list(answer) if item.name == name]
+        ids = [item.template_id for item in readers.template_list(answer) if item.name == name]
         if len(ids) != 1:
             raise SopsConfigError(
                 "template_names",

@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_sops.core import models
 from airflow_provider_sops.core.api.answer import Answer
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.diagram.diagram import Diagram, descend, draw, opens
 from airflow_provider_sops.core.diagram.shapes import Kind
-from airflow_provider_sops.core.models import NodeStatus
+from airflow_provider_sops.core.models import NodeStatus, readers
 from airflow_provider_sops.core.states import TaskState
 
 
@@ -35,7 +34,7 @@ def read(name: str) -> tuple[Mapping[str, Any], tuple[NodeStatus, ...]]:
     """The tree of a recording, and its nodes' statuses."""
     recording = json.loads((FOLDER / f"{name}.json").read_text())
     call = Project(2).call("get_task_status", task_id=recording["id"])
-    status = models.task_status(Answer(call, recording["status"], {}, None))
+    status = readers.task_status(Answer(call, recording["status"], {}, None))
     return recording["pipeline_tree"], status.nodes
 
 

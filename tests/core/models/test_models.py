@@ -14,7 +14,8 @@ import pytest
 
 from airflow_provider_sops.core import errors, models
 from airflow_provider_sops.core.api.answer import Answer
-from airflow_provider_sops.core.models import parse_time
+from airflow_provider_sops.core.models import readers
+from airflow_provider_sops.core.models.readers import parse_time
 from airflow_provider_sops.core.pipeline_tree import activities, count_activities
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.core.wait.progress import describe_progress
@@ -22,26 +23,26 @@ from tests.hostile import SHOWN, TEXT, assert_storable
 from tests.samples_of_sops import ENDPOINT, OLD_DETAIL, RECORDED, answer_of, answer_with, call_of, reply_of
 
 READERS: dict[str, Callable[[Answer], Any]] = {
-    "create_and_start_task": models.created_task,
-    "create_task": models.created_task,
-    "fast_create_task": models.created_task,
-    "get_task_detail": models.task_detail,
-    "get_task_list": models.task_list,
-    "get_task_node_detail": models.node_detail,
-    "get_task_status": models.task_status,
-    "get_tasks_manual_intervention_state": models.interventions,
-    "get_tasks_status": models.tasks_status,
-    "get_template_info": models.template,
-    "get_template_list": models.template_list,
+    "create_and_start_task": readers.created_task,
+    "create_task": readers.created_task,
+    "fast_create_task": readers.created_task,
+    "get_task_detail": readers.task_detail,
+    "get_task_list": readers.task_list,
+    "get_task_node_detail": readers.node_detail,
+    "get_task_status": readers.task_status,
+    "get_tasks_manual_intervention_state": readers.interventions,
+    "get_tasks_status": readers.tasks_status,
+    "get_template_info": readers.template,
+    "get_template_list": readers.template_list,
 }
 
 
 def detail_of(data: Any) -> models.TaskDetail:
-    return models.task_detail(answer_with("get_task_detail", data, task_id=10))
+    return readers.task_detail(answer_with("get_task_detail", data, task_id=10))
 
 
 def status_of(data: Any) -> models.TaskStatus:
-    return models.task_status(answer_with("get_task_status", data, task_id=10))
+    return readers.task_status(answer_with("get_task_status", data, task_id=10))
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -102,18 +103,18 @@ def test_what_is_no_time(text: Any) -> None:
 
 @pytest.mark.parametrize("word", ["FINISHED", "REVOKED", "EXPIRED"])
 def test_what_is_final(word: str) -> None:
-    assert models.parse_state(word).is_final
+    assert readers.parse_state(word).is_final
 
 
 @pytest.mark.parametrize("word", ["CREATED", "READY", "RUNNING", "SUSPENDED", "NODE_SUSPENDED", "BLOCKED", "FAILED"])
 def test_what_is_not_final(word: str) -> None:
-    assert models.parse_state(word) is TaskState(word)
-    assert not models.parse_state(word).is_final
+    assert readers.parse_state(word) is TaskState(word)
+    assert not readers.parse_state(word).is_final
 
 
 @pytest.mark.parametrize("word", ["DREAMING", "", "finished", "ENDED", "UNKNOWN", None, 5, ["FINISHED"]])
 def test_a_word_that_nobody_knows_is_no_end(word: Any) -> None:
-    assert models.parse_state(word) is TaskState.UNKNOWN
+    assert readers.parse_state(word) is TaskState.UNKNOWN
     assert not TaskState.UNKNOWN.is_final
 
 
@@ -139,7 +140,7 @@ def test_the_detail_of_an_old_server() -> None:
 
 
 def test_the_detail_of_a_current_server() -> None:
-    detail = models.task_detail(answer_of("01-lifecycle-two-sleeps/20"))
+    detail = readers.task_detail(answer_of("01-lifecycle-two-sleeps/20"))
     assert (detail.name, detail.project_id, detail.project_name, detail.template_id) == (
         "rec lifecycle",
         7,
@@ -149,10 +150,10 @@ def test_the_detail_of_a_current_server() -> None:
     assert detail.finish_time is not None
     assert detail.finish_time.utcoffset() == pendulum.duration(hours=8)
     assert {one.name for one in detail.outputs} == {"IP", "EXIT", "job_script_type"}
-    running = models.task_detail(answer_of("01-lifecycle-two-sleeps/15"))
+    running = readers.task_detail(answer_of("01-lifecycle-two-sleeps/15"))
     assert running.finish_time is None
     assert running.start_time is not None
-    created = models.task_detail(answer_of("01-lifecycle-two-sleeps/09"))
+    created = readers.task_detail(answer_of("01-lifecycle-two-sleeps/09"))
     assert (created.start_time, created.outputs) == (None, ())
 
 
@@ -175,7 +176,7 @@ def test_not_yet_is_said_in_three_ways(nothing: Any) -> None:
 
 
 def test_outputs_keep_their_types() -> None:
-    detail = models.task_detail(answer_of("08-output-types/06"))
+    detail = readers.task_detail(answer_of("08-output-types/06"))
     by_name = {output.name: output.value for output in detail.outputs}
     raw = {item["key"]: item["value"] for item in answer_of("08-output-types/06").data["outputs"]}
     assert {f"${{{name}}}": value for name, value in by_name.items()} == raw
@@ -233,7 +234,7 @@ def test_values_of_passwords_in_subprocesses_are_known() -> None:
     ],
 )
 def test_the_state_that_a_detail_tells(changes: dict[str, Any], state: TaskState) -> None:
-    status = models.status_from_detail(detail_of(OLD_DETAIL["data"] | changes))
+    status = readers.status_from_detail(detail_of(OLD_DETAIL["data"] | changes))
     assert status.state is state
     assert (status.finish_time is None) == (changes.get("end_time") == "")
 
@@ -242,44 +243,44 @@ def test_the_state_that_a_detail_tells(changes: dict[str, Any], state: TaskState
 
 
 def test_the_status_of_one_task() -> None:
-    status = models.task_status(answer_of("01-lifecycle-two-sleeps/19"))
+    status = readers.task_status(answer_of("01-lifecycle-two-sleeps/19"))
     assert (status.task_id, status.state, status.name) == (50101, TaskState.FINISHED, "rec lifecycle")
     assert status.finish_time is not None
     assert [node.name for node in status.steps] == ["show vars", "sleep1", "sleep2"]
-    created = models.task_status(answer_of("01-lifecycle-two-sleeps/07"))
+    created = readers.task_status(answer_of("01-lifecycle-two-sleeps/07"))
     assert (created.state, created.finish_time, created.nodes) == (TaskState.CREATED, None, ())
-    expired = models.task_status(answer_of("16e-EXPIRED-and-deleted/03"))
+    expired = readers.task_status(answer_of("16e-EXPIRED-and-deleted/03"))
     assert (expired.state, expired.finish_time) == (TaskState.EXPIRED, None)
 
 
 def test_why_nodes_failed() -> None:
-    status = models.task_status(answer_of("05a-node-failed-retry/04"))
+    status = readers.task_status(answer_of("05a-node-failed-retry/04"))
     assert status.state is TaskState.FAILED
     (text,) = status.ex_data.values()
     assert "500" in text
     assert status.failed_at is not None
-    assert models.task_status(answer_of("05a-node-failed-retry/03")).ex_data == {}
+    assert readers.task_status(answer_of("05a-node-failed-retry/03")).ex_data == {}
 
 
 def test_a_paused_task_with_a_failed_node_has_failed() -> None:
     """SOPS says SUSPENDED: of one task, and of many where their nodes are asked for."""
     single = answer_of("20d-failed-then-paused/01")
-    status = models.task_status(single)
+    status = readers.task_status(single)
     assert (status.state, status.raw_state, status.is_paused) == (TaskState.FAILED, "SUSPENDED", True)
     assert status.failed_at is not None
     batch = answer_of("20d-failed-then-paused/02")
     (item,) = batch.data
-    plain = models.status_of_item(batch, item)
+    plain = readers.status_of_item(batch, item)
     assert (plain.state, plain.is_paused, plain.nodes) == (TaskState.SUSPENDED, True, ())
-    assert models.is_paused_item(item)
+    assert readers.is_paused_item(item)
     with_nodes = {**item, "status": {**item["status"], "children": single.data["children"]}}
-    assert models.status_of_item(batch, with_nodes).state is TaskState.FAILED
-    assert models.status_signature(with_nodes) != models.status_signature(item)
+    assert readers.status_of_item(batch, with_nodes).state is TaskState.FAILED
+    assert readers.status_signature(with_nodes) != readers.status_signature(item)
 
 
 @pytest.mark.parametrize("sample", ["20e-pause_subproc/02", "04-pause-resume-revoke/12"])
 def test_a_paused_task_without_one_is_paused(sample: str) -> None:
-    status = models.task_status(answer_of(sample))
+    status = readers.task_status(answer_of(sample))
     assert status.state.is_suspended
     assert (status.is_paused, status.raw_state) == (True, status.state.value)
 
@@ -289,7 +290,7 @@ def test_nodes_that_end_are_no_news_of_a_task_that_is_not_paused() -> None:
     children: dict[str, Any] = answer_of("20d-failed-then-paused/01").data["children"]
     none: dict[str, Any] = {}
     states = [
-        models.status_signature({**item, "status": {**item["status"], "state": "RUNNING", "children": nodes}})
+        readers.status_signature({**item, "status": {**item["status"], "state": "RUNNING", "children": nodes}})
         for nodes in (none, children)
     ]
     assert states[0] == states[1]
@@ -297,39 +298,39 @@ def test_nodes_that_end_are_no_news_of_a_task_that_is_not_paused() -> None:
 
 def test_a_time_of_sops_is_put_on_our_clock() -> None:
     """The answer's date is by the same clock as the times in it."""
-    status = models.task_status(answer_of("20d-failed-then-paused/01"))
+    status = readers.task_status(answer_of("20d-failed-then-paused/01"))
     assert status.answered_at == parse_time("2026-11-28T14:14:26Z").timestamp()  # type: ignore[union-attr]
     failed_at = parse_time("2026-11-28 22:14:20 +0800")
     assert failed_at is not None
     assert status.since(failed_at, 1000.0) == 994.0
     assert status.since(failed_at.add(minutes=1), 1000.0) == 1000.0  # not in the future
-    undated = models.task_status(answer_of("01-lifecycle-two-sleeps/19"))
+    undated = readers.task_status(answer_of("01-lifecycle-two-sleeps/19"))
     assert undated.answered_at is None
     assert undated.since(failed_at, failed_at.timestamp() + 5) == failed_at.timestamp()
 
 
 def test_the_status_of_many_tasks() -> None:
-    found = models.tasks_status(answer_of("01-lifecycle-two-sleeps/21"))
+    found = readers.tasks_status(answer_of("01-lifecycle-two-sleeps/21"))
     (status,) = found.values()
     assert list(found) == [50101]
     assert (status.state, status.current_flow, status.flow_type) == (TaskState.FINISHED, "finished", "common")
     assert status.finish_time is not None
     assert status.task_url.startswith("http")
-    (deleted,) = models.tasks_status(answer_of("16e-EXPIRED-and-deleted/13")).values()
+    (deleted,) = readers.tasks_status(answer_of("16e-EXPIRED-and-deleted/13")).values()
     assert deleted.is_deleted is True
-    (revoked,) = models.tasks_status(answer_of("04-pause-resume-revoke/28")).values()
+    (revoked,) = readers.tasks_status(answer_of("04-pause-resume-revoke/28")).values()
     assert revoked.state is TaskState.REVOKED
 
 
 def test_the_name_is_the_tasks_own() -> None:
     row = {"id": 7, "name": "mine", "status": {"state": "CREATED", "name": "another's"}, "is_deleted": False}
-    assert models.tasks_status(answer_with("get_tasks_status", [row]))[7].name == "mine"
+    assert readers.tasks_status(answer_with("get_tasks_status", [row]))[7].name == "mine"
 
 
 @pytest.mark.parametrize("row", [{}, {"is_deleted": None}, {"is_deleted": "no"}])
 def test_a_batch_that_does_not_say_whether_a_task_is_deleted(row: dict[str, Any]) -> None:
     item = {"id": 7, "name": "mine", "status": STATUS, **row}
-    (status,) = models.tasks_status(answer_with("get_tasks_status", [item])).values()
+    (status,) = readers.tasks_status(answer_with("get_tasks_status", [item])).values()
     assert status.is_deleted is None
     assert status_of(STATUS).is_deleted is False  # else it had not answered
 
@@ -382,7 +383,7 @@ def test_whether_a_node_may_be_retried_and_skipped(node: dict[str, Any], retryab
 
 
 def test_a_subprocess() -> None:
-    status = models.task_status(answer_of("09a-subprocess/03"))
+    status = readers.task_status(answer_of("09a-subprocess/03"))
     paths = {node.name: [above.name for above in path] for top in status.nodes for node, path in top.walk()}
     assert paths["child sleep"] == ["sub"]
     assert "sub" not in [node.name for node in status.steps]
@@ -527,7 +528,7 @@ def test_nesting_has_an_end() -> None:
         tree = {"activities": {f"n{level}": {"name": f"node {level}", "pipeline": tree}}, "constants": {}}
     status = status_of(STATUS | {"children": children, "name": children, "ex_data": {"n": children}})
     assert len([node for top in status.nodes for node, _ in top.walk()]) == 50
-    assert len(list(models.failed_leaves(status.nodes))) == 1
+    assert len(list(readers.failed_leaves(status.nodes))) == 1
     assert len(status.name) <= 500
     detail = detail_of({"id": 1, "pipeline_tree": tree})
     assert 0 < len(list(activities(detail.pipeline_tree))) < 100
@@ -541,7 +542,7 @@ def test_what_is_compared_from_answer_to_answer_has_an_end() -> None:
     for _ in range(800):
         deep = [deep]
     item = {"id": 1, "status": {"state": deep, "finish_time": deep}, "finish_time": deep, "current_flow": deep}
-    assert models.status_signature(item) == models.status_signature(copy.copy(item))
+    assert readers.status_signature(item) == readers.status_signature(copy.copy(item))
 
 
 def test_what_has_ended_and_what_is_paused() -> None:

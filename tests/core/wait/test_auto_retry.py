@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_sops.core.models import NodeStatus, TaskStatus, task_detail, task_status
+from airflow_provider_sops.core.models import NodeStatus, TaskStatus
+from airflow_provider_sops.core.models.readers import task_detail, task_status
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.core.wait.auto_retry import (
     GRACE,
