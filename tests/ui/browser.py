@@ -7,10 +7,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from PIL import Image
+from playwright.sync_api import FloatRect, Locator, Page, expect, sync_playwright
 
 #: it asks nothing of any other machine
 _FLAGS = (
@@ -22,6 +24,9 @@ _FLAGS = (
     "--disable-sync",
     "--hide-scrollbars",
 )
+
+#: A page this wide has room for a task's tabs in one row.
+TABS_WIDTH = 1260
 
 
 @contextmanager
@@ -35,7 +40,11 @@ def browser_page() -> Iterator[Page]:
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=flags)
         context = browser.new_context(
-            viewport={"width": 1200, "height": 800}, locale="en-US", timezone_id="UTC", reduced_motion="reduce"
+            viewport={"width": 1200, "height": 800},
+            device_scale_factor=1.5,
+            locale="en-US",
+            timezone_id="UTC",
+            reduced_motion="reduce",
         )
         page = context.new_page()
         page.set_default_timeout(30_000)
@@ -54,6 +63,11 @@ def log_in(page: Page, url: str) -> None:
     expect(page.get_by_text("Dags", exact=True).first).to_be_visible()
 
 
+def tabs(page: Page) -> Locator:
+    """The tabs of a task instance's page."""
+    return page.get_by_role("link", name="Logs", exact=True).locator("..")
+
+
 class Album:
     """Where the screenshots go."""
 
@@ -64,18 +78,42 @@ class Album:
         self,
         page: Page,
         name: str,
-        *,
-        width: int = 1200,
+        *parts: Locator,
+        width: int = TABS_WIDTH,
         height: int = 800,
-        of: Locator | None = None,
+        margin: int = 12,
         wait_for: Literal["load", "networkidle"] = "networkidle",
     ) -> None:
         """Take a picture of what a user sees.
 
-        :param of: a part of the page; by default all of it.
+        :param parts: what to show: the picture holds these parts of the page and what lies between them; by default it
+            holds all of the page.
+        :param width: of the page, which the parts are laid out in.
+        :param height: of the page; the parts must fit.
+        :param margin: what to show around the parts.
         :param wait_for: what tells that all of it is there.
         """
         page.set_viewport_size({"width": width, "height": height})
         page.mouse.move(0, 0)
         page.wait_for_load_state(wait_for)
-        (of or page).screenshot(path=self.folder / f"{name}.png", animations="disabled")
+        for part in parts:
+            part.scroll_into_view_if_needed()  # waits until it has its place
+        clip = _around(parts, margin) if parts else None
+        shot = page.screenshot(clip=clip, animations="disabled")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with Image.open(BytesIO(shot)) as picture:
+            # a page has few colours, and a file with a palette is a third of one without
+            picture.convert("RGB").quantize(256).save(self.folder / f"{name}.png", optimize=True)
+
+
+def _around(parts: tuple[Locator, ...], margin: int) -> FloatRect:
+    boxes = [box for part in parts if (box := part.bounding_box())]
+    assert len(boxes) == len(parts), "a part of the picture is not to be seen"
+    left, top = (min(box[side] for box in boxes) for side in ("x", "y"))
+    right, bottom = max(box["x"] + box["width"] for box in boxes), max(box["y"] + box["height"] for box in boxes)
+    return {
+        "x": left - margin,
+        "y": top - margin,
+        "width": right - left + 2 * margin,
+        "height": bottom - top + 2 * margin,
+    }

@@ -32,6 +32,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
     settings = {
         "AIRFLOW__CORE__SENSITIVE_VAR_CONN_NAMES": "headers",
         "AIRFLOW__SCHEDULER__ALLOWED_RUN_ID_PATTERN": ".+",
+        # so that a picture of a log shows its lines to their ends
+        "AIRFLOW__API__DEFAULT_WRAP": "True",
     }
     with Standalone(home, dags, **settings) as standalone:
         yield standalone

@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
-from functools import partial
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -29,23 +28,25 @@ HOSTILE = "</table><img src=x onerror=alert(1)> [x](javascript:alert(1)) `|`"
 @pytest.fixture(scope="module")
 def runs(site: Standalone, fake: FakeSopsClient) -> dict[str, tuple[str, int]]:
     """Runs that ask: by what comes of them, the run and its SOPS task."""
-    Path(ALBUM.folder).mkdir(parents=True, exist_ok=True)
     connection = {**fake.connection(), "connection_id": DAG_ID}
     connection["extra"] = json.dumps(connection["extra"])
     site.api.ask("POST", "connections", connection)
-    found = {}
-    for option, name in (("Approve", "Release of 3.4.1"), ("Reject", "Release of 3.4.2"), ("nothing", HOSTILE)):
-        task_id = fake.create_task("Pause for a person", name=name, constants={"IP": "10.0.0.8"})
-        found[option] = (task_id, name)
+    return {
+        option: ask(site, fake, name)
+        for option, name in (("Approve", "Release of 3.4.1"), ("Reject", "Release of 3.4.2"))
+    }
+
+
+def ask(site: Standalone, fake: FakeSopsClient, name: str) -> tuple[str, int]:
+    """Let a run ask about a SOPS task of that name.
+
+    :return: the run and the SOPS task.
+    """
+    task_id = fake.create_task("Pause for a person", name=name, constants={"IP": "10.0.0.8"})
     fake.advance(10)
-    started = {option: (site.api.trigger(DAG_ID, {"sops_task_id": one[0]}), one[0]) for option, one in found.items()}
-
-    def asks(run_id: str) -> bool:
-        return site.api.states(DAG_ID, run_id) == {"deferred": 1}
-
-    for run_id, _ in started.values():
-        wait_until("it asks", partial(asks, run_id), seconds=200)
-    return started
+    run_id = site.api.trigger(DAG_ID, {"sops_task_id": task_id})
+    wait_until("it asks", lambda: site.api.states(DAG_ID, run_id) == {"deferred": 1}, seconds=200)
+    return run_id, task_id
 
 
 @pytest.fixture
@@ -63,6 +64,15 @@ def open_question(page: Page, url: str, run_id: str) -> None:
     expect(page.get_by_role("button", name="Approve", exact=True)).to_be_visible()
 
 
+def test_the_list_of_required_actions(page: Page, site: Standalone, runs: dict[str, tuple[str, int]]) -> None:
+    log_in(page, site.api.url)
+    page.goto(f"{site.api.url}/required_actions")
+    for _, task_id in runs.values():
+        expect(page.get_by_text(re.compile(f"SOPS task {task_id} 'Release of")).first).to_be_visible()
+    table = page.get_by_text("Required Action State"), page.get_by_role("link", name=DAG_ID).last
+    ALBUM.take(page, "required-actions", *table, wait_for="load")
+
+
 def test_an_approval(page: Page, site: Standalone, fake: FakeSopsClient, runs: dict[str, tuple[str, int]]) -> None:
     run_id, task_id = runs["Approve"]
     open_question(page, site.api.url, run_id)
@@ -72,7 +82,8 @@ def test_an_approval(page: Page, site: Standalone, fake: FakeSopsClient, runs: d
     link = page.get_by_role("link", name="Release of 3.4.1")
     assert f"instance_id={task_id}" in str(link.get_attribute("href"))
     page.get_by_role("textbox").last.fill("it is tested")
-    ALBUM.take(page, "required-action", width=1200, height=860, wait_for="load")
+    question = page.get_by_text(f"SOPS task {task_id} ").first, page.get_by_role("button", name="Reject", exact=True)
+    ALBUM.take(page, "required-action", *question, width=1000, height=900, wait_for="load")
     page.get_by_role("button", name="Approve", exact=True).click()
     assert site.api.wait_for_run(DAG_ID, run_id, seconds=200) == "success"
     assert site.api.xcom(DAG_ID, run_id, "approve")["params"] == {"reason": "it is tested"}
@@ -90,13 +101,16 @@ def test_a_rejection(page: Page, site: Standalone, fake: FakeSopsClient, runs: d
     page.goto(f"{task_page}/required_actions")
     expect(page.get_by_text("Release of 3.4.2").first).to_be_visible()
     expect(page.get_by_text("Failed", exact=True).first).to_be_visible()
-    ALBUM.take(page, "required-action-rejected", width=1200, height=860, wait_for="load")
+    answer = page.get_by_text("Response received").first, page.get_by_role("button", name="Reject", exact=True)
+    ALBUM.take(page, "required-action-rejected", *answer, width=1000, height=900, wait_for="load")
     page.goto(task_page)
     expect(page.get_by_text("has rejected node 'confirm'").first).to_be_visible()
 
 
-def test_a_question_shows_text_of_sops_as_text(page: Page, site: Standalone, runs: dict[str, tuple[str, int]]) -> None:
-    open_question(page, site.api.url, runs["nothing"][0])
+@pytest.mark.usefixtures("runs")
+def test_a_question_shows_text_of_sops_as_text(page: Page, site: Standalone, fake: FakeSopsClient) -> None:
+    run_id, _ = ask(site, fake, HOSTILE)
+    open_question(page, site.api.url, run_id)
     expect(page.get_by_text("onerror=alert(1)").first).to_be_visible()
     assert page.locator("img[src=x]").count() == 0
     assert page.locator("a[href^=javascript]").count() == 0

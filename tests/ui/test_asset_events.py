@@ -35,7 +35,7 @@ def test_a_webhook_below_a_path_prefix_starts_a_dag(site: Standalone, fake: Fake
     assert site.api.xcom(DAG_ID, run_id, "commands") == ["ping 10.0.0.8"]
     (asset,) = [one for one in site.api.ask("GET", "assets")["assets"] if one["name"] == ASSET]
     with browser_page() as page:
-        page.set_viewport_size({"width": 1500, "height": 800})
+        page.set_viewport_size({"width": 1900, "height": 1100})
         log_in(page, prefixed_url)
         page.goto(f"{prefixed_url}/assets/{asset['id']}")
         expect(page.get_by_role("link", name=DAG_ID).first).to_be_visible()
@@ -51,4 +51,5 @@ def test_a_webhook_below_a_path_prefix_starts_a_dag(site: Standalone, fake: Fake
             wait_until("all is unfolded", is_unfolded, seconds=60)
             expect(page.get_by_text("sops_task_id").first).to_be_visible()
             expect(page.get_by_text(str(task_id)).first).to_be_visible()
-        ALBUM.take(page, "asset-event", width=1500, wait_for="load")
+            event = page.get_by_text("1 Asset Event").first, page.locator(".monaco-editor")
+            ALBUM.take(page, "asset-event", *event, width=1900, height=1100, wait_for="load")

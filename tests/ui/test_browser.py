@@ -18,7 +18,7 @@ from airflow_provider_sops.connection import EXTRA_FIELDS
 from airflow_provider_sops.testing import FakeSopsClient
 from tests.live.airflow import ROOT, Standalone
 from tests.live.processes import wait_until
-from tests.ui.browser import Album, browser_page, log_in
+from tests.ui.browser import TABS_WIDTH, Album, browser_page, log_in, tabs
 
 DAG_ID = "sops_wait_and_use_outputs"
 TASK_NAME = "Check host 10.0.0.8"
@@ -84,7 +84,7 @@ def fill_in_the_connection(page: Page, site: Standalone, fake: FakeSopsClient) -
     for label in ("SOPS address", "App code", "App secret"):
         expect(form.get_by_text(label, exact=True)).to_be_visible()
     expect(form.locator("input[name=password]")).to_have_attribute("type", "password")
-    ALBUM.take(page, "connection-form", height=900, of=form)
+    ALBUM.take(page, "connection-form", form, width=760, height=900, margin=0)
 
     form.get_by_text("Extra Fields", exact=True).click()
     form.locator("[name=element_bk_username]").fill("admin")
@@ -95,7 +95,7 @@ def fill_in_the_connection(page: Page, site: Standalone, fake: FakeSopsClient) -
     nulls = form.get_by_text("null", exact=True)
     # before 3.2 they stand in the JSON editor, which is folded
     expect(nulls if airflow_version >= "3.2" else nulls.filter(visible=True)).to_have_count(0)
-    ALBUM.take(page, "connection-form-extra", height=2000, of=form)
+    ALBUM.take(page, "connection-form-extra", form, width=760, height=2400, margin=0)
     with page.expect_request(lambda request: request.method == "POST") as posted:
         form.get_by_role("button", name="Save").click()
     expect(page.get_by_role("cell", name="sops_default")).to_be_visible()
@@ -106,11 +106,14 @@ def fill_in_the_connection(page: Page, site: Standalone, fake: FakeSopsClient) -
 
 
 def press_test(page: Page) -> None:
+    page.set_viewport_size({"width": TABS_WIDTH, "height": 800})  # what is said is laid out once
     page.reload()
+    page.get_by_placeholder("Search Connections").fill("sops_default")  # other tests have their own
+    expect(page.get_by_text("1 Connection", exact=True)).to_be_visible()
     page.get_by_role("button", name="Test Connection").click()
     said = page.get_by_text("answers and the credentials are right")
     expect(said.first).to_be_visible()
-    ALBUM.take(page, "connection-test", height=420)
+    ALBUM.take(page, "connection-test", page.locator("[data-scope=toast][data-part=root]"))
 
 
 def trigger_the_dag(page: Page, site: Standalone, task_id: int) -> str:
@@ -121,7 +124,7 @@ def trigger_the_dag(page: Page, site: Standalone, task_id: int) -> str:
     field = form.locator("[name=element_sops_task_id]")
     field.fill(str(task_id))
     expect(form.get_by_text("The id of the SOPS task")).to_be_visible()
-    ALBUM.take(page, "dag-trigger", height=900)
+    ALBUM.take(page, "dag-trigger", form, width=760, height=900, margin=0)
     form.get_by_role("button", name="Trigger").click()
     runs = wait_until("the run is there", lambda: site.api.ask("GET", f"dags/{DAG_ID}/dagRuns")["dag_runs"], seconds=60)
     return str(runs[0]["dag_run_id"])
@@ -136,14 +139,15 @@ def watch_it_succeed(page: Page, site: Standalone, run_id: str) -> None:
     expect(page.get_by_text("Success", exact=True).filter(visible=True)).to_have_count(3)
     for task in ("wait", "use"):
         expect(page.get_by_text(task, exact=True).first).to_be_visible()
-    ALBUM.take(page, "dag-run")
+    instances = page.get_by_role("link", name="Task Instances"), page.get_by_text("SopsTaskSensor").first
+    ALBUM.take(page, "dag-run", *instances, height=900, margin=4)
 
 
 def read_the_log(page: Page, task_page: str, task_id: int) -> None:
     page.goto(task_page)
     for text in ("RUNNING, . of 3 nodes done", "FINISHED, 3 of 3 nodes done"):
         expect(page.get_by_text(re.compile(f"SOPS task {task_id} .*{text}")).first).to_be_visible()
-    ALBUM.take(page, "task-log", width=1320, height=600)
+    ALBUM.take(page, "task-log", tabs(page), page.get_by_text("Post Execute").last, margin=4)
 
 
 def open_the_link(
@@ -153,7 +157,7 @@ def open_the_link(
     link = page.get_by_role("link", name="SOPS task")
     expect(link).to_be_visible()
     if picture:
-        ALBUM.take(page, "task-link", height=620)
+        ALBUM.take(page, "task-link", tabs(page), page.get_by_role("row", name="Operator"), margin=4)
     with page.expect_popup() as popup:
         link.click()
     sops = popup.value
@@ -161,7 +165,7 @@ def open_the_link(
     expect(sops.get_by_role("cell", name=str(task_id), exact=True)).to_be_visible()
     expect(sops.get_by_text("${IP}")).to_have_count(1 if ended else 0)
     if picture:
-        ALBUM.take(sops, "sops-task", height=840)
+        ALBUM.take(sops, "sops-task", sops.locator("body"), width=760, height=1000)
     sops.close()
 
 
@@ -174,4 +178,4 @@ def read_the_xcoms(page: Page, task_page: str) -> None:
     returned = page.get_by_role("row").filter(has=page.get_by_role("cell", name="return_value", exact=True))
     expect(returned).to_contain_text("10.0.0.8")
     # its viewer of JSON goes on asking for what another machine has
-    ALBUM.take(page, "xcoms", height=960, wait_for="load")
+    ALBUM.take(page, "xcoms", tabs(page), page.get_by_role("table"), height=1200, margin=4, wait_for="load")

@@ -19,12 +19,13 @@ from airflow_provider_sops.compat import HAS_PLUGIN_TABS
 from airflow_provider_sops.testing import FakeSopsClient
 from tests.live.airflow import ROOT, Standalone
 from tests.live.processes import wait_until
-from tests.ui.browser import Album, browser_page, log_in
+from tests.ui.browser import Album, browser_page, log_in, tabs
 from tests.ui.flows import HUNDRED, fake_with_flows
 
 pytestmark = pytest.mark.skipif(not HAS_PLUGIN_TABS, reason="this Airflow has no tabs for plugins")
 
 DAG_ID = "sops_tab"
+DEPLOYMENT = "deploy_service"
 ALBUM = Album(ROOT / ("docs/img" if airflow_version >= "3.3" else f"build/img-{airflow_version}"))
 #: What the id of a run may hold, where a site allows it.
 ODD_RUN_IDS = ("odd +a&b=c?d#e%20f 日报", "2026/11/22 #1", "100%")
@@ -77,11 +78,13 @@ def page() -> Iterator[Page]:
         assert not refused, refused
 
 
-def open_tab(page: Page, url: str, run_id: str, task_id: str, map_index: int | None = None) -> Frame:
+def open_tab(
+    page: Page, url: str, run_id: str, task_id: str, map_index: int | None = None, dag_id: str = DAG_ID
+) -> Frame:
     """Open the tab as a user does, by a click on it."""
     mapped = "" if map_index is None else f"/mapped/{map_index}"
     log_in(page, url)
-    page.goto(f"{url}/dags/{DAG_ID}/runs/{quote(run_id, safe='')}/tasks/{task_id}{mapped}")
+    page.goto(f"{url}/dags/{dag_id}/runs/{quote(run_id, safe='')}/tasks/{task_id}{mapped}")
     page.get_by_role("link", name="SOPS", exact=True).click()
     element = page.locator("iframe[title=SOPS]").element_handle()
     assert element
@@ -106,7 +109,6 @@ def test_a_finished_task(page: Page, site: Standalone, run_id: str) -> None:
     expect(frame.get_by_text("FINISHED, 9 of 9 nodes done")).to_be_visible()
     assert "demo-secret" not in frame.content()
     check_accessible(frame)
-    ALBUM.take(page, "task-tab", width=1320, height=1000)
     # a subprocess opens, a node in it is chosen, and the way back leads to the whole flow
     frame.get_by_role("link", name="Open the subprocess Check each host").click()
     expect(frame.get_by_role("navigation", name="Subprocesses")).to_contain_text("Check each host")
@@ -126,7 +128,6 @@ def test_a_retried_task_that_has_failed(page: Page, site: Standalone, run_id: st
     links = frame.locator(".siblings a")
     expect(links).to_have_count(2)
     choose_and_check_dark(page, frame)
-    ALBUM.take(page, "task-tab-failed", width=1320, height=1300)
     page.evaluate("localStorage.removeItem('theme')")
     frame = open_tab(page, site.api.url, run_id, "retried")
     earlier = frame.locator(".siblings a").last
@@ -154,7 +155,6 @@ def test_a_running_task_renews_itself(page: Page, site: Standalone, run_id: str,
     frame = open_tab(page, site.api.url, run_id, "running")
     expect(frame.locator("a.node.look-running")).to_have_count(1)
     check_accessible(frame)
-    ALBUM.take(page, "task-tab-running", width=1320, height=800)
     (task,) = [one for one in sops.tasks if one.name.startswith("Release that takes long")]
     sops.operate(task.id, "pause")
     # without a click
@@ -176,6 +176,66 @@ def test_a_hidden_page_asks_nothing(page: Page, site: Standalone, run_id: str) -
     assert not asked
     with page.expect_response(lambda response: "/sops/" in response.url):
         frame.evaluate(hide, False)
+
+
+@pytest.fixture(scope="module")
+def deployments(site: Standalone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Runs of a deployment, by what has come of it."""
+    with fake_with_flows(tmp_path_factory.mktemp("deployments")) as sops:
+        connection = {**sops.connection(), "connection_id": "sops_deploy"}
+        connection["extra"] = json.dumps(connection["extra"])
+        site.api.ask("POST", "connections", connection)
+        finished = _deploy_to_the_end(site, sops, "3.4.1")
+        failed = _deploy_to_the_end(site, sops, "3.4.2")
+        running = site.api.trigger(DEPLOYMENT, {"version": "3.4.1"})
+        links = f"dags/{DEPLOYMENT}/dagRuns/{running}/taskInstances/deploy/links"
+        wait_until("it runs", lambda: sops.url in str(site.api.ask("GET", links)), seconds=120)
+        yield {"finished": finished, "failed": failed, "running": running}
+
+
+def _deploy_to_the_end(site: Standalone, sops: FakeSopsClient, version: str) -> str:
+    run_id = site.api.trigger(DEPLOYMENT, {"version": version})
+
+    def has_ended() -> bool:
+        sops.advance(60)
+        return site.api.run_state(DEPLOYMENT, run_id) in ("success", "failed")
+
+    wait_until("the deployment ends", has_ended, seconds=200)
+    return run_id
+
+
+def test_a_deployment_that_has_finished(page: Page, site: Standalone, deployments: dict[str, str]) -> None:
+    frame = open_tab(page, site.api.url, deployments["finished"], "deploy", dag_id=DEPLOYMENT)
+    expect(frame.get_by_text("FINISHED, 3 of 3 nodes done")).to_be_visible()
+    outputs = frame.get_by_role("region", name="Outputs")
+    expect(outputs).to_contain_text("3.4.1")
+    task = frame.get_by_role("region", name="Task", exact=True)
+    ALBUM.take(page, "task-tab", tabs(page), outputs, task, height=1300, margin=4)
+
+
+def test_a_deployment_that_runs(page: Page, site: Standalone, deployments: dict[str, str]) -> None:
+    frame = open_tab(page, site.api.url, deployments["running"], "deploy", dag_id=DEPLOYMENT)
+    expect(frame.get_by_text("RUNNING, 2 of 3 nodes done, now: Deploy to 10.0.0.9")).to_be_visible()
+    page.set_viewport_size({"width": 650, "height": 800})
+    page.goto(frame.url)  # by itself, its flow fits the first page of the documentation
+    expect(page.locator("a.node.look-running")).to_have_count(1)
+    ALBUM.take(page, "task-tab-running", page.locator("h1"), page.locator(".legend"), width=650)
+
+
+def test_a_deployment_that_has_failed(page: Page, site: Standalone, deployments: dict[str, str]) -> None:
+    run_id, reason = deployments["failed"], "No space left on device"
+    frame = open_tab(page, site.api.url, run_id, "deploy", dag_id=DEPLOYMENT)
+    page.goto(frame.url)
+    page.locator("a.node.look-failed").click()
+    node = page.get_by_role("region", name="Node: Deploy to 10.0.0.8")
+    expect(node).to_contain_text(reason)
+    ALBUM.take(page, "task-tab-failed", page.locator("h1"), node, width=688, height=1300)
+    # the log of the Airflow task gives the same reason
+    page.goto(f"{site.api.url}/dags/{DEPLOYMENT}/runs/{run_id}/tasks/deploy")
+    said = page.get_by_text("Retry or skip the failed node").first
+    expect(said).to_contain_text(reason)
+    level = page.get_by_text("ERROR", exact=True).filter(visible=True).last
+    ALBUM.take(page, "task-failed-log", level, said, height=1400, margin=4, wait_for="load")
 
 
 def test_mapped_tasks(page: Page, site: Standalone, run_id: str) -> None:
