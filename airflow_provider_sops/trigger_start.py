@@ -28,6 +28,7 @@ _NOT_IN_TRIGGERERS = frozenset(
     {
         "asset_state_store",
         "inlet_events",
+        "loop",
         "prev_data_interval_end_success",
         "prev_data_interval_start_success",
         "prev_end_date_success",

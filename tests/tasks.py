@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+import uuid
 from typing import TYPE_CHECKING, Any, cast
 
 from tests.secrets import look_at_xcom
@@ -17,8 +18,10 @@ class TaskInstance:
     """Stands for Airflow's: keeps what is pushed, and knows when a rescheduled sensor was poked first."""
 
     task_id, dag_id, run_id, map_index, try_number, max_tries = "waits", "dag", "run", -1, 1, 0
+    region_id, region_index = None, None
 
     def __init__(self) -> None:
+        self.id = uuid.uuid4()
         self.xcoms: dict[str, Any] = {}
         self.first_poke: datetime.datetime | None = None
 

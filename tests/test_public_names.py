@@ -18,7 +18,8 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 
 def _listed(language: str) -> list[str]:
-    return re.findall(r"^::: ([\w.]+)$", (DOCS / language / "reference.md").read_text(), re.M)
+    pages = sorted((DOCS / language).glob("reference-*.md"))
+    return [name for page in pages for name in re.findall(r"^::: ([\w.]+)$", page.read_text(), re.M)]
 
 
 def _is_module(name: str) -> bool:

@@ -36,6 +36,7 @@ __all__ = [
     "CLEARING_RAISES_MAX_TRIES",
     "END_FROM_TRIGGER_SINCE",
     "HAS_ASSETS",
+    "HAS_LOOPS",
     "HAS_PARTITION_KEYS",
     "HAS_PLUGIN_TABS",
     "KILLS_REACH_TRIGGERS",
@@ -61,6 +62,7 @@ __all__ = [
     "is_unmapped",
     "link_key",
     "look_up_connection",
+    "loop_iteration",
     "push_from_trigger",
     "read_variable",
     "resumed_context",
@@ -94,6 +96,8 @@ HAS_PLUGIN_TABS = _airflow >= (3, 1)
 #: The first Airflow with assets, watchers, and plugins' own apps in its API server.
 ASSETS_SINCE = "3.0"
 HAS_ASSETS = _airflow >= (3, 0)
+#: Tasks can be in loops, and each try of a task has an id and XComs of its own.
+HAS_LOOPS = _airflow >= (3, 4)
 #: Events of assets can have partition keys.
 HAS_PARTITION_KEYS = _airflow >= (3, 2)
 
@@ -290,6 +294,12 @@ def is_mapped_over(operator: Any, ti: Any) -> bool:
     return next(iter(operator.iter_mapped_dependants()), None) is not None
 
 
+def loop_iteration(context: Any) -> int | None:
+    """Return which iteration of a loop a task is in, from 0; its map index does not tell. ``None`` outside of loops."""
+    loop = context.get("loop") if HAS_LOOPS else None
+    return None if loop is None else int(loop.index)
+
+
 def has_listeners() -> bool:
     """Return whether a plugin listens to the ends of tasks; asked in a worker, where Airflow has loaded the plugins."""
     try:
@@ -362,14 +372,18 @@ def push_from_trigger(
     from airflow.providers.common.compat.sdk import XCom
     from airflow.sdk.bases.xcom import BaseXCom
 
-    (XCom if through_backend else BaseXCom).set(
+    xcoms: Any = XCom if through_backend else BaseXCom
+    if mapped_length is not None and hasattr(xcoms, "_push"):  # Airflow 3.4, whose set() takes no length
+        xcoms._push(ti, key, value, mapped_length=mapped_length)
+        return
+    xcoms.set(
         key=key,
         value=value,
         dag_id=ti.dag_id,
         task_id=ti.task_id,
         run_id=ti.run_id,
         map_index=-1 if ti.map_index is None else ti.map_index,
-        _mapped_length=mapped_length,
+        **({} if mapped_length is None else {"_mapped_length": mapped_length}),
     )
 
 

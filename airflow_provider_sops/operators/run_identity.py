@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sops.compat import base_url
+from airflow_provider_sops.compat import base_url, loop_iteration
 from airflow_provider_sops.core.run.tag import Tag, make_tag
 from airflow_provider_sops.core.run.task_run import TaskRun
 
@@ -77,6 +77,7 @@ def _tag(context: Context, max_tries: int, site: str | None = None) -> Tag:
         task_id=ti.task_id,
         map_index=getattr(ti, "map_index", None),
         max_tries=max_tries,
+        iteration=loop_iteration(context),
         site=site,
     )
 
@@ -89,11 +90,13 @@ def tag_of_run(
     task_id: str,
     map_index: int | None,
     max_tries: int,
+    iteration: int | None = None,
     site: str | None = None,
 ) -> Tag:
     """Make the tag of an Airflow task that is known by its ids and numbers.
 
     :param run_start: when the DAG run started; ``None`` where no scheduler has started it.
+    :param iteration: of the loop that the task is in; ``None`` outside of loops.
     :param site: what is known of the Airflow itself; given when a cleared task takes up the SOPS task there is.
     """
     return make_tag(
@@ -103,6 +106,7 @@ def tag_of_run(
         task_id=task_id,
         map_index=-1 if map_index is None else map_index,
         max_tries=max_tries,
+        iteration=iteration,
         site=site,
     )
 

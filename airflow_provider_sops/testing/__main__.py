@@ -8,14 +8,12 @@ import json
 import signal
 import sys
 import threading
-import tomllib
 import urllib.parse
 from collections.abc import Sequence
 from typing import Any
 
 from airflow_provider_sops.testing.fake import FakeSops
 from airflow_provider_sops.testing.releases import NEWEST, RELEASES
-from airflow_provider_sops.testing.templates.template_check import TemplateError
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -29,9 +27,13 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--release", choices=RELEASES, default=NEWEST, help="which SOPS it is (default: %(default)s, as measured)"
     )
     parser.add_argument("--templates", metavar="FILE", help="TOML file with templates instead of the default set")
-    parser.add_argument("--grant", metavar="API", nargs="+", help="the only APIs that the app may call (default: all)")
+    parser.add_argument(
+        "--grant", dest="granted", metavar="API", nargs="+", help="the only APIs that the app may call (default: all)"
+    )
     parser.add_argument("--replicas", type=int, default=1, help="web processes, each with its own caches")
-    parser.add_argument("--no-caches", action="store_true", help="without SOPS' caches of 10 and 60 seconds")
+    parser.add_argument(
+        "--no-caches", dest="caches", action="store_false", help="without SOPS' caches of 10 and 60 seconds"
+    )
     parser.add_argument("--start-delay", type=float, default=0.1, help="seconds from start_task to the start")
     parser.add_argument(
         "--seed-tasks", metavar="TEMPLATE", nargs="+", default=[], help="make and start a task of each of these"
@@ -55,31 +57,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     :return: exit code.
     """
-    args = _arguments(argv)
+    options = vars(_arguments(argv))  # those of FakeSops, and:
+    seed_tasks = options.pop("seed_tasks")
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
     try:
-        fake = FakeSops(
-            host=args.host,
-            port=args.port,
-            release=args.release,
-            templates=args.templates,
-            granted=args.grant,
-            replicas=args.replicas,
-            caches=not args.no_caches,
-            start_delay=args.start_delay,
-        )
-        seeds = [fake.site.template(int(name) if name.isdigit() else name) for name in args.seed_tasks]
+        fake = FakeSops(**options)
+        seeds = [fake.site.template(int(name) if name.isdigit() else name) for name in seed_tasks]
         fake.start()
-    except (TemplateError, tomllib.TOMLDecodeError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyError as error:
+    except KeyError as error:  # no such template
         print(error.args[0], file=sys.stderr)
         return 1
+    except ValueError as error:  # the template file is wrong
+        print(error, file=sys.stderr)
+        return 1
     except OSError as error:
-        what = error.filename or f"{args.host}:{args.port}"
+        what = error.filename or f"{options['host']}:{options['port']}"
         print(f"cannot use {what}: {error.strerror}", file=sys.stderr)
         return 1
     try:

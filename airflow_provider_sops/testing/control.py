@@ -9,40 +9,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from inspect import isfunction
 from typing import Any
 
 from airflow_provider_sops.testing.engine.task import Task
 from airflow_provider_sops.testing.refusals import Refused
 from airflow_provider_sops.testing.simulated import SimulatedSops
 
-#: Methods of the object.
-_METHODS = (
-    "advance",
-    "claim",
-    "clear_requests",
-    "close_api",
-    "connection",
-    "count",
-    "create_task",
-    "delete_task",
-    "deny",
-    "expire_task",
-    "grant",
-    "open_api",
-    "operate",
-    "operate_node",
-    "release",
-    "remove_api",
-    "remove_webhook",
-    "restore_api",
-    "revive_worker",
-    "serve_canned",
-    "set_webhook",
-    "start_task",
-)
 
-
-def task_as_dict(task: Task) -> dict[str, Any]:
+def _task_as_dict(task: Task) -> dict[str, Any]:
     """A task of the fake as JSON."""
     return {
         "id": task.id,
@@ -93,16 +68,6 @@ def _status(fake: SimulatedSops) -> dict[str, Any]:
     }
 
 
-def _tasks(fake: SimulatedSops) -> list[dict[str, Any]]:
-    with fake.site.lock:
-        return [task_as_dict(task) for task in fake.tasks]
-
-
-def _task(fake: SimulatedSops, task_id: int) -> dict[str, Any]:
-    with fake.site.lock:
-        return task_as_dict(fake.task(task_id))
-
-
 def _add_fault(fake: SimulatedSops, api: str | None = None, **options: Any) -> None:
     if options.get("kind") == "function":
         raise ValueError("a function cannot come over HTTP")
@@ -113,16 +78,17 @@ def _set_start_delay(fake: SimulatedSops, seconds: float | None) -> None:
     fake.start_delay = seconds
 
 
+#: By name: the public methods of the object, and what it does otherwise.
 _CALLS: dict[str, Callable[..., Any]] = {
-    **{name: getattr(SimulatedSops, name) for name in _METHODS},
+    **{name: method for name, method in vars(SimulatedSops).items() if isfunction(method) and name[0] != "_"},
     "add_fault": _add_fault,
     "clear_faults": lambda fake: fake.faults.clear(),
     "create_tasks": lambda fake, count, *args, **options: [fake.create_task(*args, **options) for _ in range(count)],
     "requests": lambda fake: [request.as_dict() for request in fake.requests],
     "set_start_delay": _set_start_delay,
     "status": _status,
-    "task": _task,
-    "tasks": _tasks,
+    "task": lambda fake, task_id: _task_as_dict(fake.task(task_id)),
+    "tasks": lambda fake: [_task_as_dict(task) for task in fake.tasks],
 }
 
 
@@ -136,6 +102,7 @@ def handle(fake: SimulatedSops, method: str, path: str, raw: bytes) -> tuple[int
         return 404, {"error": f"no {method} /fake/{name}"}
     try:
         body = json.loads(raw)
-        return 200, {"value": _CALLS[name](fake, *body["args"], **body["options"])}
+        with fake.site.lock:
+            return 200, {"value": _CALLS[name](fake, *body["args"], **body["options"])}
     except (KeyError, TypeError, ValueError, Refused) as error:
         return 400, {"error": f"{type(error).__name__}: {error}"}

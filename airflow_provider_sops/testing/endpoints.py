@@ -12,6 +12,7 @@ import urllib.parse
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.message import Message
 from typing import Any
 
 from airflow_provider_sops.testing.api import APIS, Api
@@ -26,7 +27,8 @@ _PREFIXES = {GATEWAY_PATH + "/": GATEWAY, "/prod/": GATEWAY, ESB_PATH + "/": ESB
 CREDENTIALS = ("bk_app_code", "bk_app_secret", "bk_username", "bk_token", "access_token")
 
 #: Refusals of the gateway: code -> (HTTP status, code_name, message), after its public source. A gateway of an older
-#: version refuses wrong credentials with 1640001 instead, and says in the message what is wrong.
+#: version refuses wrong credentials with 1640001 instead, and says in the message what is wrong. Of those with the same
+#: status, the usual one stands first.
 GATEWAY_REFUSALS = {
     1640001: (400, "INVALID_ARGS", "Parameters error"),
     1640101: (401, "APP_VERIFY_FAILED", "App authentication failed"),
@@ -36,29 +38,17 @@ GATEWAY_REFUSALS = {
     1640401: (404, "API_NOT_FOUND", "API not found"),
     1640501: (405, "METHOD_NOT_ALLOWED", "Method not allowed"),
     1641301: (413, "BODY_SIZE_LIMIT_EXCEED", "Request body size too large."),
-    1642901: (429, "RATE_LIMIT_RESTRICTION", "API rate limit exceeded by stage global limit"),
     1642902: (429, "RATE_LIMIT_RESTRICTION", "API rate limit exceeded by stage strategy"),
+    1642901: (429, "RATE_LIMIT_RESTRICTION", "API rate limit exceeded by stage global limit"),
     1642903: (429, "RATE_LIMIT_RESTRICTION", "API rate limit exceeded by resource strategy"),
     1642904: (429, "CONCURRENCY_LIMIT_RESTRICTION", "Request concurrency exceeds"),
     1650001: (500, "INTERNAL_SERVER_ERROR", "Internal Server Error"),
     1650002: (500, "INVALID_RESOURCE_CONFIG", "Resource configuration error"),
     1650003: (500, "INVALID_RESOURCE_CONFIG", "Resource configuration error"),
-    1650200: (502, "BAD_GATEWAY", "Bad Gateway"),
     1650201: (502, "ERROR_REQUESTING_RESOURCE", "Request backend service failed"),
+    1650200: (502, "BAD_GATEWAY", "Bad Gateway"),
     1650300: (503, "SERVICE_UNAVAILABLE", "Service Unavailable"),
     1650401: (504, "REQUEST_BACKEND_TIMEOUT", "Request backend service timeout"),
-}
-_CODE_OF_STATUS = {
-    400: 1640001,
-    401: 1640101,
-    403: 1640301,
-    404: 1640401,
-    405: 1640501,
-    413: 1641301,
-    429: 1642902,
-    502: 1650201,
-    503: 1650300,
-    504: 1650401,
 }
 #: Refusals of the ESB, by the gateway's code: code and message, after its public source (not measured). The ESB
 #: answers with HTTP 200.
@@ -69,10 +59,7 @@ _ESB_REFUSALS = {
     1640301: (1306403, "APP permission is insufficient"),
     1640302: (1306402, "User permission is insufficient"),
     1640401: (1306404, "Not found, component class not found"),
-    1642901: (1306429, "Access frequency limit"),
-    1642902: (1306429, "Access frequency limit"),
-    1642903: (1306429, "Access frequency limit"),
-    1642904: (1306429, "Access frequency limit"),
+    **dict.fromkeys((1642901, 1642902, 1642903, 1642904), (1306429, "Access frequency limit")),
 }
 _ESB_BACKEND_FAILED = (1306201, "Request third-party interface error")
 
@@ -125,7 +112,7 @@ class Incoming:
     path: str
     query: dict[str, str]
     raw: bytes
-    headers: dict[str, str]
+    headers: Message  # whose names may be in any case
     params: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -225,7 +212,7 @@ def through_esb(reply: Reply, api: str) -> Reply:
 
 def code_of_status(status: int) -> int:
     """The gateway's usual code for an HTTP status."""
-    return _CODE_OF_STATUS.get(status, 1650001)
+    return next((code for code, (usual, *_) in GATEWAY_REFUSALS.items() if usual == status), 1650001)
 
 
 def business(answer: dict[str, Any], *, traced: bool = True, status: int = 200) -> Reply:
@@ -244,7 +231,7 @@ def credentials(incoming: Incoming) -> dict[str, str]:
     :raises Refusal: the header is not what it should be.
     """
     endpoint = incoming.address.endpoint
-    header = next((text for name, text in incoming.headers.items() if name.lower() == "x-bkapi-authorization"), None)
+    header = incoming.headers["X-Bkapi-Authorization"]
     given: Any = {} if endpoint == GATEWAY else incoming.params
     if header is not None and endpoint != ESB:
         try:

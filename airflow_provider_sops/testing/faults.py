@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 __all__ = ["Faults"]
@@ -28,7 +28,6 @@ KINDS = {
     "function": "`function(request)` gives the answer: (status, body), or None to go on as usual",
 }
 LOGIN_PAGE = "<!DOCTYPE html><html><head><title>登录</title></head><body><form>Please log in</form></body></html>"
-_ALIASES = {"old_answer": "stale"}
 
 
 @dataclass(slots=True, eq=False)
@@ -41,11 +40,11 @@ class Fault:
     """
 
     kind: str
-    api: str | None = None
-    times: int | None = 1
-    after: int = 0
-    task_id: int | None = None
-    options: dict[str, Any] = field(default_factory=dict)
+    api: str | None
+    times: int | None
+    after: int
+    task_id: int | None
+    options: dict[str, Any]
     hits: int = 0
 
     def get(self, option: str, default: Any = None) -> Any:
@@ -79,7 +78,6 @@ class Faults:
         :param task_id: only requests for this task; for ``poison``, the task that spoils its batch.
         :raises ValueError: no such kind.
         """
-        kind = _ALIASES.get(kind, kind)
         if kind not in KINDS:
             raise ValueError(f"no fault {kind!r}; there are {', '.join(KINDS)}")
         if "reads" in options:

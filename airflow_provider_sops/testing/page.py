@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from html import escape
 from typing import Any
 
-from airflow_provider_sops.testing.answers import Project, elapsed, local_time
+from airflow_provider_sops.testing.answers.projects import Project
+from airflow_provider_sops.testing.answers.times import elapsed, local_time
 from airflow_provider_sops.testing.engine.node import Node, Pipeline
 from airflow_provider_sops.testing.engine.task import Task
 
@@ -44,7 +45,7 @@ def task_page(task: Task, project: Project, now: float) -> str:
         ("Task", str(task.id)),
         ("Project", f"{project.name} ({project.id}), business {project.bk_biz_id}"),
         ("Created by", task.creator),
-        ("Created", local_time(task.create_time) or ""),
+        ("Created", local_time(task.create_time)),
         ("Started", local_time(task.start_time) or "not yet"),
         ("Ended", local_time(task.finish_time) or "not yet"),
         ("Elapsed", f"{elapsed(task.start_time, task.finish_time, now)} s"),
@@ -58,7 +59,7 @@ def task_page(task: Task, project: Project, now: float) -> str:
         f'<table class="facts">{rows}</table>'
         f"<h2>Outputs</h2>{_outputs(task)}"
         "<h2>Nodes</h2><table><tr><th>Node</th><th>Plugin</th><th>State</th><th>Started</th><th>Ended</th></tr>"
-        f"{''.join(_node_rows(task, task.pipeline, 0))}</table></body></html>"
+        f"{''.join(_node_rows(task, task.flow.root, 0))}</table></body></html>"
     )
 
 
@@ -102,7 +103,7 @@ def _node_rows(task: Task, pipeline: Pipeline, depth: int) -> Iterator[str]:
 
 
 def _clock_time(at: float | None) -> str:
-    return (local_time(at) or "")[11:19]
+    return local_time(at)[11:19]
 
 
 def _error(node: Node | None) -> str:

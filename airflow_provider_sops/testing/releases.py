@@ -105,11 +105,6 @@ class Release:
         """Return whether it has an API; those that no table names are in every release."""
         return api in self.facts or api not in ALL_SINCE
 
-    @property
-    def longest_name(self) -> int:
-        """Characters that a task's name may have."""
-        return 100 if self.has("create_task.name of 100 characters") else 50
-
     def read(self, api: str, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return the parameters that it reads; the others are dropped, as SOPS does with what it does not know."""
         needs = {**_PARAMETERS_OF_ALL, **_PARAMETERS.get(api, {})}

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -41,25 +42,23 @@ class Responder:
         self.on_request: Callable[[str, Request], object] | None = None
         self._denial_status = denial_status
         self._turn = itertools.count()
-        self._delayed: list[tuple[float | None, Callable[[], object]]] = []
+        self._delayed: list[tuple[float, Callable[[], object]]] = []  # without a time of its own: inf
 
-    def release(self) -> int:
-        """Let the effects of all delayed calls happen now.
+    def release(self, until: float = math.inf) -> int:
+        """Let the effects of delayed calls happen.
 
+        :param until: only of those whose time comes no later than this.
         :return: how many there were.
         """
-        delayed, self._delayed = self._delayed, []
-        for _, act in delayed:
+        due = [act for at, act in self._delayed if at <= until]
+        self._delayed = [(at, act) for at, act in self._delayed if at > until]
+        for act in due:
             act()
-        return len(delayed)
+        return len(due)
 
     def release_due(self) -> None:
         """Let the effects of delayed calls happen whose time has come."""
-        now = self.site.clock.now()
-        due = [entry for entry in self._delayed if entry[0] is not None and entry[0] <= now]
-        self._delayed = [entry for entry in self._delayed if entry not in due]
-        for _, act in due:
-            act()
+        self.release(self.site.clock.now())
 
     def _racing(self, task: Task) -> bool:
         """Whether the task's end has not been written yet, by an ``end_race`` that lasts for a time."""
@@ -69,7 +68,7 @@ class Responder:
             fault.kind == "end_race"
             and fault.task_id in (None, task.id)
             and "reads" not in fault.options
-            and self.site.clock.now() < task.finish_time + fault.get("seconds", float("inf"))
+            and self.site.clock.now() < task.finish_time + fault.get("seconds", math.inf)
             for fault in self.faults
         )
 
@@ -99,7 +98,9 @@ class Responder:
         if "drop" in faults:
             raise Drop
         if "delayed_effect" in faults:
-            self._delay(faults["delayed_effect"], lambda: self.through_endpoint(incoming, request, faults))
+            with self.site.lock:
+                at = self.site.clock.now() + faults["delayed_effect"].get("seconds", math.inf)
+                self._delayed.append((at, lambda: self.through_endpoint(incoming, request, faults)))
             raise Drop
         reply = _planned_reply(request, faults)
         if reply is None:
@@ -118,11 +119,6 @@ class Responder:
         if "drop_after" in faults:
             raise Drop
         return reply, frozenset(faults)
-
-    def _delay(self, fault: Fault, act: Callable[[], object]) -> None:
-        seconds = fault.get("seconds")
-        with self.site.lock:
-            self._delayed.append((None if seconds is None else self.site.clock.now() + seconds, act))
 
     def through_endpoint(self, incoming: Incoming, request: Request, faults: Mapping[str, Fault]) -> Reply:
         """What the call's endpoint answers: a refusal of its own, or what SOPS says."""

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import socket
-import threading
 import urllib.parse
 import uuid
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -21,6 +21,7 @@ class Server(ThreadingHTTPServer):
     """Listens, and keeps track of its open connections.
 
     :raises OSError: the address cannot be listened on.
+    :ivar open: the connections that are open.
     """
 
     daemon_threads = True
@@ -29,35 +30,21 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], fake: SimulatedSops) -> None:
         self.fake = fake
-        self._open: set[socket.socket] = set()
-        self._lock = threading.Lock()
+        self.open: set[socket.socket] = set()
         super().__init__(address, Handler)
-
-    def opened(self, connection: socket.socket) -> None:
-        """A connection has come."""
-        with self._lock:
-            self._open.add(connection)
-
-    def closed(self, connection: socket.socket) -> None:
-        """A connection has gone."""
-        with self._lock:
-            self._open.discard(connection)
 
     def close_connections(self) -> None:
         """Close what clients keep alive: they notice that the server is gone."""
-        with self._lock:
-            for connection in self._open:
-                _shut(connection)
+        for connection in self.open.copy():
+            _shut(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away is no error."""
 
 
 def _shut(connection: socket.socket) -> None:
-    try:
+    with suppress(OSError):  # it is closed already
         connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return  # it is closed already
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -71,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         """Number the connection, unless it is one of the control plane."""
         super().setup()
-        self.server.opened(self.connection)
+        self.server.open.add(self.connection)
         self.number = 0 if self._is_control() else self.server.fake.log.connect()
 
     def _is_control(self) -> bool:
@@ -82,11 +69,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def finish(self) -> None:
         """Forget the connection."""
-        self.server.closed(self.connection)
-        try:
+        self.server.open.discard(self.connection)
+        with suppress(OSError):  # the client has gone before everything was written
             super().finish()
-        except OSError:
-            return  # the client has gone before everything was written
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: the request log is kept by the fake."""
@@ -112,7 +97,7 @@ class Handler(BaseHTTPRequestHandler):
         if address is None:
             self._send(self._page(parts.path, query))
             return
-        incoming = Incoming(address, self.command, parts.path, query, raw, dict(self.headers.items()))
+        incoming = Incoming(address, self.command, parts.path, query, raw, self.headers)
         try:
             reply, kinds = self.server.fake.responder.respond(incoming, self.number)
         except Drop:

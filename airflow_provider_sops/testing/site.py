@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_sops.testing import answers
-from airflow_provider_sops.testing.answers import Project
+from airflow_provider_sops.testing.answers.projects import Project
+from airflow_provider_sops.testing.answers.status import created_status
+from airflow_provider_sops.testing.answers.times import local_time
 from airflow_provider_sops.testing.engine import engine_v1
 from airflow_provider_sops.testing.engine.clock import Clock
 from airflow_provider_sops.testing.engine.node import Node, all_specs
@@ -40,7 +41,7 @@ class Replica:
     """A web process of the site with the caches of its own."""
 
     cache: dict[tuple[Any, ...], tuple[float, Any]] = field(default_factory=dict)
-    created: dict[str, Any] = field(default_factory=answers.created_status)  # one dict for all, as in SOPS
+    created: dict[str, Any] = field(default_factory=created_status)  # one dict for all, as in SOPS
 
 
 class Site(Hooks):
@@ -54,11 +55,11 @@ class Site(Hooks):
         self,
         *,
         release: Release,
-        templates: str | Path | None = None,
-        replicas: int = 1,
-        caches: bool = True,
-        users: Mapping[str, Collection[str] | str] | None = None,
-        start_delay: float | None = 0.1,
+        templates: str | Path | None,
+        replicas: int,
+        caches: bool,
+        users: Mapping[str, Collection[str] | str],
+        start_delay: float | None,
     ) -> None:
         self.release = release
         self.lock = threading.RLock()
@@ -68,7 +69,7 @@ class Site(Hooks):
         loaded = load_templates(templates, independent=release.has("independent subprocesses"))
         self.templates = {template.id: template for template in loaded}
         self.tasks: dict[int, Task] = {}
-        self.users: dict[str, Collection[str] | str] = dict(users or {})
+        self.users: dict[str, Collection[str] | str] = dict(users)
         self.replicas = [Replica() for _ in range(max(1, replicas))]
         self.caches = caches
         self.start_delay = start_delay
@@ -83,16 +84,7 @@ class Site(Hooks):
     def may(self, user: str, action: str) -> bool:
         """Whether a user has an IAM action."""
         rights = self.users.get(user, ())
-        return rights == ALL_RIGHTS or ALL_RIGHTS in rights or action in rights
-
-    def project_of(self, scope_id: int, scope: str) -> Project | None:
-        """The project for the id that stands in the ``bk_biz_id`` place.
-
-        :param scope: ``cmdb_biz``: a business; anything else: a project.
-        """
-        if scope == "cmdb_biz":
-            return next((project for project in self.projects.values() if project.bk_biz_id == scope_id), None)
-        return self.projects.get(scope_id)
+        return ALL_RIGHTS in rights or action in rights
 
     def task(self, task_id: int) -> Task | None:
         """A task, brought up to the present."""
@@ -102,12 +94,10 @@ class Site(Hooks):
         return task
 
     def _bring_up(self, task: Task) -> None:
-        task.run(self.clock.now())
-        done = 0
-        while done < len(task.child_ids):  # the end of a child task lets its parent go on, perhaps to the next child
-            self._bring_up(self.tasks[task.child_ids[done]])
-            task.run(self.clock.now())
-            done += 1
+        task.flow.run(self.clock.now())
+        for child_id in task.child_ids:  # the end of a child task lets its parent go on, perhaps to the next child
+            self._bring_up(self.tasks[child_id])
+            task.flow.run(self.clock.now())
 
     def bring_up(self) -> None:
         """Bring all tasks up to the present."""
@@ -238,7 +228,7 @@ class Site(Hooks):
             looks_first = self.release.has("revoke looks first")
             engine_v1.operate_unstarted(task, self.clock.now(), user, action, looks_first=looks_first)
 
-    def revive_worker(self, delay: float = 0.1) -> None:
+    def revive_worker(self, delay: float) -> None:
         """A worker lives again: what is queued is taken up now, what comes after ``delay``."""
         self.start_delay = delay
         for task in self.tasks.values():
@@ -251,7 +241,7 @@ class Site(Hooks):
         wanted = node.inputs.get("subprocess") or {}
         template = self.template(wanted.get("subprocess_name", ""))
         constants = {key_of(name): value for name, value in (wanted.get("constants") or {}).items()}
-        moment = (answers.local_time(at) or "")[:19]
+        moment = local_time(at)[:19]
         child = self.create_task(
             name=f"{template.name}_{moment.translate(str.maketrans('', '', '- :'))}",
             project_id=task.project_id,

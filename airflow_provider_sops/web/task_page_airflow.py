@@ -8,7 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sops.compat.api_server import look_up_connection_in_api_server, team_of
+from airflow_provider_sops.compat.api_server import (
+    find_row,
+    is_of_row,
+    iteration_of_row,
+    look_up_connection_in_api_server,
+    max_tries_of_row,
+    team_of,
+)
 from airflow_provider_sops.connection import DEFAULT_CONN_ID, Site, choose_project
 from airflow_provider_sops.core.api.project import Project
 from airflow_provider_sops.core.run.tag import Tag
@@ -98,51 +105,34 @@ def find_task_instance(dag_id: str, run_ids: Sequence[str], task_id: str, map_in
 
 
 def _find(session: Session, dag_id: str, run_id: str, task_id: str, map_index: int) -> TaskInstance | None:
-    from airflow.models.dagrun import DagRun
-    from airflow.models.taskinstance import TaskInstance as TI
-    from sqlalchemy import and_, select
-
     key: dict[str, Any] = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
-    run = and_(DagRun.dag_id == TI.dag_id, DagRun.run_id == TI.run_id)
-    row = session.execute(
-        select(TI.state, TI.max_tries, DagRun.start_date).join(DagRun, run).where(*_is(TI, key))
-    ).one_or_none()
+    row = find_row(session, **key)
     if row is None:
         return None
-    arguments = _arguments(session, key)
+    arguments = _arguments(session, key, row)
     tags: list[Tag] = []
     if arguments and _RUNS in arguments:
-        for max_tries in _numbers_of_tries(session, key, row.max_tries):
-            tags.append(tag_of_run(**key, run_start=row.start_date, max_tries=max_tries))
-    xcoms = _xcoms(session, key) if arguments else {}
+        iteration = iteration_of_row(session, row)
+        for max_tries in _numbers_of_tries(session, row):
+            tags.append(tag_of_run(**key, run_start=row.run_start, max_tries=max_tries, iteration=iteration))
+    xcoms = _xcoms(session, row) if arguments else {}
     state = getattr(row.state, "value", row.state) or ""
     return TaskInstance(
         **key, state=str(state), arguments=arguments, xcoms=xcoms, tags=tuple(tags), team=team_of(dag_id)
     )
 
 
-def _is(model: Any, key: Mapping[str, Any]) -> list[Any]:
-    return [getattr(model, name) == value for name, value in key.items()]
-
-
-def _numbers_of_tries(session: Session, key: Mapping[str, Any], present: int | None) -> list[int]:
+def _numbers_of_tries(session: Session, row: Any) -> list[int]:
     """Return the ``max_tries`` that it has had, which a clear raises: the present one first."""
-    from airflow.models.taskinstancehistory import TaskInstanceHistory
-    from sqlalchemy import select
-
-    earlier = session.scalars(
-        select(TaskInstanceHistory.max_tries).where(*_is(TaskInstanceHistory, key)).distinct()
-    ).all()
-    numbers = {number for number in (*earlier, present) if number is not None}
-    return sorted(numbers, key=lambda number: (number != present, -number))[:_MOST_RUNS]
+    numbers = max_tries_of_row(session, row)
+    return sorted(numbers, key=lambda number: (number != row.max_tries, -number))[:_MOST_RUNS]
 
 
-def _arguments(session: Session, key: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _arguments(session: Session, key: Mapping[str, Any], row: Any) -> Mapping[str, Any] | None:
     """Return its templated arguments: Airflow keeps the rendered ones of the latest runs only."""
-    from airflow.models.renderedtifields import RenderedTaskInstanceFields as Rendered
-    from sqlalchemy import select
+    from airflow.models.renderedtifields import RenderedTaskInstanceFields
 
-    rendered = session.scalar(select(Rendered.rendered_fields).where(*_is(Rendered, key)))
+    rendered = RenderedTaskInstanceFields.get_templated_fields(row, session=session)
     if isinstance(rendered, Mapping):
         return rendered if _OURS in rendered else None
     return _written_arguments(session, key)
@@ -172,17 +162,17 @@ def _written_arguments(session: Session, key: Mapping[str, Any]) -> Mapping[str,
     return {name: None if isinstance(value, str) and "{" in value else value for name, value in values.items()}
 
 
-def _xcoms(session: Session, key: Mapping[str, Any]) -> Mapping[str, Any]:
+def _xcoms(session: Session, row: Any) -> Mapping[str, Any]:
     """Read the XComs that tell the SOPS task. What a custom backend keeps elsewhere tells nothing."""
     from airflow.models.xcom import XComModel
     from sqlalchemy import select
 
     found: dict[str, Any] = {}
     for keys in ((TASK_ID_KEY, TASK_URL_KEY), (_RETURN_VALUE,)):
-        rows = session.execute(
-            select(XComModel.key, XComModel.value).where(*_is(XComModel, key), XComModel.key.in_(keys))
+        xcoms = session.execute(
+            select(XComModel.key, XComModel.value).where(*is_of_row(XComModel, row), XComModel.key.in_(keys))
         )
-        found |= {row.key: row.value for row in rows}
+        found |= {xcom.key: xcom.value for xcom in xcoms}
         if TASK_ID_KEY in found:  # what it returns may be large
             break
     return found

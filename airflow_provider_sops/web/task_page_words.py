@@ -20,8 +20,9 @@ _LONGEST_VALUE = 4000
 
 NOT_OURS = (
     "This task has no SOPS task.",
-    "The tab shows the flow of tasks that wait for a SOPS task, run one or operate one: those of SopsTaskSensor, "
-    "SopsRunTaskOperator, SopsGetTaskOutputsOperator, SopsOperateTaskOperator and SopsOperateNodeOperator.",
+    "The tab shows the flow for tasks that wait for a SOPS task, run one or operate one: those of SopsTaskSensor, "
+    "SopsRunTaskOperator, SopsGetTaskOutputsOperator, SopsOperateTaskOperator, SopsOperateNodeOperator and "
+    "SopsApprovalOperator.",
 )
 NO_TASK_YET = (
     "There is no SOPS task yet.",

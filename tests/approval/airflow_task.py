@@ -78,7 +78,7 @@ class Approval:
         self.result = self.error = None
         ti = TaskInstance()
         ti.task_id, ti.try_number, ti.max_tries = "approve", self.try_number, self.max_tries
-        ti.id = uuid.UUID(new_id)  # type: ignore[attr-defined]
+        ti.id = uuid.UUID(new_id)
         self.xcoms = ti.xcoms
         store = {} if self.store is None else {"task_state_store": self.store}
         try:

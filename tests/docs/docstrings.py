@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tests.docs.blocks import ROOT
 
-REFERENCE = ROOT / "docs" / "en" / "reference.md"
+REFERENCE = sorted((ROOT / "docs" / "en").glob("reference-*.md"))
 _Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -29,9 +29,10 @@ class _Object(NamedTuple):
 
 
 def shown_docstrings() -> dict[str, str]:
-    """Return each docstring of the reference by the path at which it stands, in the order of the page."""
+    """Return each docstring of the reference by the path at which it stands, in the order of the pages."""
     shown: dict[str, str] = {}
-    for path, options in re.findall(r"^::: (\S+)\n((?: .*\n)*)", REFERENCE.read_text(), re.M):
+    pages = "".join(page.read_text() for page in REFERENCE)
+    for path, options in re.findall(r"^::: (\S+)\n((?: .*\n)*)", pages, re.M):
         root = _find(path)
         only = re.search(r"^ +members: \[(.*)\]", options, re.M)
         for found in _with_members(root, "inherited_members" in options, only and re.findall(r"\w+", only[1])):
@@ -70,12 +71,12 @@ def _find(path: str) -> _Object:
     module, names = path, list[str]()
     while not _file(module):
         module, _, name = module.rpartition(".")
-        assert module, f"{REFERENCE.name}: there is no {path}"
+        assert module, f"the reference: there is no {path}"
         names.insert(0, name)
     found = _module(module)
     for name in names:
         member = _member(found, name)
-        assert member, f"{REFERENCE.name}: there is no {path}"
+        assert member, f"the reference: there is no {path}"
         found = member
     return found
 

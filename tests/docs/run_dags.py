@@ -26,6 +26,16 @@ try:
 except ImportError:  # before Airflow 3.2
     from airflow.models.dagbag import DagBag  # type: ignore[no-redef]
 
+#: Airflow 3.4 keeps XComs and rendered fields by the id of a try, each a row of its own: the present ones, as before it
+OF_AIRFLOW_3_4 = """
+create temp view task_instance as
+    select *, region_index as map_index from main.task_instance where working_set;
+create temp view xcom as
+    select dag_id, task_id, map_index, key, value from xcom_v2 join task_instance ti on ti.id = task_instance_id;
+create temp view rendered_task_instance_fields as
+    select dag_id, task_id, map_index, rendered_fields from rtif_v2 join task_instance ti on ti.id = task_instance_id;
+"""
+
 
 def run(file: Path, conf: dict[str, Any]) -> dict[str, Any]:
     """Run all DAGs of a file."""
@@ -62,6 +72,8 @@ def make_outlets_known(bag: DagBag) -> None:
 def read_database(dag_id: str) -> dict[str, Any]:
     """Read a DAG's tasks' states, XComs and rendered fields, in the order of the tasks' ends."""
     with closing(sqlite3.connect(Path(AIRFLOW_HOME, "airflow.db"))) as db:
+        if any(row[1] == "region_index" for row in db.execute("pragma table_info(task_instance)")):
+            db.executescript(OF_AIRFLOW_3_4)
         tasks = db.execute("select task_id, map_index, state from task_instance where dag_id = ?", [dag_id])
         states = [[task_id, map_index, state] for task_id, map_index, state in tasks]
         rows = db.execute("select task_id, map_index, key, value from xcom where dag_id = ?", [dag_id])

@@ -22,7 +22,6 @@ from urllib.parse import unquote
 
 import pytest
 
-from airflow_provider_sops import __version__
 from airflow_provider_sops.compat import HAS_ASSETS, HAS_PARTITION_KEYS
 from airflow_provider_sops.compat.required_actions import HAS_REQUIRED_ACTIONS
 from airflow_provider_sops.connection import EXTRA_FIELDS, Site, parse_connection
@@ -124,7 +123,7 @@ def _check_pip(command: list[str]) -> None:
     assert command[1] == "install"
     for wanted in command[2:]:
         if wanted.startswith("dist/"):
-            assert wanted == f"dist/{PROJECT['name'].replace('-', '_')}-{__version__}-py3-none-any.whl"
+            assert wanted == "dist/*.whl"
             continue
         name, _, extra = wanted.rstrip("]").partition("[")
         assert name in (".", PROJECT["name"])
@@ -213,7 +212,7 @@ def test_every_exception_has_its_entry(language: str) -> None:
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_field_of_the_connection_is_named(language: str) -> None:
     page = ROOT / "docs" / language / "connect.md"
-    named = re.findall(r"^\| .*?extra.*?`(\w+)` \|", page.read_text(), re.M)
+    named = re.findall(r"^\| `([a-z_]+)` \|", page.read_text(), re.M)
     assert sorted(named) == sorted(EXTRA_FIELDS)
 
 

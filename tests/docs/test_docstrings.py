@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import re
 import tomllib
+from pathlib import Path
 
 import pytest
 
+from airflow_provider_sops.configuration import CONFIG, SECTION
 from tests.docs.blocks import ROOT, translation
 from tests.docs.docstrings import REFERENCE, shown_docstrings
 
@@ -35,11 +37,17 @@ def test_no_translation_is_left_over() -> None:
     assert left_over == [], f"{ADVICE} the reference does not show these any more; remove them, or rename them"
 
 
-def test_both_languages_show_the_same() -> None:
-    english, chinese = (
-        re.findall(r"^(?:::: | +\S).*", page.read_text(), re.M) for page in (REFERENCE, translation(REFERENCE))
-    )
+@pytest.mark.parametrize("page", REFERENCE, ids=lambda page: page.stem)
+def test_both_languages_show_the_same(page: Path) -> None:
+    english, chinese = (re.findall(r"^(?:::: | +\S).*", one.read_text(), re.M) for one in (page, translation(page)))
     assert english == chinese
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_reference_lists_the_configuration(language: str) -> None:
+    page = (ROOT / "docs" / language / "reference.md").read_text()
+    listed = dict(re.findall(r"^\| `(\w+)` \| `(\S+)` \|", page, re.M))
+    assert listed == {name: option["default"] for name, option in CONFIG[SECTION]["options"].items()}
 
 
 def _fields(docstring: str) -> list[str]:

@@ -17,9 +17,11 @@ from tests.docs.blocks import README, ROOT, all_pages, anchors, links, translate
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SOURCE = PYPROJECT["project"]["urls"]["Source"]
+SITE = PYPROJECT["project"]["urls"]["Documentation"]
 #: all that the pages may link to outside the project's own repository
 KNOWN = (
-    PYPROJECT["project"]["urls"]["Documentation"],
+    SITE,
+    f"{SITE}zh/",
     "https://github.com/TencentBlueKing/bk-sops",
     "https://semver.org",
     "https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/asset-scheduling.html",
@@ -112,4 +114,4 @@ def test_the_sdist_holds_what_the_pages_are_built_from() -> None:
 
 def test_the_site_is_where_the_package_says() -> None:
     (site_url,) = re.findall(r"^site_url: (.+)$", (ROOT / "mkdocs.yml").read_text(), re.M)
-    assert site_url == PYPROJECT["project"]["urls"]["Documentation"]
+    assert site_url == SITE

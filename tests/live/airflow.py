@@ -15,6 +15,7 @@ from typing import Any
 import requests
 import sqlalchemy
 
+from airflow_provider_sops.compat import HAS_LOOPS
 from tests.live.processes import Found, Process, family, free_ports, kill, wait_until
 
 ROOT = Path(__file__).parent.parent.parent
@@ -255,13 +256,10 @@ class Standalone:
 
     def states(self, dag_id: str, run_id: str, task_id: str) -> dict[str, int]:
         """How many instances of a task are in which state."""
-        rows = self.sql(
-            "SELECT state, count(*) FROM task_instance WHERE dag_id = :dag AND run_id = :run AND task_id = :task "
-            "GROUP BY state",
-            dag=dag_id,
-            run=run_id,
-            task=task_id,
-        )
+        words = ["SELECT state, count(*) FROM task_instance WHERE dag_id = :dag AND run_id = :run AND task_id = :task"]
+        if HAS_LOOPS:  # Airflow 3.4 keeps earlier tries there too
+            words.append("AND working_set")
+        rows = self.sql(" ".join([*words, "GROUP BY state"]), dag=dag_id, run=run_id, task=task_id)
         return {str(state): count for state, count in rows}
 
     def __enter__(self) -> Standalone:

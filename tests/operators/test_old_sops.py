@@ -22,7 +22,9 @@ from airflow_provider_sops.exceptions import (
     SopsTimedOutException,
 )
 from airflow_provider_sops.hooks.sops import SopsHook
-from airflow_provider_sops.testing import Request, answers, endpoints
+from airflow_provider_sops.testing import Request, endpoints
+from airflow_provider_sops.testing.answers.tasks import task_detail
+from airflow_provider_sops.testing.answers.tree import pipeline_tree
 from tests.hostile import refuse
 from tests.operators.airflow_task import AirflowTask, Store, Triggerer, Try
 from tests.operators.conftest import Died, World, die
@@ -40,7 +42,7 @@ def drop_parameters(world: World, *dropped: str, says_which: bool = True) -> Non
     site = world.fake.site
 
     def tree_of(task: Any) -> dict[str, Any]:
-        tree = answers.pipeline_tree(task)
+        tree = pipeline_tree(task)
         for node in tree["activities"].values():
             if not says_which:
                 del node["template_node_id"]
@@ -64,7 +66,7 @@ def drop_parameters(world: World, *dropped: str, says_which: bool = True) -> Non
     def detail(request: Request) -> tuple[int, Any]:
         task = world.fake.task(request.task_ids[0])
         project = site.projects[task.project_id]
-        data = answers.task_detail(task, project, site.task_url(task), world.now) | {"pipeline_tree": tree_of(task)}
+        data = task_detail(task, project, site.task_url(task), world.now) | {"pipeline_tree": tree_of(task)}
         return 200, {"result": True, "data": data, "code": 0}
 
     world.fake.faults.add("create_task", kind="function", function=create, times=None)

@@ -16,6 +16,10 @@ from playwright.sync_api import ConsoleMessage, Error, Page, Request, Response, 
 from tests.site.pages import BASE, SITE
 from tests.ui.browser import browser_page
 
+#: the theme hides what a drawing is made of
+_OPEN_DRAWINGS = """const attach = Element.prototype.attachShadow;
+Element.prototype.attachShadow = function (how) { return attach.call(this, { ...how, mode: "open" }); };"""
+
 
 class _Handler(SimpleHTTPRequestHandler):
     """The site stands below a path, as on the host that it is published on."""
@@ -23,6 +27,15 @@ class _Handler(SimpleHTTPRequestHandler):
     def translate_path(self, path: str) -> str:
         known = urlsplit(path).path.startswith(BASE)
         return super().translate_path(path.removeprefix(BASE[:-1])) if known else str(Path(self.directory, "not there"))
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        # as GitHub Pages does
+        page = (SITE / "404.html").read_bytes()
+        self.send_response(code)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        self.wfile.write(page)
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -44,6 +57,7 @@ def _browser_page() -> Iterator[Page]:
         expect.set_options(timeout=10_000)
         page.set_default_timeout(10_000)
         page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page.context.add_init_script(_OPEN_DRAWINGS)
         yield page
 
 

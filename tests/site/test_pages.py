@@ -25,8 +25,32 @@ TOO_WIDE = """() => {
 #: a text that is cut off or lies over its neighbour
 CELLS_TOO_FULL = """() => [...document.querySelectorAll("article td, article th")]
     .filter((cell) => cell.scrollWidth > cell.clientWidth + 1).map((cell) => cell.textContent)"""
+#: a word, a number, a version or a short heading of a table that does not stand in one line; a name may be broken where
+#: the page says so (`<wbr>`), which makes words of its parts
+TORN = r"""() => {
+    const lines = (node, start, end) => {
+        const range = document.createRange();
+        range.setStart(node, start);
+        range.setEnd(node, end);
+        const boxes = [...range.getClientRects()].filter((box) => box.width);
+        return new Set(boxes.map((box) => Math.round(box.bottom))).size;
+    };
+    const torn = [];
+    for (const cell of document.querySelectorAll("article td, article th")) {
+        const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+        for (let text; (text = texts.nextNode()); ) {
+            const words = /[A-Za-z0-9]+(?:\.[0-9]+)*/g;
+            for (let word; (word = words.exec(text.data)); )
+                if (lines(text, word.index, words.lastIndex) > 1) torn.push(`${word[0]} in: ${cell.textContent}`);
+            if (cell.matches("th") && text.data.length <= 8 && lines(text, 0, text.data.length) > 1)
+                torn.push(`the heading ${text.data}`);
+        }
+    }
+    return torn;
+}"""
 HEADINGS = """() => [...document.querySelectorAll("article :is(h1, h2, h3, h4, h5, h6)")]
     .map((heading) => [Number(heading.tagName[1]), heading.textContent.trim()])"""
+PICTURES_WITHOUT_LINK = "() => [...document.querySelectorAll('article :not(a) > img')].map((picture) => picture.src)"
 LINKS = "() => [...document.querySelectorAll('a[href]')].map((link) => link.href)"
 IDS = "() => [...document.querySelectorAll('[id]')].map((element) => element.id)"
 
@@ -46,6 +70,7 @@ def test_a_page_fits_and_its_headings_and_links_are_right(
         page.set_viewport_size({"width": width, "height": 800})
         _check_that_it_fits(page, width)
     _check_headings(page)
+    assert page.evaluate(PICTURES_WITHOUT_LINK) == []
     ids = page.evaluate(IDS)
     assert sorted(ids) == sorted(set(ids))
     for link in dict.fromkeys(page.evaluate(LINKS)):
@@ -56,6 +81,7 @@ def _check_that_it_fits(page: Page, width: int) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") == width
     assert page.evaluate(TOO_WIDE) == []
     assert page.evaluate(CELLS_TOO_FULL) == []
+    assert page.evaluate(TORN) == []
 
 
 def _check_headings(page: Page) -> None:

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.site.pages import LANGUAGES, address
+from tests.site.pages import BASE, LANGUAGES, address, names
 
 
 def _search(page: Page, words: str) -> None:
@@ -38,6 +39,36 @@ def test_search_finds_words(page: Page, url: str, language: str, words: str, fou
     expect(page.locator(".md-search-result mark").first).to_be_attached()
 
 
+@pytest.mark.parametrize(
+    ("language", "words", "first"),
+    [
+        ("en", "sensor", "wait.html"),
+        ("en", "on_clear", "run.html"),
+        ("en", "outputs", "outputs.html"),
+        ("zh", "占用 worker", "zh/wait.html"),
+        ("zh", "on_clear", "zh/run.html"),
+        ("zh", "输出参数", "zh/outputs.html"),
+        ("zh", "ApiPermissions", "zh/design.html"),  # is there in English only
+    ],
+)
+def test_search_finds_the_best_first_and_nothing_in_the_other_language(
+    page: Page, url: str, language: str, words: str, first: str
+) -> None:
+    page.goto(url + address("install", language))
+    _search(page, words)
+    results = page.locator(".md-search-result__list > li > a.md-search-result__link")
+    expect(results.first).to_have_attribute("href", re.compile(f"^{re.escape(url + first)}"))
+    found = [link.removeprefix(url) for link in results.evaluate_all("links => links.map(link => link.href)")]
+    assert [link for link in found if link.startswith("zh/") != (language == "zh")] == []
+
+
+def test_a_name_is_one_word_to_the_search(page: Page, url: str) -> None:
+    page.goto(url + address("install", "en"))
+    _search(page, "on_clear")
+    expect(page.locator(".md-search-result mark").first).to_have_text("on_clear")
+    assert set(page.locator(".md-search-result mark").all_inner_texts()) <= {"on_clear", ""}
+
+
 def test_search_does_not_find_what_is_not_there(page: Page, url: str) -> None:
     page.goto(url + address("install", "zh"))
     _search(page, "饕餮")
@@ -52,6 +83,34 @@ def test_the_first_screen_says_and_shows_what_it_is(page: Page, url: str, langua
         box = page.locator(what).first.bounding_box()
         assert box
         assert box["y"] + box["height"] <= 800, what
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_first_heading_has_no_empty_line(page: Page, url: str, language: str) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto(url + address("index", language))
+    below = page.locator("article h1").evaluate(
+        """heading => {
+            const text = document.createRange();
+            text.selectNode(heading.firstChild);
+            return heading.getBoundingClientRect().bottom - text.getBoundingClientRect().bottom;
+        }"""
+    )
+    assert below < 10
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_where_no_page_is_both_languages_say_so(page: Page, url: str, troubles: list[str], language: str) -> None:
+    missing = url + "zh/deeper/not-there.html"
+    page.goto(missing)
+    expect(page).to_have_title(re.compile("404.*页面不存在"))
+    page.locator(f'article a[href="{BASE}{address("index", language)}"]').click()
+    expect(page).to_have_url(url + address("index", language))
+    expect(page.locator("html")).to_have_attribute("lang", language)
+    # all that is missing is what is meant to be
+    assert troubles[:1] == [f"missing: {missing}"]
+    assert [trouble for trouble in troubles[1:] if "status of 404" not in trouble] == []
+    troubles.clear()
 
 
 def test_code_is_coloured_and_can_be_copied(page: Page, url: str) -> None:
@@ -97,12 +156,41 @@ def test_drawings_are_drawn(page: Page, url: str, name: str, count: int, languag
         box = drawing.bounding_box()
         assert box
         assert box["height"] > 100
+        for width in (1280, 390):
+            page.set_viewport_size({"width": width, "height": 800})
+            drawn = drawing.locator("svg").evaluate("svg => svg.clientWidth / svg.viewBox.baseVal.width")
+            assert drawn * 16 > 11, "its words are too small"
+
+
+REFERENCE = [name for name in names() if name.startswith("reference-")]
 
 
 @pytest.mark.parametrize(("language", "heading"), [("en", "Parameters:"), ("zh", "参数：")])
 def test_the_reference_is_in_the_language_of_its_page(page: Page, url: str, language: str, heading: str) -> None:
-    page.goto(url + address("reference", language))
-    assert page.get_by_text(heading, exact=True).count() > 20
+    page.goto(url + address("reference-operators", language))
+    assert page.get_by_text(heading, exact=True).count() > 5
     link = page.locator("article .doc-contents a.autorefs-internal", has_text="SopsException").first
-    assert link.evaluate("link => link.pathname") == page.evaluate("location.pathname")
+    assert link.evaluate("link => link.href.split('#')[0]") == url + address("reference-exceptions", language)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("name", REFERENCE)
+def test_the_reference_says_values_and_names_nothing_private(page: Page, url: str, name: str, language: str) -> None:
+    page.goto(url + address(name, language))
     assert page.get_by_text(re.compile(r":(attr|class|data|func|meth|mod):")).count() == 0
+    for item in page.locator("article .doc-section-item").all_inner_texts():
+        if default := re.search(r"(?:default:|默认：)\s*(.+?)\)\s*(?:–|$)", item):
+            ast.literal_eval(default[1])
+        assert not item.lstrip().startswith("–"), item
+    for base in page.locator("article .doc-class-bases code").all():
+        # those of the package are links, since they are in the reference
+        inside = base.locator("[title^='airflow_provider_sops.'], [href*='#airflow_provider_sops.']")
+        assert inside.count() == inside.and_(page.locator("a")).count(), base.inner_text()
+
+
+@pytest.mark.parametrize("name", ["SopsTaskEndedTrigger", "WaitSpec"])
+def test_the_reference_has_the_arguments_that_python_does_not_show(page: Page, url: str, name: str) -> None:
+    page.goto(url + address("reference-triggers", "en"))
+    parameters = page.locator(f"article .doc-class:has(> [id$='.{name}']) .doc-section-item").all_inner_texts()
+    (interval,) = [item for item in parameters if item.startswith("poll_interval")]
+    assert re.match(r"poll_interval \((Duration, default: 10\.0 |float)\)", " ".join(interval.split()))

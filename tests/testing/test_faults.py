@@ -177,7 +177,7 @@ def test_a_replica_that_lags_behind(fake: FakeSops, call: Caller) -> None:
     task_id = fake.create_task()
     fake.advance(5)
     fake.faults.add("get_task_status", kind="stale")
-    fake.faults.add("get_tasks_status", kind="old_answer")
+    fake.faults.add("get_tasks_status", kind="stale")
     status = call("get_task_status", task_id)["data"]
     assert (status["state"], status["finish_time"]) == ("RUNNING", None)
     running = {row["name"]: row["state"] for row in status["children"].values() if row["name"]}

@@ -108,6 +108,11 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ('outputs = ["VERSION"', 'outputs = ["VERSIONS"', "template 'mine': there is no constant 'VERSIONS'"),
         ('subprocess = "other"', 'subprocess = "nothing"', "no template 'nothing'"),
         ('subprocess = "other"', 'subprocess = "mine"', "template 'mine' is its own subprocess: mine -> mine"),
+        (
+            'plugin = "sleep_timer"\n  inputs = { bk_timing = 10 }',
+            'subprocess = "mine"',
+            "is its own subprocess: (mine -> other -> mine|other -> mine -> other)$",
+        ),
         ("id = 2\n", "", "template 'other': 'id' is a required property"),
         ("id = 2\n", "id = 1\n", "there are two templates with the id 1"),
         ('key = "b"\n', 'key = "a"\n', "there are two nodes of template 'mine' with the key 'a'"),

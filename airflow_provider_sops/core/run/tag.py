@@ -59,6 +59,7 @@ def make_tag(
     task_id: str,
     map_index: int,
     max_tries: int,
+    iteration: int | None = None,
     site: str | None = None,
 ) -> Tag:
     """Make the tag of an Airflow task.
@@ -66,8 +67,10 @@ def make_tag(
     :param run_start: when the DAG run started, to the microsecond: it tells two Airflows with the same DAG apart, and a
         run from a deleted one of the same id.
     :param max_tries: Airflow's number, which stays the same over retries and grows when a user clears the task.
+    :param iteration: of the loop that the task is in; ``None`` outside of loops.
     :param site: what is known of the Airflow itself; given when a cleared task takes up the SOPS task there is.
     """
-    base = "af" + digest((dag_id, run_id, run_start, task_id, map_index, max_tries), 16)
-    thread = "" if site is None else "at" + digest((site, dag_id, run_id, task_id, map_index), 14)
+    in_loop = () if iteration is None else (iteration,)
+    base = "af" + digest((dag_id, run_id, run_start, task_id, map_index, max_tries, *in_loop), 16)
+    thread = "" if site is None else "at" + digest((site, dag_id, run_id, task_id, map_index, *in_loop), 14)
     return Tag(base, thread)

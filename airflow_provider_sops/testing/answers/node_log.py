@@ -43,7 +43,7 @@ def _before(task: Task, node: Node, url: str) -> Iterator[str]:
     data = {key: f"<DataInput: {{'need_render': True, 'value': {value!r}}}>" for key, value in node.inputs.items()}
     inputs = ", ".join(f"{key!r}: {value}" for key, value in data.items())
     about = {"operator": task.executor, "executor": task.executor, "task_id": task.id, "task_name": task.name}
-    about |= {"task_start_time": (local_time(task.start_time) or "")[:19], "task_url": url}
+    about |= {"task_start_time": local_time(task.start_time)[:19], "task_url": url}
     what = {"id": own, "root_pipeline_id": task.root_id, "name": node.name, "code": node.plugin}
     yield f"{root} before execute ServiceActivity({own}) state: None"
     yield f"{place} activity execute data: <Data: {{'inputs': {{{inputs}}}, 'outputs': {{}}}}>, root inputs: {about}"

@@ -11,6 +11,12 @@ from typing import Any
 from airflow_provider_sops.testing.releases import Release
 
 _OLD_NAMES = {"retryable": "can_retry", "skippable": "isSkipped"}
+#: API -> what a release that gives these fields has.
+_LATER_FIELDS = {
+    "get_task_list": ("is_child_taskflow", ("is_child_taskflow",)),
+    "get_task_node_detail": ("get_task_status.failed_node_info", ("auto_retry_info",)),
+    "get_tasks_status": ("get_tasks_status.is_deleted", ("flow_type", "current_flow", "is_deleted")),
+}
 _PIPELINE = "<class 'pipeline.core.pipeline.Pipeline'>"
 
 
@@ -54,15 +60,10 @@ def _first_engines(row: dict[str, Any], types: dict[str, str]) -> dict[str, Any]
     return row
 
 
-def status_row_of(release: Release, row: dict[str, Any]) -> dict[str, Any]:
-    """One row of get_tasks_status."""
-    known = release.has("get_tasks_status.is_deleted")
-    return row if known else _without(row, "flow_type", "current_flow", "is_deleted")
-
-
-def list_row_of(release: Release, row: dict[str, Any]) -> dict[str, Any]:
-    """One row of get_task_list."""
-    return row if release.has("is_child_taskflow") else _without(row, "is_child_taskflow")
+def row_of(release: Release, api: str, row: dict[str, Any]) -> dict[str, Any]:
+    """One row of an API's answer, or all of its ``data``, where nothing but fields is missing."""
+    since, fields = _LATER_FIELDS[api]
+    return row if release.has(since) else _without(row, *fields)
 
 
 def detail_of(release: Release, detail: dict[str, Any], bk_biz_id: int) -> dict[str, Any]:
@@ -72,8 +73,3 @@ def detail_of(release: Release, detail: dict[str, Any], bk_biz_id: int) -> dict[
         return detail
     names = {"project_id": "business_id", "project_name": "business_name"}
     return {names.get(name, name): value for name, value in (detail | {"project_id": bk_biz_id}).items()}
-
-
-def node_detail_of(release: Release, detail: dict[str, Any]) -> dict[str, Any]:
-    """``data`` of get_task_node_detail."""
-    return detail if release.has("get_task_status.failed_node_info") else _without(detail, "auto_retry_info")

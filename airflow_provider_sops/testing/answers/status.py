@@ -29,7 +29,7 @@ def task_status(task: Task, now: float, *, children: bool = True, racing: bool =
 
     :param racing: the end has not been written yet: FINISHED without an end time.
     """
-    rows = _children(task, task.pipeline, now) if children else {}
+    rows = _children(task, task.flow.root, now) if children else {}
     status = _row(task, task.flow, task.state, task.root_id, rows, now) | {"name": task.name}
     return status | {"finish_time": None} if racing else status
 
@@ -47,7 +47,7 @@ def past_status(task: Task, now: float, *, children: bool = True) -> dict[str, A
         return created_status() | {"name": task.name}
     status = task_status(task, now, children=children)
     status |= {"state": state, "finish_time": None, "elapsed_time": elapsed(task.flow.start, until, now)}
-    for node in walk(task.pipeline):
+    for node in walk(task.flow.root):
         row = status["children"].get(node.id)
         if row is None or node.start is None:
             continue
@@ -111,8 +111,8 @@ def times_of(own: Flow | Node, now: float) -> dict[str, Any]:
     """The times in a row."""
     return {
         "elapsed_time": elapsed(own.start, own.finish, now),
-        "start_time": local_time(own.start, None),
-        "finish_time": local_time(own.finish, None),
+        "start_time": local_time(own.start) or None,
+        "finish_time": local_time(own.finish) or None,
     }
 
 

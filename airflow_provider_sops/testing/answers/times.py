@@ -14,12 +14,9 @@ def _text(second: int, zone: tzinfo) -> str:
     return datetime.fromtimestamp(second, zone).strftime("%Y-%m-%d %H:%M:%S %z")
 
 
-def local_time(at: float | None, missing: str | None = "") -> str | None:
-    """``2026-11-22 21:03:25 +0800``.
-
-    :param missing: what stands for no time: ``""``, or None in get_task_status.
-    """
-    return missing if at is None else _text(int(at), SERVER_ZONE)
+def local_time(at: float | None) -> str:
+    """``2026-11-22 21:03:25 +0800``; empty: no time."""
+    return "" if at is None else _text(int(at), SERVER_ZONE)
 
 
 def iso_time(at: float | None, zone: tzinfo | None) -> str | None:

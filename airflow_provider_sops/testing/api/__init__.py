@@ -7,7 +7,7 @@ Older releases differ in what :mod:`~airflow_provider_sops.testing.releases` say
 from __future__ import annotations
 
 # what is imported puts its views into APIS
-from airflow_provider_sops.testing.api import (
+from airflow_provider_sops.testing.api import (  # noqa: F401
     task_creation,
     task_detail,
     task_list,
@@ -18,15 +18,4 @@ from airflow_provider_sops.testing.api import (
 from airflow_provider_sops.testing.api.answering import handle
 from airflow_provider_sops.testing.api.call import APIS, Api, Call
 
-__all__ = [
-    "APIS",
-    "Api",
-    "Call",
-    "handle",
-    "task_creation",
-    "task_detail",
-    "task_list",
-    "task_operation",
-    "task_status",
-    "templates",
-]
+__all__ = ["APIS", "Api", "Call", "handle"]

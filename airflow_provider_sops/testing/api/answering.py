@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from airflow_provider_sops.testing.answers import Project
+from airflow_provider_sops.testing.answers.projects import Project
 from airflow_provider_sops.testing.api.call import Call
 from airflow_provider_sops.testing.api.permissions import ask_iam
 from airflow_provider_sops.testing.refusals import (
@@ -98,12 +98,13 @@ def _body(call: Call) -> dict[str, Any]:
 
 
 def _project(call: Call) -> Project:
+    """The project for the number in the ``bk_biz_id`` place: a business', or, with another scope, its own."""
     scope = call.params.get("scope", "cmdb_biz")
     scope_id = call.ids["bk_biz_id"]
-    project = call.site.project_of(scope_id, scope)
-    if project is None:
-        raise no_place(call.release, scope_id, scope)
-    return project
+    for project in call.site.projects.values():
+        if scope_id == (project.bk_biz_id if scope == "cmdb_biz" else project.id):
+            return project
+    raise no_place(call.release, scope_id, scope)
 
 
 def _cached(call: Call, key: tuple[Any, ...]) -> Answer:

@@ -7,8 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_sops.testing.answers import Project
-from airflow_provider_sops.testing.api.flags import boolean
+from airflow_provider_sops.testing.answers.projects import Project
 from airflow_provider_sops.testing.engine.task import Task
 from airflow_provider_sops.testing.refusals import Answer
 from airflow_provider_sops.testing.releases import Release
@@ -45,11 +44,11 @@ class Call:
     raw: bytes
     path: str
     replica: Replica
-    stale: bool = False
-    racing: Callable[[Task], bool] = lambda task: False
-    poisoned: Collection[int] = ()
-    closed: bool = False
-    denial_status: int = 200
+    stale: bool
+    racing: Callable[[Task], bool]
+    poisoned: Collection[int]
+    closed: bool
+    denial_status: int
     body: dict[str, Any] = field(default_factory=dict)
     project: Project = NO_PROJECT
 
@@ -67,20 +66,15 @@ class Call:
         """A flag of get_task_status: anything but an empty value counts, also ``0`` and ``false``."""
         return bool(self.query.get(name))
 
-    def get_bool(self, name: str) -> bool | None:
-        """A real boolean parameter.
-
-        :raises Stop: it is none.
-        """
-        value = self.query.get(name)
-        if value is None or value == "":
-            return None
-        return boolean(name, value)
-
     @property
     def params(self) -> Mapping[str, Any]:
         """What is asked with: the query of a GET, the body of a POST."""
         return self.body if self.api.method == "POST" else self.query
+
+    def task(self, task_id: int) -> Task | None:
+        """A task of the project."""
+        task = self.site.task(task_id)
+        return task if task is not None and task.project_id == self.project.id else None
 
     @property
     def is_common(self) -> bool:

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_sops.testing import answers
-from airflow_provider_sops.testing.answers import shapes
 from airflow_provider_sops.testing.api.call import Call
 from airflow_provider_sops.testing.engine.task import Task
 from airflow_provider_sops.testing.refusals import NOT_FOUND, PARAMETER, Stop, missing, refusal
@@ -19,9 +17,9 @@ def find_task(call: Call, words: str = "TaskFlowInstance matching query does not
     :param words: the database's words for one that is not there.
     :raises Stop: there is none.
     """
-    task = call.site.task(call.ids["task_id"])
-    if task is None or task.project_id != call.project.id or task.deleted:
-        task_id = call.ids["task_id"]
+    task_id = call.ids["task_id"]
+    task = call.task(task_id)
+    if task is None or task.deleted:
         raise missing(call.release, words.format(id=task_id), f"task[id={task_id}] of {business(call)} does not exist")
     return task
 
@@ -31,32 +29,32 @@ def business(call: Call) -> str:
     return f"business[bk_biz_id={call.project.bk_biz_id}]"
 
 
-def find_template(call: Call, project_part: str) -> Template:
+def visible_templates(call: Call) -> list[Template]:
+    """The templates of the project, or, where the call is about these, the common ones."""
+    return [
+        template
+        for template in call.site.templates.values()
+        if not template.deleted
+        and template.common == call.is_common
+        and (template.common or template.project_id == call.project.id)
+    ]
+
+
+def find_template(call: Call, comma: str = ",") -> Template:
     """The template of the call, if its project may see it and it is not deleted.
 
-    :param project_part: how the project stands in the refusal.
+    :param comma: what stands in the refusal between the project's ids.
     :raises Stop: there is none.
     """
-    template = call.site.templates.get(call.ids["template_id"])
-    common = call.is_common
-    if (
-        template is None
-        or template.deleted
-        or template.common != common
-        or (not common and template.project_id != call.project.id)
-    ):
-        if common:
-            message = f"common template[id={call.ids['template_id']}] does not exist"
-        else:
-            place = f"project[{project_part}]" if call.release.has("scope") else business(call)
-            message = f"template[id={call.ids['template_id']}] of {place} does not exist"
-        raise Stop(refusal(message, NOT_FOUND))
-    return template
-
-
-def tree_of(call: Call, task: Task) -> dict[str, Any]:
-    """The tree of a task, as this release gives it."""
-    return shapes.tree_of(call.release, answers.pipeline_tree(task))
+    template_id = call.ids["template_id"]
+    for template in visible_templates(call):
+        if template.id == template_id:
+            return template
+    if call.is_common:
+        raise Stop(refusal(f"common template[id={template_id}] does not exist", NOT_FOUND))
+    project = f"project[project_id={call.project.id}{comma}biz_id={call.project.bk_biz_id}]"
+    place = project if call.release.has("scope") else business(call)
+    raise Stop(refusal(f"template[id={template_id}] of {place} does not exist", NOT_FOUND))
 
 
 def posted_graph(call: Call, tree: Any, *, draw: bool = True) -> Graph:

@@ -1,19 +1,74 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Making tasks."""
+"""Making tasks. What SOPS' JSON schema refuses is refused in the words of the same library."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+import jsonschema
+
+from airflow_provider_sops.testing.answers import shapes
+from airflow_provider_sops.testing.answers.tree import pipeline_tree
 from airflow_provider_sops.testing.api.call import BIZ, TASK, TEMPLATE, Call, as_api
-from airflow_provider_sops.testing.api.create_schema import check_create
-from airflow_provider_sops.testing.api.lookups import find_task, find_template, posted_graph, tree_of
+from airflow_provider_sops.testing.api.lookups import find_task, find_template, posted_graph
 from airflow_provider_sops.testing.api.permissions import require
 from airflow_provider_sops.testing.engine.task import Task
 from airflow_provider_sops.testing.posts import callbacks
 from airflow_provider_sops.testing.refusals import NOT_FOUND, PARAMETER, UNKNOWN, Answer, Stop, refusal
-from airflow_provider_sops.testing.templates.template import Template
+from airflow_provider_sops.testing.releases import Release
+from airflow_provider_sops.testing.templates.template import Graph, Template
+
+_ID = {"oneOf": [{"type": "string", "minLength": 1}, {"type": "integer", "minimum": 1}]}
+#: Parameters of one of the two APIs, in the order of the recorded refusals: what SOPS fills in for those not given.
+_DEFAULTS: dict[bool, dict[str, Any]] = {
+    False: {
+        "constants": {},
+        "flow_type": "common",
+        "exclude_task_nodes_id": [],
+        "simplify_vars": [],
+        "execute_task_nodes_id": [],
+        "template_schemes_id": [],
+    },
+    True: {
+        "flow_type": "common",
+        "template_source": "business",
+        "constants": {},
+        "exclude_task_nodes_id": [],
+        "template_schemes_id": [],
+    },
+}
+
+
+def _check_schema(params: dict[str, Any], and_start: bool, release: Release) -> None:
+    """Check what create_task, or create_and_start_task, is asked with.
+
+    :raises Stop: the schema refuses it.
+    """
+    defaults = {name: value for name, value in _DEFAULTS[and_start].items() if name not in params}
+    instance = {name: value for name, value in params.items() if name != "scope"} | defaults
+    try:
+        jsonschema.validate(instance, _schema(and_start, release))
+    except jsonschema.ValidationError as error:
+        word = "parmas" if and_start else "params"  # SOPS' own spelling
+        raise Stop(refusal(f"task {word} is invalid: {error}", PARAMETER)) from None
+
+
+def _schema(and_start: bool, release: Release) -> dict[str, Any]:
+    longest_name = 100 if release.has("create_task.name of 100 characters") else 50
+    properties: dict[str, Any] = {
+        "name": {"type": "string", "minLength": 1, "maxLength": longest_name},
+        "flow_type": {"type": "string", "enum": ["common", "common_func"]},
+        "constants": {"type": "object"},
+        "exclude_task_nodes_id": {"type": "array"},
+    }
+    if not and_start and release.has("create_task.execute_task_nodes_id"):
+        properties["execute_task_nodes_id"] = {"type": "array"}
+    if release.has("create_task.template_schemes_id"):
+        properties["template_schemes_id"] = {"oneOf": [_ID, {"type": "array", "items": _ID}]}
+    if and_start:
+        properties["template_source"] = {"type": "string"}
+    return {"type": "object", "required": ["name"], "properties": properties}
 
 
 def _excluded(call: Call, template: Template, params: Mapping[str, Any]) -> list[str]:
@@ -42,41 +97,46 @@ def _excluded(call: Call, template: Template, params: Mapping[str, Any]) -> list
 
 def _create(call: Call, and_start: bool) -> Task:
     params = call.body
-    template = find_template(call, f"project_id={call.project.id},biz_id={call.project.bk_biz_id}")
-    check_create(params, and_start, call.release)
+    template = find_template(call)
+    _check_schema(params, and_start, call.release)
     callback_url = callbacks.checked_url(params.get("callback_url"))
     if params.get("pipeline_tree") and not and_start:
         graph = posted_graph(call, params["pipeline_tree"], draw=False)
     else:
         graph = call.site.graph(template, _excluded(call, template, params))
+    version = "" if and_start else params.get("callback_version", "")
+    return _new_task(call, graph, template=template, callback_url=callback_url, callback_version=version)
+
+
+def _new_task(call: Call, graph: Graph, **more: Any) -> Task:
+    params = call.body
     task = call.site.create_task(
         name=params["name"],
         project_id=call.project.id,
         graph=graph,
         constants=params.get("constants", {}),
         user=call.user,
-        template=template,
         flow_type=params.get("flow_type", "common"),
-        callback_url=callback_url,
-        callback_version="" if and_start else params.get("callback_version", ""),
+        **more,
     )
     task.note(call.now, call.user, "create")
     return task
+
+
+def _answer_with(call: Call, task: Task) -> Answer:
+    tree = shapes.tree_of(call.release, pipeline_tree(task))
+    data = {"task_id": task.id, "task_url": call.site.task_url(task), "pipeline_tree": tree}
+    return {"result": True, "data": data, "code": 0}
 
 
 @as_api("POST", TEMPLATE, "flow_create_task")
 def create_task(call: Call) -> Answer:
     """Make a task of a template."""
     task = _create(call, and_start=False)
-    url = call.site.task_url(task)
-    data = {
-        "task_id": task.id,
-        "task_url": url,
-        "pipeline_tree": tree_of(call, task),
-    }
+    answer = _answer_with(call, task)
     if task.flow_type == "common_func":
-        data["function_task_claim_url"] = url.replace("/taskflow/", "/function/")
-    return {"result": True, "data": data, "code": 0}
+        answer["data"]["function_task_claim_url"] = answer["data"]["task_url"].replace("/taskflow/", "/function/")
+    return answer
 
 
 @as_api("POST", TEMPLATE, "flow_create_task")
@@ -85,40 +145,20 @@ def create_and_start_task(call: Call) -> Answer:
     task = _create(call, and_start=True)
     call.site.start_task(task, call.user)
     task.note(call.now, call.user, "start")
-    data = {
-        "pipeline_tree": tree_of(call, task),
-        "task_id": task.id,
-        "task_url": call.site.task_url(task),
-    }
-    return {"result": True, "code": 0, "data": data}
+    return _answer_with(call, task)
 
 
 @as_api("POST", BIZ)
 def fast_create_task(call: Call) -> Answer:
     """Make a task of a posted tree, without a template."""
-    params = call.body
-    if "pipeline_tree" not in params:
+    if "pipeline_tree" not in call.body:
         message = "[API] fast_create_task get invalid pipeline_tree: 'pipeline_tree'"
         raise Stop(refusal(message, PARAMETER, data=None), traced=False)
-    graph = posted_graph(call, params["pipeline_tree"])
+    graph = posted_graph(call, call.body["pipeline_tree"])
     require(call, "project_fast_create_task")
-    if "name" not in params:
+    if "name" not in call.body:
         raise Stop(refusal("invalid params: 'name'", PARAMETER))
-    task = call.site.create_task(
-        name=params["name"],
-        project_id=call.project.id,
-        graph=graph,
-        constants=params.get("constants", {}),
-        user=call.user,
-        flow_type=params.get("flow_type", "common"),
-    )
-    task.note(call.now, call.user, "create")
-    data = {
-        "task_id": task.id,
-        "task_url": call.site.task_url(task),
-        "pipeline_tree": tree_of(call, task),
-    }
-    return {"result": True, "data": data, "code": 0}
+    return _answer_with(call, _new_task(call, graph))
 
 
 @as_api("POST", TASK, "task_edit")

@@ -19,29 +19,28 @@ from airflow_provider_sops.testing.refusals import (
 )
 
 
-def _already_started() -> Answer:
-    return {"result": False, "code": INVALID_OPERATION, "message": "task already started"}
+def _start(call: Call, task: Task, more: Answer, more_at_once: Answer) -> Answer:
+    """Start a task, as two APIs do.
 
-
-def _start_at_once(call: Call, task: Task) -> Answer:
-    """What the first engine answers to a good start: with a code, as if it had failed."""
+    :param more: what this one answers besides.
+    :param more_at_once: the same of the first engine.
+    """
+    task.note(call.now, call.user, "start")
+    at_once = not call.release.has("engine v2")
+    if task.is_started and not at_once:
+        return refusal("task already started", INVALID_OPERATION)
     call.site.start_task(task, call.user)
-    return {"result": True, "message": "success", "code": OPERATION_FAILED}
+    if at_once:  # with the code of a failure, although it has succeeded
+        return {"result": True, "message": "success", "code": OPERATION_FAILED, **more_at_once}
+    return {"result": True, "code": 0, **more}
 
 
 @as_api("POST", TASK, "task_operate")
 def start_task(call: Call) -> Answer:
     """Queue the start of a task. ``result: true`` does not mean that it starts."""
     task = find_task(call, "TaskFlowInstance(id={id}) does not exist.")
-    task.note(call.now, call.user, "start")
-    url = call.site.task_url(task)
-    if not call.release.has("engine v2"):
-        more = {"task_url": url} if call.release.has("IAM") else {}
-        return more | _start_at_once(call, task)
-    if task.is_started:
-        return _already_started()
-    call.site.start_task(task, call.user)
-    return {"task_url": url, "data": {"task_url": url}, "result": True, "code": 0}
+    url = {"task_url": call.site.task_url(task)}
+    return _start(call, task, {**url, "data": url}, url if call.release.has("IAM") else {})
 
 
 @as_api("POST", TASK, "task_operate")
@@ -49,18 +48,12 @@ def operate_task(call: Call) -> Answer:
     """Start, pause, resume or revoke a task."""
     task = find_task(call)
     action = str(call.body.get("action"))
-    if action != "start":
-        call.site.operate_task(task, call.user, action)
-        if not call.release.has("engine v2"):
-            return {"result": True, "data": {}, "code": 0}
-        return {"result": True, "message": "success", "code": 0}
-    task.note(call.now, call.user, action)
+    if action == "start":
+        return _start(call, task, {"message": "success"}, {})
+    call.site.operate_task(task, call.user, action)
     if not call.release.has("engine v2"):
-        return _start_at_once(call, task)
-    if task.is_started:
-        return _already_started()
-    call.site.start_task(task, call.user)
-    return {"message": "success", "result": True, "code": 0}
+        return {"result": True, "data": {}, "code": 0}
+    return {"result": True, "message": "success", "code": 0}
 
 
 @as_api("POST", ("bk_biz_id", "task_id"), "task_operate")

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import json
 
-from airflow_provider_sops.testing import answers
 from airflow_provider_sops.testing.answers import shapes
+from airflow_provider_sops.testing.answers.templates import template_constants, template_row, template_tree
 from airflow_provider_sops.testing.api.call import BIZ, TEMPLATE, Call, as_api
-from airflow_provider_sops.testing.api.lookups import find_template, posted_graph
-from airflow_provider_sops.testing.api.parameters import zone_of
+from airflow_provider_sops.testing.api.lookups import find_template, posted_graph, visible_templates
+from airflow_provider_sops.testing.api.parameters import query_flag, zone_of
 from airflow_provider_sops.testing.posts import webhooks
 from airflow_provider_sops.testing.refusals import NOT_FOUND, Answer, Crash, refusal
 from airflow_provider_sops.testing.templates.ids import node_id
@@ -36,7 +36,6 @@ def get_user_project_list(call: Call) -> Answer:
 def get_template_list(call: Call) -> Answer:
     """Templates of a project, or the common ones."""
     zone = zone_of(call)
-    common = call.is_common
     wanted: set[int] | None = None
     if call.query.get("id_in"):
         try:
@@ -45,13 +44,9 @@ def get_template_list(call: Call) -> Answer:
             raise Crash from None
     keyword = call.query.get("name_keyword", "")
     rows = [
-        answers.template_row(template, call.project, call.site.created, zone)
-        for template in sorted(call.site.templates.values(), key=lambda template: -template.id)
-        if template.common == common
-        and not template.deleted
-        and (common or template.project_id == call.project.id)
-        and (wanted is None or template.id in wanted)
-        and keyword.lower() in template.name.lower()
+        template_row(template, call.project, call.site.created, zone)
+        for template in sorted(visible_templates(call), key=lambda template: -template.id)
+        if (wanted is None or template.id in wanted) and keyword.lower() in template.name.lower()
     ]
     return {"result": True, "data": rows, "code": 0}
 
@@ -59,23 +54,19 @@ def get_template_list(call: Call) -> Answer:
 @as_api("GET", TEMPLATE, "flow_view")
 def get_template_info(call: Call) -> Answer:
     """A template with its tree."""
-    template = find_template(call, f"project_id={call.project.id}, biz_id={call.project.bk_biz_id}")
-    data = answers.template_row(template, call.project, call.site.created, zone_of(call))
+    template = find_template(call, ", ")
+    data = template_row(template, call.project, call.site.created, zone_of(call))
     del data["auth_actions"]
-    keys = list(data)
-    place = keys.index("category") + 1
-    info = {key: data[key] for key in keys[:place]}
-    info["pipeline_tree"] = shapes.tree_of(call.release, answers.template_tree(template))
-    info |= {key: data[key] for key in keys[place:]}
-    if call.get_bool("include_constants"):
-        info["template_constants"] = answers.template_constants(template)
-    return {"result": True, "data": info, "code": 0}
+    data["pipeline_tree"] = shapes.tree_of(call.release, template_tree(template))
+    if query_flag(call, "include_constants"):
+        data["template_constants"] = template_constants(template)
+    return {"result": True, "data": data, "code": 0}
 
 
 @as_api("GET", ("bk_biz_id", "template_id"), "flow_view")
 def get_template_schemes(call: Call) -> Answer:
     """Execution schemes of a template."""
-    template = find_template(call, f"project_id={call.project.id},biz_id={call.project.bk_biz_id}")
+    template = find_template(call)
     rows = [{"id": scheme.id, "name": scheme.name, "data": json.dumps(scheme.node_ids)} for scheme in template.schemes]
     return {"result": True, "data": rows, "code": 0}
 

@@ -4,15 +4,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+import re
+import sched
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from airflow_provider_sops.testing.engine import plugins
-from airflow_provider_sops.testing.engine.events import Events
-from airflow_provider_sops.testing.engine.gateway import choose_way
 from airflow_provider_sops.testing.engine.node import Node, Pipeline, auto_retry_of, id_in_task, running_state, walk
-from airflow_provider_sops.testing.engine.variables import outputs_of, values_of
 from airflow_provider_sops.testing.templates.ids import node_id, version_id
 from airflow_provider_sops.testing.templates.template import PLUGINS, Graph
 from airflow_provider_sops.testing.templates.variables import render
@@ -49,7 +48,8 @@ class Flow:
         self.start: float | None = None
         self.finish: float | None = None
         self.past: list[tuple[float, str]] = []
-        self.events = Events()
+        self._now = 0.0
+        self._events = sched.scheduler(lambda: self._now, lambda seconds: None)
         self.paused_nodes: set[str] = set()
         self._retries = retries
         self._on_finish = on_finish
@@ -71,6 +71,25 @@ class Flow:
             self.past.pop()
         self.past.append((at, state))
 
+    # ---- through time ----
+
+    def run(self, now: float) -> None:
+        """Handle all events that are due."""
+        self._now = now
+        self._events.run(blocking=False)
+
+    def let_happen(self, at: float, handle: Callable[[float], None]) -> None:
+        """Let something happen at a time.
+
+        :param handle: is called with the time.
+        """
+        self._events.enterabs(at, 0, handle, (at,))
+
+    def forget_events(self) -> None:
+        """Nothing happens any more."""
+        for event in self._events.queue:
+            self._events.cancel(event)
+
     # ---- the whole ----
 
     def begin(self, at: float) -> None:
@@ -81,7 +100,7 @@ class Flow:
     def stop(self) -> None:
         """Let nothing happen any more; running nodes keep their state, as in SOPS."""
         self.state = "REVOKED"
-        self.events.clear()
+        self.forget_events()
 
     def go_on(self, pipeline: Pipeline, at: float) -> None:
         """Let what has waited in a paused pipeline go on."""
@@ -132,14 +151,14 @@ class Flow:
             self.succeed(node, at)
 
     def _enter_subprocess(self, node: Node, graph: Graph, at: float) -> None:
-        outer = values_of(node.pipeline)
+        outer = node.pipeline.values()
         values = {key: render(constant["value"], outer) for key, constant in graph.constants.items()}
         node.inputs = {key[2:-1]: value for key, value in values.items()}
         node.child = Pipeline(node.id, graph, values, owner=node)
         self._enter(node.child, graph.start, at)
 
     def _run_plugin(self, node: Node, at: float) -> None:
-        values = values_of(node.pipeline)
+        values = node.pipeline.values()
         node.inputs = plugins.inputs_of(node, values)
         if node.plugin not in PLUGINS:
             return  # no such plugin: it runs for ever
@@ -153,7 +172,7 @@ class Flow:
             self._later(node, at + plugins.run(node, at, values), self._end_plugin)
 
     def _choose_way(self, node: Node, at: float) -> None:
-        node.way = choose_way(node, values_of(node.pipeline))
+        node.way = _chosen_way(node, node.pipeline.values())
         if node.way is None:
             self.fail(node, at, f"all conditions of branches are not meet: {node.id}")
         else:
@@ -170,7 +189,7 @@ class Flow:
                 self.changing(at)
                 act(node, at)
 
-        self.events.add(at, handle)
+        self.let_happen(at, handle)
 
     def _end_plugin(self, node: Node, at: float) -> None:
         behaviour = node.spec.behaviour
@@ -232,10 +251,40 @@ class Flow:
 
     def _leave(self, pipeline: Pipeline, at: float) -> None:
         if pipeline.owner is not None:
-            pipeline.owner.outputs = outputs_of(pipeline)
+            pipeline.owner.outputs = pipeline.outputs()
             self.succeed(pipeline.owner, at)
             return
         self.changing(at)
         self.state, self.finish = "FINISHED", at
-        self.events.clear()
+        self.forget_events()
         self._on_finish(at)
+
+
+def _chosen_way(node: Node, values: Mapping[str, Any]) -> str | None:
+    """The flow by which an exclusive gateway is left: the first whose condition holds, else the default one.
+
+    Only comparisons of plain values are evaluated; of a gateway with others the first way counts.
+
+    :param values: those of variables by key.
+    :return: a flow of the template; None: no condition holds.
+    """
+    ways, flows = node.spec.ways, node.pipeline.graph.tree["flows"]
+    default = next((flow for flow in ways if flows[flow].get("is_default")), None)
+    held = {
+        flow: _holds(str(render(condition.get("evaluate", ""), values)))
+        for flow, condition in (node.spec.data.get("conditions") or {}).items()
+        if flow in ways and flow != default
+    }
+    true = next((flow for flow, holds in held.items() if holds), default)
+    if true is not None or (held and None not in held.values()):
+        return true
+    return next(iter(ways))
+
+
+def _holds(condition: str) -> bool | None:
+    """Whether a comparison of plain values holds; None: it is none."""
+    match = re.fullmatch(r"\s*(.+?)\s*(==|!=)\s*(.+?)\s*", condition)
+    if match is None:
+        return None
+    left, sign, right = match.groups()
+    return (left.strip("'\"") == right.strip("'\"")) is (sign == "==")

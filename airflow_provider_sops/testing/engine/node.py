@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from airflow_provider_sops.testing.templates.ids import node_id
 from airflow_provider_sops.testing.templates.template import Graph, Spec
+from airflow_provider_sops.testing.templates.variables import render
 
 
 @dataclass(slots=True)
@@ -71,6 +72,30 @@ class Pipeline:
     def is_suspended(self) -> bool:
         """Whether it is paused, or one that it stands in."""
         return self.suspended or (self.owner is not None and self.owner.pipeline.is_suspended)
+
+    def values(self) -> dict[str, Any]:
+        """Values of its variables by key, as far as they are known."""
+        put_out = {node.spec.id: node.outputs for node in self.nodes.values()}
+        known: dict[str, Any] = {}
+        given: dict[str, Any] = {}
+        for key, constant in self.graph.constants.items():
+            if constant["source_type"] == "component_outputs":
+                for template_id, (output, *_) in constant["source_info"].items():
+                    if output in put_out.get(template_id, ()):
+                        known[key] = put_out[template_id][output]
+            else:
+                given[key] = self.constants[key]
+        for _ in given:  # constants may refer to constants
+            before = known
+            known = before | {key: render(value, before) for key, value in given.items()}
+            if known == before:
+                break
+        return known
+
+    def outputs(self) -> dict[str, Any]:
+        """Values of its outputs by key; the key itself if the node that makes it never put it out."""
+        values = self.values()
+        return {key: values.get(key, key) for key in self.graph.tree["outputs"] if key in self.graph.constants}
 
 
 class AutoRetry(NamedTuple):

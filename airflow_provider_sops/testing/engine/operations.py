@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_sops.testing.engine.flow import Flow
-from airflow_provider_sops.testing.engine.node import Node, id_in_task
+from airflow_provider_sops.testing.engine.node import Node, Pipeline, id_in_task
 from airflow_provider_sops.testing.refusals import Refused
 
 #: What can be done to a task.
@@ -67,16 +67,25 @@ def operate(flow: Flow, action: str, now: float) -> None:
     """
     flow.changing(now)
     if action == "pause":
-        if flow.state != "RUNNING":
-            raise _no_transit(_PAUSE, flow, "SUSPENDED")
-        flow.state, flow.root.suspended = "SUSPENDED", True
+        _pause_pipeline(flow, flow.root)
     elif action == "resume":
-        if flow.state != "SUSPENDED":
-            raise _refused(_RESUME, f"pipeline({flow.id}) state is: {flow.state}")
-        flow.state, flow.root.suspended = "RUNNING", False
-        flow.go_on(flow.root, now)
+        _resume_pipeline(flow, flow, flow.root, now)
     else:
         flow.stop()
+
+
+def _pause_pipeline(what: Flow | Node, pipeline: Pipeline | None) -> None:
+    """Pause a task, or a node that is a subprocess."""
+    if pipeline is None or what.state != "RUNNING":
+        raise _no_transit(_PAUSE, what, "SUSPENDED")
+    what.state, pipeline.suspended = "SUSPENDED", True
+
+
+def _resume_pipeline(flow: Flow, what: Flow | Node, pipeline: Pipeline | None, now: float) -> None:
+    if pipeline is None or what.state != "SUSPENDED":
+        raise _refused(_RESUME, f"pipeline({what.id}) state is: {what.state}")
+    what.state, pipeline.suspended = "RUNNING", False
+    flow.go_on(pipeline, now)
 
 
 # ---- to a node ----
@@ -182,19 +191,6 @@ def _resume(flow: Flow, node: Node, order: NodeOrder) -> None:
     flow.execute(node, order.at)
 
 
-def _pause_subprocess(flow: Flow, node: Node, order: NodeOrder) -> None:
-    if node.child is None or node.state != "RUNNING":
-        raise _no_transit(_PAUSE, node, "SUSPENDED")
-    node.state, node.child.suspended = "SUSPENDED", True
-
-
-def _resume_subprocess(flow: Flow, node: Node, order: NodeOrder) -> None:
-    if node.child is None or node.state != "SUSPENDED":
-        raise order.refusal(f"pipeline({node.id}) state is: {node.state}")
-    node.state, node.child.suspended = "RUNNING", False
-    flow.go_on(node.child, order.at)
-
-
 _ACTS: Mapping[str, Callable[[Flow, Node, NodeOrder], None]] = {
     "retry": _retry,
     "skip": _skip,
@@ -202,6 +198,6 @@ _ACTS: Mapping[str, Callable[[Flow, Node, NodeOrder], None]] = {
     "callback": _callback,
     "forced_fail": _forced_fail,
     "resume": _resume,
-    "pause_subproc": _pause_subprocess,
-    "resume_subproc": _resume_subprocess,
+    "pause_subproc": lambda flow, node, order: _pause_pipeline(node, node.child),
+    "resume_subproc": lambda flow, node, order: _resume_pipeline(flow, node, node.child, order.at),
 }

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 
 from airflow_provider_sops.testing.engine import operations
 from airflow_provider_sops.testing.engine.flow import Flow
-from airflow_provider_sops.testing.engine.node import Node, Pipeline, all_specs, id_in_task, walk
-from airflow_provider_sops.testing.engine.variables import outputs_of
+from airflow_provider_sops.testing.engine.node import Node, all_specs, id_in_task, walk
 from airflow_provider_sops.testing.refusals import INVALID_OPERATION, Refused
 from airflow_provider_sops.testing.templates.ids import node_id
 from airflow_provider_sops.testing.templates.template import Graph, Spec
@@ -122,21 +121,16 @@ class Task:
         return self.flow.state
 
     @property
-    def pipeline(self) -> Pipeline:
-        """What the engine has reached of its graph."""
-        return self.flow.root
-
-    @property
     def nodes(self) -> dict[str, Node]:
         """Every node reached so far by id, those of subprocesses included."""
-        return {node.id: node for node in walk(self.pipeline)}
+        return {node.id: node for node in walk(self.flow.root)}
 
     def node(self, name: str) -> Node:
         """The reached node with this name.
 
         :raises KeyError: none has it.
         """
-        for node in walk(self.pipeline):
+        for node in walk(self.flow.root):
             if node.name == name:
                 return node
         raise KeyError(name)
@@ -165,10 +159,6 @@ class Task:
 
     # ---- through time ----
 
-    def run(self, now: float) -> None:
-        """Handle all events that are due."""
-        self.flow.events.run(now)
-
     def queue_start(self, now: float, user: str, delay: float | None) -> None:
         """Queue a start, as start_task does: a worker takes it up later, or never.
 
@@ -177,7 +167,7 @@ class Task:
         if delay is None:
             self._queued.append(user)
         else:
-            self.flow.events.add(now + delay, lambda at: self._start(at, user))
+            self.flow.let_happen(now + delay, lambda at: self._start(at, user))
 
     def take_up_queued(self, now: float) -> None:
         """A worker takes up what is queued."""
@@ -199,7 +189,7 @@ class Task:
 
     def _finish(self, at: float) -> None:
         # SOPS gives outputs in no order that a caller could rely on.
-        values = sorted(outputs_of(self.pipeline).items(), key=lambda item: node_id(self.id, item[0]))
+        values = sorted(self.flow.root.outputs().items(), key=lambda item: node_id(self.id, item[0]))
         names = {key: constant["name"] for key, constant in self.graph.constants.items()}
         self.outputs = [{"key": key, "value": value, "name": names[key]} for key, value in values]
         self._end(at)
@@ -212,7 +202,7 @@ class Task:
     def expire(self, now: float) -> None:
         """The engine's data of the task are gone."""
         self.expired = True
-        self.flow.events.clear()
+        self.flow.forget_events()
         self._end(now if self.finish_time is None else self.finish_time)
 
     def child_ended(self, at: float, own_id: str, success: bool, ex_data: str) -> None:

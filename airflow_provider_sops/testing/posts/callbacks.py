@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow_provider_sops.testing.engine.task import Task
 from airflow_provider_sops.testing.posts.outbox import Post
-from airflow_provider_sops.testing.refusals import PARAMETER, Stop
+from airflow_provider_sops.testing.refusals import PARAMETER, Stop, refusal
 
 #: Seconds from an end or failure to the post (measured: 0.1 to 1 s).
 DELAY = 0.2
@@ -29,8 +29,7 @@ def checked_url(url: Any) -> str:
     if not url:
         return ""
     if not isinstance(url, str) or not re.match(_PATTERN, url):
-        message = f"callback_url format error, must match {_PATTERN}"
-        raise Stop({"result": False, "code": PARAMETER, "message": message})
+        raise Stop(refusal(f"callback_url format error, must match {_PATTERN}", PARAMETER))
     return url
 
 

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -23,7 +21,7 @@ _CONNECT_LIMIT = 5.0
 _HEADERS = {"User-Agent": "python-requests/2.33.0", "Accept-Encoding": "gzip, deflate"}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Post:
     """Something to be posted.
 
@@ -62,8 +60,7 @@ class Outbox:
     def __init__(self, clock: Clock, lock: AbstractContextManager[object]) -> None:
         self._clock = clock
         self._lock = lock
-        self._due: list[tuple[float, int, Post]] = []
-        self._numbers = itertools.count()
+        self._waiting: list[tuple[float, Post]] = []
         self._busy: set[int] = set()  # tasks
         self._wanted = threading.Event()
         self._stopped = threading.Event()
@@ -71,7 +68,7 @@ class Outbox:
 
     def add(self, at: float, post: Post) -> None:
         """Post something at a moment of the fake's clock."""
-        heapq.heappush(self._due, (at, next(self._numbers), post))
+        self._waiting.append((at, post))
         self.watch()
 
     def watch(self) -> None:
@@ -108,17 +105,14 @@ class Outbox:
             self._stopped.wait(_TICK)
 
     def _send_due(self) -> None:
-        later = []
-        while self._due and self._due[0][0] <= self._clock.now() and not self._stopped.is_set():
-            entry = heapq.heappop(self._due)
-            post = entry[2]
-            if post.task_id in self._busy:
-                later.append(entry)
-                continue
-            self._busy.add(post.task_id)
-            threading.Thread(target=self._deliver, args=(post,), name="fake-sops-post", daemon=True).start()
-        for entry in later:
-            heapq.heappush(self._due, entry)
+        now = self._clock.now()
+        for at, post in sorted(self._waiting, key=lambda entry: entry[0]):
+            if at > now or self._stopped.is_set():
+                return
+            if post.task_id not in self._busy:
+                self._busy.add(post.task_id)
+                self._waiting.remove((at, post))
+                threading.Thread(target=self._deliver, args=(post,), name="fake-sops-post", daemon=True).start()
 
     def _deliver(self, post: Post) -> None:
         status, reply = _send(post)

@@ -7,7 +7,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from airflow_provider_sops.testing.answers import Project, local_time
+from airflow_provider_sops.testing.answers.projects import Project
+from airflow_provider_sops.testing.answers.times import local_time
 from airflow_provider_sops.testing.engine.node import Node
 from airflow_provider_sops.testing.engine.task import Task
 from airflow_provider_sops.testing.posts.outbox import Post, is_delivered
@@ -68,7 +69,7 @@ def _system(task: Task, project: Project, url: str) -> dict[str, Any]:
         "task_name": task.name,
         "biz_cc_id": project.bk_biz_id,
         "biz_cc_name": project.name,
-        "task_start_time": (local_time(task.start_time) or "")[:19],
+        "task_start_time": local_time(task.start_time)[:19],
         "task_url": url,
     }
 

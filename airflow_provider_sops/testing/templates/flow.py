@@ -23,23 +23,10 @@ class FlowBuilder:
 
     def build(self, sequence: Sequence[Any]) -> dict[str, Any]:
         """Return a tree without its activities."""
-        start = {"id": node_id(self._template_id, "^"), "name": "", "type": "EmptyStartEvent", "incoming": ""}
-        end = {
-            "id": node_id(self._template_id, "$"),
-            "name": "",
-            "type": "EmptyEndEvent",
-            "incoming": [],
-            "outgoing": "",
-        }
-        last = self._sequence(start, sequence)
-        self._connect(last, end)
-        return {
-            "start_event": start | {"labels": []},
-            "end_event": end | {"labels": []},
-            "activities": {},
-            "gateways": self._gateways,
-            "flows": self._flows,
-        }
+        start = self._node("^", "EmptyStartEvent", "", "")
+        end = self._node("$", "EmptyEndEvent", [], "")
+        self._connect(self._sequence(start, sequence), end)
+        return {"start_event": start, "end_event": end, "gateways": self._gateways, "flows": self._flows}
 
     def _sequence(self, before: dict[str, Any], sequence: Iterable[Any]) -> dict[str, Any]:
         for item in sequence:
@@ -52,25 +39,23 @@ class FlowBuilder:
 
     def _parallel(self, before: dict[str, Any], branches: Sequence[Any]) -> dict[str, Any]:
         number = len(self._gateways)
-        fork: dict[str, Any] = self._gateway(f"fork{number}", "ParallelGateway")
-        join: dict[str, Any] = self._gateway(f"join{number}", "ConvergeGateway")
+        fork = self._node(f"fork{number}", "ParallelGateway", [], [])
+        join = self._node(f"join{number}", "ConvergeGateway", [], "")
         fork["converge_gateway_id"] = join["id"]
+        self._gateways |= {fork["id"]: fork, join["id"]: join}
         self._connect(before, fork)
         for branch in branches:
             self._connect(self._sequence(fork, [branch] if isinstance(branch, str) else branch), join)
         return join
 
-    def _gateway(self, name: str, kind: str) -> dict[str, Any]:
-        gateway = {"id": node_id(self._template_id, name), "name": "", "type": kind, "incoming": []}
-        gateway["outgoing"] = [] if kind == "ParallelGateway" else ""
-        gateway["labels"] = []
-        self._gateways[str(gateway["id"])] = gateway
-        return gateway
+    def _node(self, name: str, kind: str, incoming: Any, outgoing: Any) -> dict[str, Any]:
+        own_id = node_id(self._template_id, name)
+        return {"id": own_id, "name": "", "type": kind, "incoming": incoming, "outgoing": outgoing, "labels": []}
 
     def _connect(self, source: dict[str, Any], target: dict[str, Any]) -> None:
         flow = line_id(self._template_id, source["id"], target["id"])
         self._flows[flow] = {"id": flow, "is_default": False, "source": source["id"], "target": target["id"]}
-        if isinstance(source.get("outgoing"), list):
+        if isinstance(source["outgoing"], list):
             source["outgoing"].append(flow)
         else:
             source["outgoing"] = flow

@@ -58,7 +58,6 @@ class Spec:
     behaviour: Behaviour
     graph: Graph | None = None  # of a subprocess
     ways: dict[str, str] = field(default_factory=dict)  # of an exclusive gateway: flow -> target
-    template_name: str = ""
 
 
 @dataclass(slots=True)

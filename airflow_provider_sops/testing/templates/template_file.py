@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Callable, Mapping
+from dataclasses import fields
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -36,33 +38,29 @@ def load_templates(path: str | Path | None = None, *, independent: bool = True) 
     if not independent:
         for node in (node for row in rows.values() for node in row["node"]):
             node["independent"] = False
+    inner = {name: [node["subprocess"] for node in row["node"] if _is_inner(node)] for name, row in rows.items()}
+    try:
+        order = list(TopologicalSorter(inner).static_order())  # what stands in another one first
+    except CycleError as error:
+        way = error.args[1][::-1]
+        raise TemplateError(f"template {way[0]!r} is its own subprocess: {' -> '.join(way)}") from error
     templates: dict[str, Template] = {}
-    under_way: list[str] = []
-
-    def find(name: str) -> Template:
+    for name in order:
         if name not in rows:
             raise TemplateError(f"no template {name!r}")
-        if name in under_way:
-            raise TemplateError(f"template {name!r} is its own subprocess: {' -> '.join([*under_way, name])}")
-        if name not in templates:
-            under_way.append(name)
-            templates[name] = _template(rows[name], find)
-            under_way.pop()
-        return templates[name]
+        try:
+            templates[name] = _template(rows[name], templates.__getitem__)
+        except (KeyError, TypeError, ValueError) as error:  # of its webhook, of JSON, of what SOPS' tree needs
+            raise TemplateError(f"template {name!r}: {error!r}") from error
+    return [templates[name] for name in rows]
 
-    return [find(name) for name in rows]
+
+def _is_inner(node: Mapping[str, Any]) -> bool:
+    """Whether a node is a subprocess in the task's own tree."""
+    return "subprocess" in node and not node.get("independent")
 
 
 def _template(row: Mapping[str, Any], find: Callable[[str], Template]) -> Template:
-    try:
-        return _made_template(row, find)
-    except TemplateError:
-        raise
-    except (KeyError, TypeError, ValueError) as error:  # of its webhook, of JSON, of what SOPS' tree needs
-        raise TemplateError(f"template {row['name']!r}: {error!r}") from error
-
-
-def _made_template(row: Mapping[str, Any], find: Callable[[str], Template]) -> Template:
     template_id = row["id"]
     behaviours: dict[str, Behaviour] = {}
     tree = _tree(row, behaviours)
@@ -119,7 +117,7 @@ def _activity(node: Mapping[str, Any], template_id: int, behaviours: dict[str, B
     }
     constants = node.get("constants", {})
     child = node.get("subprocess")
-    if child and not node.get("independent"):
+    if _is_inner(node):
         return activity | {
             "type": "SubProcess",
             "template_id": child,
@@ -147,15 +145,10 @@ def _activity(node: Mapping[str, Any], template_id: int, behaviours: dict[str, B
 
 
 def _behaviour(node: Mapping[str, Any]) -> Behaviour:
-    fail = node.get("fail", 0)
-    return Behaviour(
-        seconds=node.get("seconds"),
-        fail=None if fail == "always" else int(fail),
-        fail_unless=node.get("fail_unless"),
-        message=node.get("message", "failed"),
-        outputs=node.get("outputs", {}),
-        failed_outputs=node.get("failed_outputs", {}),
-    )
+    given = {field.name: node[field.name] for field in fields(Behaviour) if field.name in node}
+    if given.get("fail") == "always":
+        given["fail"] = None
+    return Behaviour(**given)
 
 
 def _constant(item: Mapping[str, Any], index: int, template_id: int) -> dict[str, Any]:

@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import copy
-import json
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from airflow_provider_sops.core.diagram.places import lay_out as place_nodes
@@ -15,7 +13,8 @@ from airflow_provider_sops.testing.templates.ids import digest, node_id
 from airflow_provider_sops.testing.templates.template import Behaviour, Graph, Spec, Template
 from airflow_provider_sops.testing.templates.variables import references
 
-_ID = re.compile(r"\b[nl][0-9a-f]{31}\b")
+#: What stands in a tree under these is the users' own, whatever it looks like.
+_WITHOUT_IDS = ("component", "name", "value")
 _LOCATION_TYPES = {
     "EmptyStartEvent": "startpoint",
     "EmptyEndEvent": "endpoint",
@@ -50,7 +49,9 @@ def expand(tree: dict[str, Any], behaviours: dict[str, Behaviour], find: Callabl
         if activity["type"] != "SubProcess" or "pipeline" in activity:
             continue
         child = find(activity["template_id"])
-        pipeline, ids = _relabelled(child.graph.tree, activity["id"])
+        # a template may stand in another one more than once
+        ids = {own_id: own_id[0] + digest(activity["id"], own_id)[1:] for own_id in ids_of(child.graph)}
+        pipeline = relabelled(child.graph.tree, ids)
         for key, constant in activity.pop("constants", {}).items():
             pipeline["constants"][key]["value"] = constant["value"]
         behaviours.update({ids[own_id]: behaviour for own_id, behaviour in child.behaviours.items()})
@@ -78,16 +79,31 @@ def complete(tree: Any, behaviours: dict[str, Behaviour], find: Callable[[str], 
         lay_out(tree)
 
 
-def _relabelled(tree: dict[str, Any], place: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Copy of a tree with other ids: a template may stand in another one more than once."""
-    text = json.dumps(tree)
-    ids = {own_id: own_id[0] + digest(place, own_id)[1:] for own_id in set(_ID.findall(text))}
-    copied: dict[str, Any] = json.loads(_ID.sub(lambda match: ids[match.group()], text))
-    return copied, ids
+def ids_of(graph: Graph) -> Iterator[str]:
+    """Ids of all nodes and flows of a graph and of the subprocesses in it."""
+    yield from graph.nodes
+    yield from graph.tree["flows"]
+    for spec in graph.nodes.values():
+        if spec.graph is not None:
+            yield from ids_of(spec.graph)
+
+
+def relabelled(part: Any, ids: Mapping[str, str]) -> Any:
+    """Copy of a tree, or of a part of it, with other ids.
+
+    :param ids: the new ids by the old ones.
+    """
+    if isinstance(part, dict):
+        return {
+            ids.get(key, key): value if key in _WITHOUT_IDS else relabelled(value, ids) for key, value in part.items()
+        }
+    if isinstance(part, list):
+        return [relabelled(item, ids) for item in part]
+    return ids.get(part, part) if isinstance(part, str) else part
 
 
 def lay_out(tree: dict[str, Any]) -> None:
-    """Return a tree the lines and places that SOPS draws it with (a created task's tree has them)."""
+    """Give a tree the lines and places that SOPS draws it with (a created task's tree has them)."""
     tree["line"] = [
         {
             "id": flow["id"],
@@ -171,10 +187,8 @@ def without_unused_constants(tree: dict[str, Any]) -> dict[str, Any]:
     constants = tree["constants"]
     used: set[str] = set()
     for activity in tree["activities"].values():
-        used |= references({key: item["value"] for key, item in activity.get("component", {}).get("data", {}).items()})
-        used |= references(
-            {key: item["value"] for key, item in activity.get("pipeline", {}).get("constants", {}).items()}
-        )
+        for given in (activity.get("component", {}).get("data", {}), activity.get("pipeline", {}).get("constants", {})):
+            used |= references([item["value"] for item in given.values()])
     used |= {
         key
         for key, constant in constants.items()

@@ -19,11 +19,8 @@ def references(value: Any) -> set[str]:
     """Keys (``${IP}``) of the variables that the strings in a value refer to."""
     if isinstance(value, str):
         return {key_of(match.group(1)) for match in _REFERENCE.finditer(value)}
-    if isinstance(value, Mapping):
-        return set().union(*(references(item) for item in value.values()), set())
-    if isinstance(value, list):
-        return set().union(*(references(item) for item in value), set())
-    return set()
+    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return {key for item in items for key in references(item)}
 
 
 def render(value: Any, context: Mapping[str, Any]) -> Any:

@@ -38,6 +38,10 @@ class TestTag:
         other = 7 if isinstance(PARTS[part], int) else f"{PARTS[part]}x"
         assert make_tag(**{**PARTS, part: other}).base != make_tag(**PARTS).base
 
+    def test_each_iteration_of_a_loop_has_its_own(self) -> None:
+        tags = [make_tag(**PARTS, iteration=iteration, site="x") for iteration in (None, 0, 1)]
+        assert len({tag.base for tag in tags}) == len({tag.thread for tag in tags}) == 3
+
     def test_parts_do_not_run_into_each_other(self) -> None:
         one = make_tag(**{**PARTS, "dag_id": "a", "run_id": "bc"})
         assert one != make_tag(**{**PARTS, "dag_id": "ab", "run_id": "c"})

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import uuid
@@ -14,7 +15,7 @@ from urllib.parse import quote
 
 import pytest
 
-from airflow_provider_sops.compat import HAS_PLUGIN_TABS
+from airflow_provider_sops.compat import HAS_LOOPS, HAS_PLUGIN_TABS
 
 if not HAS_PLUGIN_TABS:
     collect_ignore_glob = ["test_*.py"]
@@ -87,13 +88,26 @@ def _empty() -> None:
     from airflow.models.dagrun import DagRun
     from airflow.models.renderedtifields import RenderedTaskInstanceFields
     from airflow.models.taskinstance import TaskInstance
-    from airflow.models.taskinstancehistory import TaskInstanceHistory
-    from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
 
+    models: dict[Any, None] = dict.fromkeys(
+        (_xcom_model(), RenderedTaskInstanceFields, _history_model(), TaskInstance, DagRun, DagModel)
+    )
     with create_session() as session:
-        for model in (XComModel, RenderedTaskInstanceFields, TaskInstanceHistory, TaskInstance, DagRun, DagModel):
+        for model in models:
             session.execute(model.__table__.delete())
+
+
+def _xcom_model() -> Any:
+    xcom = importlib.import_module("airflow.models.xcom")
+    return xcom.XComModelV2 if HAS_LOOPS else xcom.XComModel
+
+
+def _history_model() -> Any:
+    """Where tries before the present one are; Airflow 3.4 keeps them beside it."""
+    if HAS_LOOPS:
+        return importlib.import_module("airflow.models.taskinstance").TaskInstance
+    return importlib.import_module("airflow.models.taskinstancehistory").TaskInstanceHistory
 
 
 def add_instance(
@@ -117,13 +131,13 @@ def add_instance(
     from airflow.models.dagrun import DagRun
     from airflow.models.renderedtifields import RenderedTaskInstanceFields
     from airflow.models.taskinstance import TaskInstance
-    from airflow.models.taskinstancehistory import TaskInstanceHistory
-    from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
     from sqlalchemy import insert, select
 
     key = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, "map_index": map_index}
-    own = {**key, "pool": "default_pool", "pool_slots": 1, "state": "success", "max_tries": max_tries}
+    index = "region_index" if HAS_LOOPS else "map_index"
+    own = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id, index: map_index, "max_tries": max_tries}
+    own |= {"pool": "default_pool", "pool_slots": 1, "state": "success"}
     with create_session() as session:
         find = select(DagRun.id).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id)
         run = session.scalar(find)
@@ -131,24 +145,25 @@ def add_instance(
             values = {"dag_id": dag_id, "run_id": run_id, "start_date": START, "run_type": "manual", "state": "success"}
             session.execute(insert(DagRun.__table__).values(run_after=START, **values))
             run = session.scalar(find)
-        session.execute(
-            insert(TaskInstance.__table__).values(id=_uuid(TaskInstance, "id"), try_number=1 + len(earlier), **own)
-        )
+        ti_id = _uuid(TaskInstance, "id")
+        session.execute(insert(TaskInstance.__table__).values(id=ti_id, try_number=1 + len(earlier), **own))
+        history: Any = _history_model()
         for number, tries in enumerate(earlier, 1):
-            history = {
-                **own,
-                "task_instance_id": _uuid(TaskInstanceHistory, "task_instance_id"),
-                "try_number": number,
-                "max_tries": tries,
-            }
-            session.execute(insert(TaskInstanceHistory.__table__).values(**history))
-        fields = {"sops_conn_id": "sops_default", "bk_biz_id": None, "scope": None} if arguments is None else arguments
-        if is_rendered:
-            session.execute(insert(RenderedTaskInstanceFields.__table__).values(**key, rendered_fields=fields))
-        for name, value in (xcoms or {}).items():
+            past = {"id": _uuid(TaskInstance, "id"), "working_set": None} if HAS_LOOPS else {}
+            past = past or {"task_instance_id": _uuid(history, "task_instance_id")}
             session.execute(
-                insert(XComModel.__table__).values(**key, dag_run_id=run, key=name, value=json.loads(json.dumps(value)))
+                insert(history.__table__).values(**{**own, **past, "try_number": number, "max_tries": tries})
             )
+        fields = {"sops_conn_id": "sops_default", "bk_biz_id": None, "scope": None} if arguments is None else arguments
+        owner = {"task_instance_id": ti_id} if HAS_LOOPS else key
+        if is_rendered:
+            rendered = insert(RenderedTaskInstanceFields.__table__)
+            new_id = {"id": uuid.uuid4()} if HAS_LOOPS else {}
+            session.execute(rendered.values(**owner, **new_id, rendered_fields=fields))
+        for name, value in (xcoms or {}).items():
+            of_run = {"id": uuid.uuid4()} if HAS_LOOPS else {"dag_run_id": run}
+            stored = json.loads(json.dumps(value))
+            session.execute(insert(_xcom_model().__table__).values(**owner, **of_run, key=name, value=stored))
 
 
 def _uuid(model: Any, column: str) -> Any:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import unicodedata
 
 import pytest
@@ -11,9 +12,16 @@ import pytest
 from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.models import NodeStatus
 from airflow_provider_sops.core.states import TaskState
-from airflow_provider_sops.web.task_page_words import duration_text, fit, sentences, state_words, value_text
+from airflow_provider_sops.operators import sops as operators
+from airflow_provider_sops.sensors import sops as sensors
+from airflow_provider_sops.web.task_page_words import NOT_OURS, duration_text, fit, sentences, state_words, value_text
 
 KINDS = [one for _, one in inspect.getmembers(errors, inspect.isclass) if issubclass(one, errors.SopsError)]
+
+
+def test_all_operators_that_have_a_sops_task_are_named() -> None:
+    named = set(re.findall(r"Sops\w+", NOT_OURS[1]))
+    assert named == {*operators.__all__, *sensors.__all__}
 
 
 def width(text: str) -> int:
