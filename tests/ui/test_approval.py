@@ -69,7 +69,7 @@ def test_the_list_of_required_actions(page: Page, site: Standalone, runs: dict[s
     page.goto(f"{site.api.url}/required_actions")
     for _, task_id in runs.values():
         expect(page.get_by_text(re.compile(f"SOPS task {task_id} 'Release of")).first).to_be_visible()
-    table = page.get_by_text("Required Action State"), page.get_by_role("link", name=DAG_ID).last
+    table = page.get_by_text("Required Action State"), page.get_by_text(DAG_ID, exact=True).last
     ALBUM.take(page, "required-actions", *table, wait_for="load")
 
 

@@ -147,7 +147,7 @@ def read_the_log(page: Page, task_page: str, task_id: int) -> None:
     page.goto(task_page)
     for text in ("RUNNING, . of 3 nodes done", "FINISHED, 3 of 3 nodes done"):
         expect(page.get_by_text(re.compile(f"SOPS task {task_id} .*{text}")).first).to_be_visible()
-    ALBUM.take(page, "task-log", tabs(page), page.get_by_text("Post Execute").last, margin=4)
+    ALBUM.take(page, "task-log", tabs(page), page.get_by_text("Success criteria met").last, margin=4)
 
 
 def open_the_link(
