@@ -207,7 +207,7 @@ def stay(environ: dict[str, str], log: IO[str], home: Path, sops_url: str) -> No
     with airflow_stays(environ, log, DAG_ID) as url:
         print(f"Airflow, where everybody on this machine is an admin: {url}")
         print(f"The fake SOPS: {sops_url}")
-        print(f"The SOPS task in Airflow's page: {tab_address(url, DAG_ID, run_id, 'wait')}")
+        print(f"The SOPS task in the Airflow UI: {tab_address(url, DAG_ID, run_id, 'wait')}")
         print("Stop with Ctrl+C.", flush=True)
         with suppress(KeyboardInterrupt):
             signal.pause()

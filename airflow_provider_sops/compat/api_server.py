@@ -41,11 +41,11 @@ def iteration_of_row(session: Any, row: Any) -> int | None:
 
     :param row: see :func:`find_row`.
     """
-    if not HAS_LOOPS:
-        return None
-    resolver = import_module("airflow.models.task_coordinates").TaskCoordinateResolver
-    found = resolver.for_dag(None, session).get_loop_iteration(row)
-    return None if found is None else found[1]
+    if HAS_LOOPS:
+        resolver = import_module("airflow.models.task_coordinates").TaskCoordinateResolver
+        found = resolver.for_dag(None, session).get_loop_iteration(row)
+        return None if found is None else int(found[1])
+    return None
 
 
 def max_tries_of_row(session: Any, row: Any) -> set[int]:
@@ -56,10 +56,10 @@ def max_tries_of_row(session: Any, row: Any) -> set[int]:
     from sqlalchemy import select
 
     tries: Any
-    try:
-        from airflow.models.taskinstancehistory import TaskInstanceHistory as tries
-    except ImportError:  # Airflow 3.4, which keeps earlier tries beside the present one
+    if HAS_LOOPS:  # Airflow 3.4 keeps earlier tries beside the present one
         from airflow.models.taskinstance import TaskInstance as tries
+    else:
+        from airflow.models.taskinstancehistory import TaskInstanceHistory as tries
     earlier = select(tries.max_tries).where(*is_of_row(tries, row, by_id=False)).distinct()
     found = session.scalars(earlier.execution_options(include_all_attempts=True)).all()
     return {number for number in (*found, row.max_tries) if number is not None}

@@ -24,7 +24,7 @@ def test_the_demo_stays_until_it_is_stopped(tmp_path: Path) -> None:
     process = Process([sys.executable, ROOT / "tools" / "demo.py", "--stay"], env=os.environ, log=log)
     try:
         wait_until("it is there to be looked at", lambda: "Stop with" in process.tail(), seconds=500)
-        address = re.search(r"The SOPS task in Airflow's page: (\S+)", process.tail())
+        address = re.search(r"The SOPS task in the Airflow UI: (\S+)", process.tail())
         assert address
         with browser_page() as page:
             log_in(page, address.group(1).partition("/dags/")[0])
