@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_sops.core import errors, models
+from airflow_provider_sops.core import errors
 from airflow_provider_sops.core.api.project import Project
+from airflow_provider_sops.core.models import readers
 from airflow_provider_sops.core.poll.poller import Poller
 from airflow_provider_sops.core.states import TaskState
 from airflow_provider_sops.core.status_reading import read_status
@@ -152,7 +153,7 @@ def test_a_fault_of_the_provider_ends_as_everyones_error_and_reading_goes_on(
         async with site.waiting(*ids) as subscriptions:
             await until(lambda: states(subscriptions) == {TaskState.RUNNING})
             with monkeypatch.context() as broken:
-                broken.setattr(models, "tasks_status_items", lambda answer: answer["no such key"])
+                broken.setattr(readers, "tasks_status_items", lambda answer: answer["no such key"])
                 await until(lambda: all(subscription.error is not None for subscription in subscriptions))
                 told = subscriptions[0].error
             assert told is not None
