@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_sops import testing
 from airflow_provider_sops.compat import NONE_IS_PUSHED
-from airflow_provider_sops.testing import FakeSops
+from airflow_provider_sops.testing import FakeSops, Request
 from tests import secrets
 from tests.clients import secret_sops
 from tests.docs.dag_runs import DagRun, run_dags
@@ -68,9 +68,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
         fake.task(kinds).outputs = [
             {"key": f"${{{name}}}", "value": value, "name": name} for name, value in VALUES.items()
         ]
-        # begins to run when it is asked for first, so that the sensor has to wait for it
+        # begins to run when it is asked for first, and has ended when it is asked for again: in `dag.test()` of Airflow
+        # 3.0, no rescheduled sensor can be poked for the third time
         running = fake.create_task(start=False)
-        fake.on_request = lambda when, request: _start(fake, running, request)
+        fake.on_request = lambda when, request: _go_on(fake, running, when, request)
         ids = {"kinds": kinds, "ids": mapped, "failed": failed, "revoked": revoked, "running": running}
         confs: dict[str, dict[str, Any]] = {
             "kinds.py": {"kinds": kinds, "names": list(VALUES), "key": "${chinese}"},
@@ -85,9 +86,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
         yield Runs(fake, ids, by_id, home)
 
 
-def _start(fake: FakeSops, task_id: int, request: Any) -> None:
-    if task_id in request.task_ids and not fake.task(task_id).is_started:
+def _go_on(fake: FakeSops, task_id: int, when: str, request: Request) -> None:
+    if task_id not in request.task_ids:
+        return
+    if not fake.task(task_id).is_started:
         fake.start_task(task_id)
+    elif when == "after" and request.api == "get_task_status" and fake.task(task_id).state == "RUNNING":
+        fake.advance(30)
 
 
 # ---- kinds ----

@@ -244,6 +244,9 @@ class Standalone:
         if database:
             settings["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = database
             settings["AIRFLOW__CORE__EXECUTOR"] = "LocalExecutor"
+            # One process of the API server, not four: it gets the connections of four. With fewer, that of Airflow 3.0
+            # stands still for minutes when all workers ask at once.
+            settings["AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW"] = "55"
         self.env = airflow_environ(home, self.port, AIRFLOW__CORE__DAGS_FOLDER=str(dags), **settings)
         self.api = (Api2 if AIRFLOW < (3, 0) else Api)(f"http://127.0.0.1:{self.port}", home)
         self._engine = sqlalchemy.create_engine(database or f"sqlite:///{home}/airflow.db")
