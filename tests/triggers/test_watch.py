@@ -138,6 +138,16 @@ def two_looks(sops: FakeSops) -> Callable[[], bool]:
     return more
 
 
+def run_within(watch: Watch, sops: FakeSops, template: str) -> None:
+    """Let a task begin and end while it is watched: one that ends at once may else have ended before the watch began."""
+
+    def begin() -> None:
+        sops.create_task(template)
+        sops.advance(10)
+
+    watch.run(two_looks(sops), begin, lambda: len(watch.announced) >= 1)
+
+
 def remembered(store: Store) -> Any:
     return json.loads(store.text or "null")
 
@@ -214,9 +224,9 @@ def test_since_looks_back_at_the_first_start(connected: FakeSops) -> None:
 
 def test_a_failure_is_announced_where_it_is_wanted_and_a_later_finish_too(connected: FakeSops) -> None:
     watch, quiet = Watch(Store(), states=["FAILED", "FINISHED"]), Watch(Store(), name="quiet")
-    task_id = connected.create_task("Always fails")
-    watch.run(two_looks(connected), lambda: connected.advance(10), lambda: len(watch.announced) >= 1)
+    run_within(watch, connected, "Always fails")
     watch.run(two_looks(connected), two_looks(connected))
+    (task_id,) = {ended["sops_task_id"] for ended in watch.announced}
     assert set(watch.ids()) == {(task_id, "FAILED")}, "again after it broke off, and then no more"
     assert watch.announced[0]["end_time"], "when the node failed"
     quiet.run(two_looks(connected), two_looks(connected))
@@ -247,8 +257,7 @@ def test_a_filter_leaves_out_all_else(connected: FakeSops) -> None:
 
 def test_outputs_of_password_variables_are_left_out(connected: FakeSops) -> None:
     watch = Watch(Store())
-    connected.create_task("Password output")
-    watch.run(two_looks(connected), lambda: connected.advance(10), lambda: len(watch.announced) >= 1)
+    run_within(watch, connected, "Password output")
     assert watch.announced[0]["outputs"].keys() == {"IP"}
 
 
