@@ -139,7 +139,7 @@ def two_looks(sops: FakeSops) -> Callable[[], bool]:
 
 
 def run_within(watch: Watch, sops: FakeSops, template: str) -> None:
-    """Let a task begin and end while it is watched: one that ends at once may else have ended before the watch began."""
+    """Let a task begin and end while it is watched: it ends at once, so it could have ended before the watch began."""
 
     def begin() -> None:
         sops.create_task(template)
