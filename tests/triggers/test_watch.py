@@ -138,14 +138,16 @@ def two_looks(sops: FakeSops) -> Callable[[], bool]:
     return more
 
 
-def run_within(watch: Watch, sops: FakeSops, template: str) -> None:
-    """Let a task begin and end while it is watched: it ends at once, so it could have ended before the watch began."""
+def run_within(watch: Watch, sops: FakeSops, template: str) -> int:
+    """Let a task begin and end between two looks: one that ends at once could have ended before the watch began."""
+    made: list[int] = []
 
-    def begin() -> None:
-        sops.create_task(template)
-        sops.advance(10)
+    def whole_task() -> None:
+        made.append(sops.create_task(template))
+        sops.advance(30)
 
-    watch.run(two_looks(sops), begin, lambda: len(watch.announced) >= 1)
+    watch.run(two_looks(sops), whole_task, lambda: len(watch.announced) >= 1)
+    return made[0]
 
 
 def remembered(store: Store) -> Any:
@@ -186,14 +188,8 @@ def test_every_end_is_announced_once_whoever_started_it(connected: FakeSops) -> 
 
 def test_a_task_that_begins_and_ends_between_two_looks_is_announced(connected: FakeSops) -> None:
     watch = Watch(Store())
-    made: list[int] = []
-
-    def whole_task() -> None:
-        made.append(connected.create_task())
-        connected.advance(30)
-
-    watch.run(two_looks(connected), whole_task, lambda: len(watch.announced) >= 1)
-    assert watch.ids() == [(made[0], "FINISHED")]
+    task_id = run_within(watch, connected, "Two steps with outputs")
+    assert watch.ids() == [(task_id, "FINISHED")]
 
 
 def test_what_had_ended_before_the_first_start_is_not_announced(connected: FakeSops) -> None:
@@ -224,9 +220,8 @@ def test_since_looks_back_at_the_first_start(connected: FakeSops) -> None:
 
 def test_a_failure_is_announced_where_it_is_wanted_and_a_later_finish_too(connected: FakeSops) -> None:
     watch, quiet = Watch(Store(), states=["FAILED", "FINISHED"]), Watch(Store(), name="quiet")
-    run_within(watch, connected, "Always fails")
+    task_id = run_within(watch, connected, "Always fails")
     watch.run(two_looks(connected), two_looks(connected))
-    (task_id,) = {ended["sops_task_id"] for ended in watch.announced}
     assert set(watch.ids()) == {(task_id, "FAILED")}, "again after it broke off, and then no more"
     assert watch.announced[0]["end_time"], "when the node failed"
     quiet.run(two_looks(connected), two_looks(connected))
